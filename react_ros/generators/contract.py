@@ -1,0 +1,84 @@
+"""The streaming contract that every generator keeps: frame k in, reaction k out, no look-ahead."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from react_ros.face import Reaction, SpeakerFrame
+
+
+def sample_rngs(seed: int, samples: int, purpose: int) -> list[np.random.Generator]:
+    """One random generator a listener: listener i draws the same numbers however many listeners there are.
+
+    purpose: a number that tells parts which share a seed apart, so that they do not draw the same numbers.
+    Raises ValueError for samples < 1 or seed < 0.
+    """
+    if samples < 1:
+        raise ValueError(f"samples is {samples}: a stream has at least 1 listener")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: it must be 0 or more")
+    return [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, i))) for i in range(samples)]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorInfo:
+    """What a generator says of itself."""
+
+    name: str
+    summary: str
+    """One line for people who choose."""
+    inputs: tuple[str, ...]
+    """What it listens to: "blendshapes", "rotation", "translation", "attributes", "sound", "embedding"."""
+    delay_frames: int = 0
+    """Its own delay between what it hears and what it shows, in frames of 40 ms (the mean, where it is drawn)."""
+    learned: bool = False
+    stochastic: bool = True
+    """Whether another seed gives another listener; where False, all samples are alike."""
+    living: bool = True
+    """Whether the face goes on blinking and breathing when nobody is there; False for constant baselines."""
+    notice: str = ""
+    """What a viewer must know, e.g. that the weights were trained on simulated people."""
+
+
+class Stream(ABC):
+    """One running listener group: S listeners that hear the same speaker.
+
+    Memory and time per step are constant; `step` never looks ahead; the same seed and the same frames give the
+    same bits on the same machine. Missing input (no face, no sound) is data: the reaction is a calm, living face.
+    """
+
+    samples: int
+    seed: int
+
+    @abstractmethod
+    def step(self, frame: SpeakerFrame) -> Reaction:
+        """Answer frame k. The reaction carries the frame's index and stamp; its arrays are the caller's to keep."""
+
+
+class Generator(ABC):
+    """A named system: parameters and weights, shared by all of its streams and changed by none of them.
+
+    It is built with its parameters, `System(System.Config(...))`, or by name through the registry.
+    """
+
+    Config: ClassVar[type[Any]]
+    """Dataclass of the system's parameters; refuses impossible values with one sentence (ValueError)."""
+    info: GeneratorInfo
+    """On the class: the system with its defaults. On an instance: the system with its own parameters."""
+
+    @abstractmethod
+    def start(self, *, samples: int = 1, seed: int = 0) -> Stream:
+        """Begin a stream of `samples` listeners. Raises ValueError for samples < 1 or seed < 0."""
+
+    def generate(self, frames: Iterable[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        """The batch path over a clip: the same numbers as stepping through it.
+
+        Systems that can do a clip faster than step by step override it; a test holds the two against each other.
+        """
+        stream = self.start(samples=samples, seed=seed)
+        return [stream.step(frame) for frame in frames]

@@ -1,0 +1,1 @@
+"""Stamped images and sound from devices, files and addresses."""
