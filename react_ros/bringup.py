@@ -1,0 +1,127 @@
+"""The processes of the robot, described once: `react-ros run` and `launch/avatar.launch.py` both read this table."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from react_ros.package import share
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One thing that people choose when they start the robot."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+ARGUMENTS = (
+    Argument("source", "0", "camera: device number, film file or address; none: another driver publishes image_raw"),
+    Argument("microphone", "default", "microphone: default, a device's name, a sound file; none: there is none"),
+    Argument("generator", "attentive", "which system listens (react-ros generators lists them)"),
+    Argument("seed", "0", "seed of the listener: the same seed and input give the same face"),
+    Argument("samples", "1", "how many listeners are drawn at once; the avatar shows one"),
+    Argument("namespace", "robot", "namespace of all topics and nodes"),
+    Argument("device", "auto", "where a learned generator runs", ("auto", "cpu", "cuda")),
+    Argument("rendering", "true", "draw the face and publish avatar/image", ("true", "false")),
+    Argument("view_port", "0", "show human and avatar as a page on this port; 0: no page"),
+    Argument("window", "false", "show the avatar in a window", ("true", "false")),
+    Argument("loop", "false", "begin a film or sound file anew at its end", ("true", "false")),
+    Argument("start_at", "0.0", "when files begin, s since the epoch, so that picture and sound agree; 0: at once"),
+    Argument("record", "", "write a bag of every topic into this folder; empty: none"),
+    Argument("config", "", "ROS parameter file on top of these; empty: none"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One node in a process of its own."""
+
+    executable: str
+    namespace: str
+    parameters: dict[str, Value] = field(default_factory=dict)
+    parameter_files: tuple[str, ...] = ()
+    remappings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ros_arguments(self) -> list[str]:
+        """What follows `--ros-args` on the node's command line."""
+        out = ["-r", f"__ns:=/{self.namespace.strip('/')}"] if self.namespace.strip("/") else []
+        for name, value in self.parameters.items():
+            # rcl reads the value as YAML, of which JSON is a part: quotes keep a text a text ("0" is no number).
+            out += ["-p", f"{name}:={json.dumps(value)}"]
+        for file in self.parameter_files:
+            out += ["--params-file", file]
+        for old, new in self.remappings.items():
+            out += ["-r", f"{old}:={new}"]
+        return out
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        return [sys.executable, "-m", f"react_ros.nodes.{self.executable}", "--ros-args", *self.ros_arguments]
+
+
+def processes(chosen: Mapping[str, str]) -> list[Process]:
+    """The robot's processes for the chosen values of `ARGUMENTS` (the defaults for the others).
+
+    Raises ValueError, in one sentence, for an unknown name or an impossible value.
+    """
+    known = {argument.name: argument for argument in ARGUMENTS}
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(f"unknown argument {unknown[0]!r}: there are {', '.join(known)}")
+    value = {name: chosen.get(name, argument.default) for name, argument in known.items()}
+    for name, argument in known.items():
+        if argument.choices and value[name] not in argument.choices:
+            raise ValueError(f"{name} must be one of {', '.join(argument.choices)}, not {value[name]!r}")
+    yes = {name: value[name] == "true" for name in ("rendering", "window", "loop")}
+    seed, samples = _whole("seed", value["seed"]), _whole("samples", value["samples"])
+    try:
+        start_at = float(value["start_at"])
+    except ValueError:
+        raise ValueError(f"start_at must be a number of seconds, not {value['start_at']!r}") from None
+    files: tuple[str, ...] = ()
+    if value["config"]:
+        if not Path(value["config"]).is_file():
+            raise ValueError(f"config {value['config']!r} is no file")
+        files = (value["config"],)
+    filed: dict[str, Value] = {"loop": yes["loop"], "start_at": start_at}
+    nodes: list[tuple[str, dict[str, Value]]] = []
+    if value["record"]:
+        nodes.append(("recorder", {"path": value["record"]}))
+    nodes += [
+        ("avatar", {"render": yes["rendering"], "window": yes["window"], "seed": seed,
+                    "view_port": _whole("view_port", value["view_port"])}),
+        ("listener", {"generator": value["generator"], "seed": seed, "samples": samples, "device": value["device"]}),
+        ("perception", {}),
+    ]  # fmt: skip
+    if value["microphone"] != "none":
+        nodes.append(("microphone", {"source": value["microphone"], **filed}))
+    if value["source"] != "none":
+        nodes.append(("camera", {"source": value["source"], **filed}))
+    return [Process(name, value["namespace"], parameters, files) for name, parameters in nodes]
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def environment() -> dict[str, str]:
+    """What the processes need in their environment, beside what the user has set."""
+    wanted = {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share() / "config" / "fastdds.xml"),
+        # Five processes share the cores with whatever else the robot does: no library takes them all.
+        "OMP_NUM_THREADS": "1",
+    }
+    return {name: value for name, value in wanted.items() if name not in os.environ}

@@ -1,0 +1,276 @@
+"""The avatar node: `listener/reaction` becomes a moving face, 25 times a second, whatever happens to the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from importlib import import_module, util
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from react_ros.avatar.motion import Motion, MotionConfig, Pose
+from react_ros.avatar.pacing import OutputPacer
+from react_ros.avatar.render import Renderer
+from react_ros.avatar.view import ViewError, ViewServer
+from react_ros.face import ACTION_UNITS, AU, EXPRESSION_NAMES, EXPRESSIONS, NEUTRAL_ATTRIBUTES, VA, Floats, Reaction
+from react_ros.generators import registry
+from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
+from react_ros.msg import Reaction as ReactionMessage
+from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import (
+    StampLimits,
+    Stopwatch,
+    continued,
+    face_messages,
+    image_from_message,
+    image_message,
+    nanoseconds,
+    reaction_from_message,
+)
+
+HOLD_S = 0.5
+"""How long a reaction may be missing before the face stops waiting for it and lives by itself."""
+STATE_NAMES = {Status.LIVE: "live", Status.IDLE: "idle", Status.OPERATOR: "operator", Status.STALE: "stale",
+               Status.LATE: "late"}  # fmt: skip
+
+
+class AvatarNode(RobotNode):
+    """Publishes `avatar/blendshapes`, `face_model`, `affect`, `status` at 25 Hz, and `avatar/image`."""
+
+    NAME = "avatar"
+    PARAMETERS = (
+        Parameter("sample", 0, "which of the drawn listeners is shown", 0, 99, live=True),
+        Parameter("seed", 0, "seed of the idle life", 0, 2**31 - 1),
+        Parameter("render", True, "draw the face and publish avatar/image"),
+        Parameter("width", 512, "pixels of avatar/image", 64, 2048),
+        Parameter("height", 512, "pixels of avatar/image", 64, 2048),
+        Parameter("view_port", 0, "show human and avatar as a page on this port; 0: no page", 0, 65535),
+        Parameter("view_host", "127.0.0.1", "address the page listens on; 0.0.0.0 shows it to the network"),
+        Parameter("window", False, "show the avatar in a window of this machine's screen"),
+        Parameter("max_stamp_age", 30.0, "a reaction whose stamp is older is dropped, s", 0.1, 1e9, live=True),
+        Parameter("max_stamp_ahead", 0.5, "a reaction whose stamp lies further in the future is dropped, s", 0.0, 1e9,
+                  live=True),
+    )  # fmt: skip
+
+    def configure(self) -> None:
+        self.changed({})
+        self._motion = Motion(MotionConfig(), seed=self.value("seed"))
+        self._renderer = Renderer(self.value("width"), self.value("height")) if self._draws else None
+        self._view: ViewServer | None = None
+        if port := self.value("view_port"):
+            try:
+                self._view = ViewServer(self.value("view_host"), port)
+            except ViewError as error:
+                raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
+            self.create_subscription(Image, "image_raw", self._on_image, SENSOR_QOS)
+        for name, kind in (("blendshapes", Blendshapes), ("face_model", FaceModel), ("affect", Affect)):
+            setattr(self, f"_{name}", self.create_lifecycle_publisher(kind, f"avatar/{name}", OUTPUT_QOS))
+        self._status = self.create_lifecycle_publisher(Status, "avatar/status", OUTPUT_QOS)
+        self._image = self.create_lifecycle_publisher(Image, "avatar/image", OUTPUT_QOS)
+        self._hri = HriFace(self) if util.find_spec("hri_msgs") else None
+        self.create_subscription(ReactionMessage, "listener/reaction", self._on_reaction, OUTPUT_QOS)
+        self._human: np.ndarray | None = None
+        self._output = 0
+
+    @property
+    def _draws(self) -> bool:
+        return self.value("render") or self.value("window") or self.value("view_port") > 0
+
+    def changed(self, values: dict[str, Any]) -> None:
+        current = {n: values.get(n, self.value(n)) for n in ("sample", "max_stamp_age", "max_stamp_ahead")}
+        self._sample = current["sample"]
+        self._limits = StampLimits(current["max_stamp_age"], current["max_stamp_ahead"])
+
+    def activate(self) -> None:
+        self._stop = False
+        self._change = threading.Condition()
+        self._pacer = OutputPacer(time.monotonic_ns())
+        self._latest: tuple[Reaction, Lineage, bool] | None = None
+        self._fresh = False
+        self._pose: Pose | None = None
+        self._pose_change = threading.Condition()
+        self._threads = [threading.Thread(target=self._live, name="face", daemon=True)]
+        if self._renderer is not None:
+            self._threads.append(threading.Thread(target=self._paint, name="painter", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def deactivate(self) -> None:
+        self._stop = True
+        for condition in (self._change, self._pose_change):
+            with condition:
+                condition.notify_all()
+        for thread in self._threads:
+            thread.join(2.0)
+
+    def cleanup(self) -> None:
+        if view := getattr(self, "_view", None):
+            view.close()
+            self._view = None
+
+    # Input
+
+    def _on_reaction(self, message: ReactionMessage) -> None:
+        if not self.active:
+            return
+        try:
+            self._limits.check(nanoseconds(message.header.stamp), self.get_clock().now().nanoseconds)
+            reaction = reaction_from_message(message)
+        except ValueError as error:
+            self.reject("listener/reaction", str(error))
+            return
+        with self._change:
+            if self._fresh:
+                self.counts["skipped"] += 1
+            self._latest, self._fresh = (reaction, message.lineage, reaction.live), True
+            self._pacer.arrived(time.monotonic_ns())
+            self._change.notify()
+
+    def _on_image(self, message: Image) -> None:
+        try:
+            self._human = image_from_message(message)
+        except ValueError as error:
+            self.reject("image_raw", str(error))
+
+    # Output
+
+    def _live(self) -> None:
+        """One output after the other, each at its time."""
+        before = time.monotonic_ns()
+        heard = 0
+        while True:
+            with self._change:
+                while not self._stop and (wait := self._pacer.due_ns - time.monotonic_ns()) > 0:
+                    self._change.wait(wait / 1e9)
+                if self._stop:
+                    return
+                now = time.monotonic_ns()
+                latest, fresh, self._fresh = self._latest, self._fresh, False
+                self._pacer.shown(now)
+            heard = now if fresh else heard
+            waited = (now - heard) / 1e9 if heard else float("inf")
+            self._show(latest if waited < HOLD_S else None, fresh, (now - before) / 1e9)
+            before = now
+
+    def _show(self, latest: tuple[Reaction, Lineage, bool] | None, fresh: bool, dt: float) -> None:
+        watch = Stopwatch()
+        attributes: Floats = NEUTRAL_ATTRIBUTES
+        target, lineage, state, samples, sample = None, Lineage(), Status.STALE, 0, 0
+        if latest is not None:
+            reaction, lineage, live = latest
+            samples = reaction.samples
+            sample = min(self._sample, samples - 1)
+            target = Pose(reaction.blendshapes[sample], reaction.rotation[sample], reaction.translation[sample])
+            attributes = reaction.attributes[sample]
+            state = (Status.LIVE if live else Status.IDLE) if fresh else Status.LATE
+            self.counts["late"] += state == Status.LATE
+        pose = self._motion.step(target, dt)
+        lineage = continued(lineage, {"motion": watch.read()})
+        shapes, model, affect = face_messages(
+            pose.blendshapes, pose.rotation, pose.translation, attributes, lineage
+        )
+        self._blendshapes.publish(shapes)
+        self._face_model.publish(model)
+        self._affect.publish(affect)
+        latency = (time.time_ns() - nanoseconds(lineage.source_stamp)) / 1e9 if fresh else float("nan")
+        status = Status(lineage=lineage, state=state, output=self._output, samples=samples, sample=sample)
+        status.header.stamp = lineage.source_stamp
+        status.latency, status.late, status.rejected = latency, self.counts["late"], self.rejected
+        if lineage.generator in registry.names():
+            info = registry.info(lineage.generator)
+            status.delay, status.notice = info.delay_frames, info.notice
+        self._status.publish(status)
+        if self._hri is not None:
+            self._hri.publish(attributes, lineage)
+        self._output += 1
+        self.counts["outputs"] += 1
+        self.facts |= {"state": STATE_NAMES[state], "generator": lineage.generator}
+        if fresh:
+            self.facts["latency"] = f"{latency * 1e3:.0f} ms"
+        if self._view is not None:
+            self._view.status(
+                {"state": STATE_NAMES[state], "generator": lineage.generator, "seed": lineage.seed,
+                 "latency_ms": round(latency * 1e3, 1) if fresh else None, "late": self.counts["late"],
+                 "notice": status.notice}
+            )  # fmt: skip
+        with self._pose_change:
+            self._pose, self._pose_lineage = pose, lineage
+            self._pose_change.notify()
+
+    def _paint(self) -> None:
+        """Draw the newest pose; where drawing is slower than the face, poses are left out, never queued."""
+        assert self._renderer is not None
+        window = None
+        if self.value("window"):
+            import cv2 as window
+        while True:
+            with self._pose_change:
+                while self._pose is None and not self._stop:
+                    self._pose_change.wait()
+                if self._stop:
+                    break
+                pose, lineage, self._pose = self._pose, self._pose_lineage, None
+            assert pose is not None
+            image = self._renderer.draw(pose)
+            if self.value("render"):
+                self._image.publish(image_message(image, lineage.source_stamp, "avatar"))
+            if self._view is not None:
+                self._view.show(self._beside(image))
+            if window is not None:
+                window.imshow("react_ros", image[:, :, ::-1])
+                window.waitKey(1)
+            self.counts["images"] += 1
+        if window is not None:
+            window.destroyAllWindows()
+
+    def _beside(self, avatar: np.ndarray) -> np.ndarray:
+        from react_ros.avatar.film import side_by_side
+
+        return avatar if self._human is None else side_by_side(self._human, avatar, avatar.shape[0])
+
+    def diagnose(self) -> None:
+        stale = self.active and self.facts.get("state") == "stale"
+        self.warning = "no reactions come in: the face lives by itself" if stale else ""
+
+
+class HriFace:
+    """The face in ROS4HRI's messages (REP-155), where hri_msgs is installed."""
+
+    def __init__(self, node: RobotNode) -> None:
+        messages = import_module("hri_msgs.msg")
+        self._expression_type, self._facs_type = messages.Expression, messages.FacialActionUnits
+        self._expression = node.create_lifecycle_publisher(messages.Expression, "/robot_face/expression", OUTPUT_QOS)
+        self._facs = node.create_lifecycle_publisher(messages.FacialActionUnits, "/robot_face/facs", OUTPUT_QOS)
+
+    def publish(self, attributes: Floats, lineage: Lineage) -> None:
+        """attributes: (25,)."""
+        probabilities = attributes[EXPRESSIONS]
+        likeliest = int(probabilities.argmax())
+        expression = self._expression_type()
+        expression.header.stamp = lineage.source_stamp
+        expression.expression = ROS4HRI_NAMES[EXPRESSION_NAMES[likeliest]]
+        expression.valence, expression.arousal = (float(v) for v in attributes[VA])
+        expression.confidence = float(probabilities[likeliest])
+        self._expression.publish(expression)
+        facs = self._facs_type()
+        facs.header.stamp = lineage.source_stamp
+        intensity = np.zeros(99, np.float32)
+        intensity[list(ACTION_UNITS)] = attributes[AU]
+        facs.intensity = intensity
+        facs.confidence = (intensity > 0).astype(np.float32)
+        self._facs.publish(facs)
+
+
+ROS4HRI_NAMES = {"neutral": "neutral", "happy": "happy", "sad": "sad", "surprise": "surprised", "fear": "scared",
+                 "disgust": "disgusted", "anger": "angry", "contempt": "skeptical"}  # fmt: skip
+"""Our expressions in the words of hri_msgs/Expression."""
+
+
+def main() -> None:
+    raise SystemExit(run(AvatarNode))
+
+
+if __name__ == "__main__":
+    main()

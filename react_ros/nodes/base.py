@@ -1,0 +1,283 @@
+"""What every node of the robot shares: described parameters, lifecycle, diagnostics, start and end of the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.experimental import EventsExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from react_ros.package import CONFIGURATION_ERROR, share
+
+SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+"""For images: matches every driver and never serves a stale one."""
+SOUND_QOS = QoSProfile(depth=50, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+"""For sound: every chunk counts, so a second of 20 ms chunks is kept while a face is being looked for."""
+OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A node's parameter as people see it in `ros2 param describe`."""
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+    """Whether it may change while the node runs."""
+
+    def descriptor(self) -> ParameterDescriptor:
+        text = self.description if self.live else f"{self.description} (set before the node is configured)"
+        d = ParameterDescriptor(name=self.name, description=text)
+        if self.choices:
+            d.additional_constraints = "one of: " + ", ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, float):
+                d.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
+            else:
+                d.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
+        return d
+
+    def problem(self, value: Any) -> str:
+        """One sentence on what is wrong with a value, or nothing."""
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
+            return f"{self.name} must be between {self.low:g} and {self.high:g}, not {value}"
+        return ""
+
+
+class ConfigurationError(Exception):
+    """Something the node was asked for cannot be; the message is one sentence for people."""
+
+
+class RobotNode(LifecycleNode):
+    """A lifecycle node with described parameters and diagnostics at 1 Hz.
+
+    Subclasses name themselves in NAME and their parameters in PARAMETERS, build in `configure`, start threads in
+    `activate`, stop them in `deactivate`, let go in `cleanup`, and answer live parameters in `changed`.
+    """
+
+    NAME: ClassVar[str]
+    PARAMETERS: ClassVar[Sequence[Parameter]] = ()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(self.NAME, **options)
+        self.counts: Counter[str] = Counter()
+        self.facts: dict[str, str] = {}
+        self.warning = ""
+        self.active = False
+        self.configuration_error = ""
+        self._table = {p.name: p for p in (AUTOSTART, *self.PARAMETERS)}
+        for parameter in self._table.values():
+            try:
+                value = self.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
+            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                raise ConfigurationError(self._plain(parameter, error)) from None
+            if problem := parameter.problem(value):
+                raise ConfigurationError(f"{self.NAME}: {problem}.")
+        self.add_on_set_parameters_callback(self._on_set)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self.publish_diagnostics)
+
+    @staticmethod
+    def _plain(parameter: Parameter, error: Exception) -> str:
+        wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a number with a point"}
+        kind = wanted.get(type(parameter.default), "a value")
+        span = f" between {parameter.low:g} and {parameter.high:g}" if parameter.low is not None else ""
+        return f"{parameter.name} must be {kind}{span}: {parameter.description} ({' '.join(str(error).split())})."
+
+    def value(self, name: str) -> Any:
+        """The present value of a parameter."""
+        return self.get_parameter(name).value
+
+    # What a node does, filled in by the subclasses.
+    def configure(self) -> None:
+        """Load models, create topics. Raises ConfigurationError with one sentence."""
+
+    def activate(self) -> None: ...
+
+    def deactivate(self) -> None: ...
+
+    def cleanup(self) -> None: ...
+
+    def changed(self, values: dict[str, Any]) -> None:
+        """Live parameters are about to take these values. Raises ValueError with one sentence to refuse them."""
+
+    # Lifecycle
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.configure()
+        except ConfigurationError as error:
+            return self._refuse(str(error))
+        except Exception:
+            # rclpy would only note the failure: what happened must be seen.
+            return self._refuse(traceback.format_exc())
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        outcome = super().on_activate(state)
+        self.active = True
+        try:
+            self.activate()
+        except Exception:
+            self.active = False
+            return self._refuse(traceback.format_exc())
+        return outcome
+
+    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+        self.configuration_error = reason
+        self.get_logger().fatal(reason)
+        return TransitionCallbackReturn.FAILURE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.active = False
+        self.deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.cleanup()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.stop()
+        return super().on_shutdown(state)
+
+    def stop(self) -> None:
+        """End whatever runs, from any state; safe to call twice."""
+        if self.active:
+            self.active = False
+            self.deactivate()
+        self.cleanup()
+
+    def start(self) -> bool:
+        """Configure and activate, as `autostart` asks. False where that failed."""
+        self.trigger_configure()
+        if not self.configuration_error:
+            self.trigger_activate()
+        return not self.configuration_error
+
+    def _on_set(self, parameters: list[RosParameter]) -> SetParametersResult:
+        values = {}
+        configured = self._state_machine.current_state[1] not in ("unconfigured", "unknown")
+        for parameter in parameters:
+            mine = self._table.get(parameter.name)
+            if mine is None:
+                continue
+            if not mine.live and configured:
+                reason = f"{parameter.name} cannot change while the node runs: clean it up first"
+                return SetParametersResult(successful=False, reason=reason)
+            if problem := mine.problem(parameter.value):
+                return SetParametersResult(successful=False, reason=problem)
+            values[parameter.name] = parameter.value
+        try:
+            if configured and values:
+                self.changed(values)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    # Diagnostics
+    def reject(self, topic: str, reason: str) -> None:
+        """Count a message that failed validation, and say so once a second at most."""
+        self.counts[f"rejected {topic}"] += 1
+        self.facts[f"last rejected {topic}"] = reason
+        self.get_logger().warning(f"dropped a message on {topic}: {reason}", throttle_duration_sec=1.0)
+
+    @property
+    def rejected(self) -> int:
+        """Messages so far that failed validation."""
+        return sum(count for name, count in self.counts.items() if name.startswith("rejected "))
+
+    def diagnose(self) -> None:
+        """Refresh `facts` and `warning` before they are published."""
+
+    def publish_diagnostics(self) -> None:
+        self.diagnose()
+        status = DiagnosticStatus(name=self.get_fully_qualified_name(), hardware_id="react_ros")
+        status.level = DiagnosticStatus.OK
+        status.message = self._state_machine.current_state[1]
+        if self.rejected:
+            status.level = DiagnosticStatus.WARN
+            status.message = f"{self.rejected} messages rejected"
+        if self.warning:
+            status.level = DiagnosticStatus.WARN
+            status.message = self.warning
+        entries = {**{k: str(v) for k, v in sorted(self.counts.items())}, **self.facts}
+        status.values = [KeyValue(key=k, value=v) for k, v in entries.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+AUTOSTART = Parameter("autostart", True, "configure and activate the node as soon as its process runs")
+
+
+def quiet_dds() -> None:
+    """Let Fast DDS keep camera images whole in shared memory, unless the user has a profile of their own."""
+    profile: Path = share() / "config" / "fastdds.xml"
+    if profile.is_file():
+        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
+
+
+def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> int:
+    """Run nodes in this process until SIGINT or SIGTERM; a second signal changes nothing. Returns the exit code.
+
+    node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
+    """
+    quiet_dds()
+    context = rclpy.Context()
+    rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    executor = EventsExecutor(context=context)
+    nodes: list[RobotNode] = []
+    code = 0
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        for i, cls in enumerate(classes):
+            own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
+            node = cls(context=context, **own)
+            nodes.append(node)
+            executor.add_node(node)
+            if node.value("autostart") and not node.start():
+                code = CONFIGURATION_ERROR
+                break
+        else:
+            # Inside a plain spin() Python's signal handlers would not run, and stopping it from another thread hangs.
+            while not ended.is_set():
+                executor.spin_once(timeout_sec=0.1)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        code = CONFIGURATION_ERROR
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        for node in nodes:
+            node.stop()
+        context.try_shutdown()
+    return code

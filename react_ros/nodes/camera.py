@@ -1,0 +1,83 @@
+"""The camera node: a device, a film or an address becomes stamped images on `image_raw`."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from sensor_msgs.msg import Image
+
+from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import image_message, time_message
+from react_ros.sensors.camera import Camera, CameraConfig, SensorError, open_camera
+from react_ros.sensors.pace import paced
+
+
+class CameraNode(RobotNode):
+    """Publishes `image_raw` (rgb8), each image stamped with the time it was taken."""
+
+    NAME = "camera"
+    PARAMETERS = (
+        Parameter("source", "0", "device number, device path, film file or address (rtsp://, http://)"),
+        Parameter("width", 640, "pixels; cut to this shape around the middle; 0 keeps the source's", 0, 4096),
+        Parameter("height", 480, "pixels; 0 keeps the source's", 0, 4096),
+        Parameter("fps", 25.0, "images a second asked of a device; a film has its own", 1.0, 120.0),
+        Parameter("loop", False, "begin a film anew at its end"),
+        Parameter("paced", True, "a film runs at its own speed; otherwise as fast as it can be read"),
+        Parameter("start_at", 0.0, "when a film begins, s since the epoch, so that picture and sound agree; 0: at once"),
+        Parameter("frame_id", "camera", "frame_id of the images"),
+    )
+
+    def configure(self) -> None:
+        config = CameraConfig(
+            self.value("source"), self.value("width"), self.value("height"), self.value("fps"), self.value("loop")
+        )
+        try:
+            self._camera: Camera | None = open_camera(config)
+        except SensorError as error:
+            raise ConfigurationError(f"camera: {error}.") from None
+        self._images = self.create_lifecycle_publisher(Image, "image_raw", OUTPUT_QOS)
+        self.facts["source"] = config.source
+
+    def activate(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        self._stop.set()
+        self._thread.join(2.0)
+
+    def cleanup(self) -> None:
+        if camera := getattr(self, "_camera", None):
+            camera.close()
+            self._camera = None
+
+    def _read(self) -> None:
+        camera = self._camera
+        assert camera is not None
+        start_ns = round(self.value("start_at") * 1e9) or time.time_ns()
+        frame_id = self.value("frame_id")
+        try:
+            if camera.live or not self.value("paced"):
+                stamped = ((shot.time_ns if camera.live else start_ns + shot.time_ns, shot) for shot in camera)
+            else:
+                stamped = paced(camera, start_ns, self._stop)
+            for stamp, shot in stamped:
+                if self._stop.is_set():
+                    return
+                self._images.publish(image_message(shot.image, time_message(stamp), frame_id))
+                self.counts["images"] += 1
+            self.get_logger().info(f"end of {self.value('source')}")
+            self.facts["end"] = "the film is over"
+        except SensorError as error:
+            self.warning = str(error)
+            self.get_logger().error(f"{error}.")
+
+
+def main() -> None:
+    raise SystemExit(run(CameraNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The listener node: each `speaker/features` is answered with a `listener/reaction` by the generator of choice."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+import yaml
+
+from react_ros.face import FPS, Reaction
+from react_ros.generators import registry
+from react_ros.generators.contract import Generator
+from react_ros.msg import Lineage, SpeakerFeatures
+from react_ros.msg import Reaction as ReactionMessage
+from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import (
+    StampLimits,
+    Stopwatch,
+    continued,
+    frame_from_message,
+    nanoseconds,
+    reaction_message,
+)
+
+MAX_DELAY = 5.0
+
+
+class ListenerNode(RobotNode):
+    """Steps one stream of a generator: frame k in, reaction k out."""
+
+    NAME = "listener"
+    PARAMETERS = (
+        Parameter("generator", "attentive", "which system listens: see `react-ros generators`", live=True),
+        Parameter("generator_parameters", "", "further parameters of the generator, as YAML: {expressiveness: 0.8}",
+                  live=True),
+        Parameter("seed", 0, "seed of the stream: the same seed and input give the same face", 0, 2**31 - 1, live=True),
+        Parameter("samples", 1, "how many listeners are drawn at once", 1, 100, live=True),
+        Parameter("temperature", 1.0, "how freely the generator draws, where it has such a parameter", 0.0, 10.0,
+                  live=True),
+        Parameter("device", "auto", "where a learned generator runs", choices=("auto", "cpu", "cuda")),
+        Parameter("delay", 0.0, "deliberate delay of every reaction, for experiments, s", 0.0, MAX_DELAY, live=True),
+        Parameter("delay_spread", 0.0, "standard deviation of that delay, drawn once per stream from its seed, s",
+                  0.0, MAX_DELAY, live=True),
+        Parameter("max_stamp_age", 5.0, "a frame whose stamp is older is dropped, s", 0.1, 1e9, live=True),
+        Parameter("max_stamp_ahead", 0.5, "a frame whose stamp lies further in the future is dropped, s", 0.0, 1e9,
+                  live=True),
+    )  # fmt: skip
+
+    LIVE = ("generator", "generator_parameters", "seed", "samples", "temperature", "delay", "delay_spread",
+            "max_stamp_age", "max_stamp_ahead")  # fmt: skip
+
+    def configure(self) -> None:
+        self._wanted = {name: self.value(name) for name in self.LIVE}
+        self._lock = threading.Lock()
+        self._coming: tuple[Generator, dict[str, Any]] | None = None
+        try:
+            self._begin(self._load(self._wanted), self._wanted)
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
+        self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", OUTPUT_QOS)
+        self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, OUTPUT_QOS)
+
+    def _load(self, wanted: dict[str, Any]) -> Generator:
+        name, text = wanted["generator"], wanted["generator_parameters"]
+        try:
+            parameters = yaml.safe_load(text) if text.strip() else {}
+        except yaml.YAMLError:
+            parameters = None
+        if not isinstance(parameters, dict):
+            raise ValueError(f"generator_parameters must be a YAML mapping like {{expressiveness: 0.8}}, not {text!r}")
+        known = registry.parameters(name)
+        shared = {"temperature": wanted["temperature"], "device": self.value("device")}
+        return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
+
+    def _begin(self, generator: Generator, wanted: dict[str, Any]) -> None:
+        seed = wanted["seed"]
+        self._stream = generator.start(samples=wanted["samples"], seed=seed)
+        self._generator = generator
+        self._seed = seed
+        delay = np.random.default_rng([seed, 0xDE1A]).normal(wanted["delay"], wanted["delay_spread"])
+        self._delay = round(float(np.clip(delay, 0.0, MAX_DELAY)) * FPS)
+        self._waiting: deque[tuple[Reaction, Lineage]] = deque(maxlen=self._delay + 1)
+        self._limits = StampLimits(wanted["max_stamp_age"], wanted["max_stamp_ahead"])
+        info = generator.info
+        self.facts |= {
+            "generator": info.name,
+            "seed": str(seed),
+            "samples": str(wanted["samples"]),
+            "generator's delay": f"{info.delay_frames} frames",
+            "deliberate delay": f"{self._delay} frames",
+            "notice": info.notice,
+        }
+
+    def changed(self, values: dict[str, Any]) -> None:
+        wanted = self._wanted | values
+        if wanted["generator"] not in registry.names():
+            registry.info(wanted["generator"])  # raises the sentence that lists the names
+        if wanted["generator_parameters"] != self._wanted["generator_parameters"]:
+            self._load(wanted)
+        self._wanted = wanted
+
+        # A learned system may take seconds to load: the present one goes on listening until it is there.
+        def load() -> None:
+            try:
+                generator = self._load(wanted)
+            except (ValueError, OSError) as error:
+                self.warning = str(error)
+                self.get_logger().error(f"{error}; {self._generator.info.name} goes on")
+                return
+            with self._lock:
+                if wanted is self._wanted:
+                    self._coming = generator, wanted
+
+        threading.Thread(target=load, name="loader", daemon=True).start()
+
+    def _on_features(self, message: SpeakerFeatures) -> None:
+        if not self.active:
+            return
+        watch = Stopwatch()
+        try:
+            self._limits.check(nanoseconds(message.header.stamp), self.get_clock().now().nanoseconds)
+            frame = frame_from_message(message)
+        except ValueError as error:
+            self.reject("speaker/features", str(error))
+            return
+        with self._lock:
+            coming, self._coming = self._coming, None
+        if coming is not None:
+            self._begin(*coming)
+            self.warning = ""
+        reaction = self._stream.step(frame)
+        lineage = continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
+        self._waiting.append((reaction, lineage))
+        # Until the delay has passed once, the first reaction stands still: a face at its beginning, not none at all.
+        self._reactions.publish(reaction_message(*self._waiting[0]))
+        self.counts["reactions"] += 1
+
+
+def main() -> None:
+    raise SystemExit(run(ListenerNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The microphone node: a sound device or file becomes stamped chunks on `audio`."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from react_ros.msg import AudioChunk
+from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import audio_message
+from react_ros.sensors.camera import SensorError
+from react_ros.sensors.microphone import Microphone, MicrophoneConfig, open_microphone
+from react_ros.sensors.pace import paced
+
+
+class MicrophoneNode(RobotNode):
+    """Publishes `audio`, each chunk stamped with the capture time of its first sample."""
+
+    NAME = "microphone"
+    PARAMETERS = (
+        Parameter("source", "default", "'default', a device's number or part of its name, or a sound file"),
+        Parameter("rate", 16000, "samples a second asked of a device; a file has its own", 8000, 192_000),
+        Parameter("channels", 1, "channels asked of a device", 1, 2),
+        Parameter("block", 0.02, "length of a chunk, s", 0.005, 0.2),
+        Parameter("loop", False, "begin a file anew at its end"),
+        Parameter("paced", True, "a file runs at its own speed; otherwise as fast as it can be read"),
+        Parameter("start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"),
+        Parameter("frame_id", "microphone", "frame_id of the chunks"),
+    )
+
+    def configure(self) -> None:
+        config = MicrophoneConfig(
+            self.value("source"), self.value("rate"), self.value("channels"), self.value("block"), self.value("loop")
+        )
+        try:
+            self._microphone: Microphone | None = open_microphone(config)
+        except SensorError as error:
+            raise ConfigurationError(f"microphone: {error}.") from None
+        self._chunks = self.create_lifecycle_publisher(AudioChunk, "audio", OUTPUT_QOS)
+        self.facts |= {"source": config.source, "rate": f"{self._microphone.rate} Hz"}
+
+    def activate(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="microphone", daemon=True)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        self._stop.set()
+        if self._microphone is not None and self._microphone.live:
+            self.cleanup()  # wakes a reader that waits for the device
+        self._thread.join(2.0)
+
+    def cleanup(self) -> None:
+        if microphone := getattr(self, "_microphone", None):
+            microphone.close()
+            self._microphone = None
+
+    def _read(self) -> None:
+        microphone = self._microphone
+        assert microphone is not None
+        start_ns = round(self.value("start_at") * 1e9) or time.time_ns()
+        if microphone.live or not self.value("paced"):
+            stamped = ((b.time_ns if microphone.live else start_ns + b.time_ns, b) for b in microphone)
+        else:
+            stamped = paced(microphone, start_ns, self._stop, round(self.value("block") * 1e9))
+        for stamp, block in stamped:
+            if self._stop.is_set():
+                return
+            message = audio_message(stamp, microphone.rate, block.first_sample, block.samples)
+            message.header.frame_id = self.value("frame_id")
+            self._chunks.publish(message)
+            self.counts["chunks"] += 1
+        if not self._stop.is_set():
+            self.facts["end"] = "the sound is over"
+            if microphone.live:
+                self.warning = "the microphone stopped: is it still plugged in?"
+            self.get_logger().info(f"end of {self.value('source')}")
+
+
+def main() -> None:
+    raise SystemExit(run(MicrophoneNode))
+
+
+if __name__ == "__main__":
+    main()

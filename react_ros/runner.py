@@ -1,0 +1,127 @@
+"""Starts the robot's processes without `ros2 launch`, restarts one that is killed, and ends them all together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from react_ros.bringup import Process, environment
+from react_ros.package import CONFIGURATION_ERROR
+
+PATIENCE_S = 5.0
+"""How long a process may take to end when asked, before it is killed."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """A process and how often it has been started."""
+
+    def __init__(self, process: Process, popen: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.popen = popen
+        self.restarts = 0
+        self.started = time.monotonic()
+
+
+class Runner:
+    """Runs processes until one of them cannot be configured, `stop` is called, or a signal asks for the end."""
+
+    def __init__(
+        self,
+        processes: Sequence[Process],
+        extra_environment: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._env = {**os.environ, **environment(), **(extra_environment or {})}
+        # The robot speaks within this machine unless the user says otherwise.
+        self._env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        self._say = say
+        self._ended = threading.Event()
+        self._signals = 0
+        self.exit_code = 0
+        self.children: dict[str, Child] = {}
+        for process in processes:
+            self.children[process.executable] = Child(process, self._start(process))
+
+    def _start(self, process: Process) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C reaches the children through us, once, and not also through the terminal.
+        return subprocess.Popen(process.command, env=self._env, start_new_session=True, preexec_fn=_die_with_parent)
+
+    def stop(self) -> None:
+        """Ask for the end; `run` returns once everything has ended. Safe from any thread."""
+        self._ended.set()
+
+    def run(self, until: Callable[[], bool] = lambda: False, handle_signals: bool = True) -> int:
+        """Watch over the processes until the end. Returns the exit code: 0, 130 after Ctrl-C, 2 as CONFIGURATION_ERROR.
+
+        until: asked ten times a second; true ends the run.
+        """
+        previous = {}
+        if handle_signals:
+            previous = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while not self._ended.wait(0.1) and not until():
+                self._watch()
+        finally:
+            self._end()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        return self.exit_code
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._signals += 1
+        self.exit_code = 128 + number if number == signal.SIGINT else 0
+        self._ended.set()
+
+    def _watch(self) -> None:
+        for name, child in self.children.items():
+            code = child.popen.poll()
+            if code is None:
+                continue
+            if code == CONFIGURATION_ERROR:
+                self.exit_code = code
+                self._ended.set()
+                return
+            if time.monotonic() - child.started < 1.0:
+                if child.restarts >= 5:
+                    self._say(f"{name} ends as soon as it is started (exit code {code}): giving up")
+                    self.exit_code = 1
+                    self._ended.set()
+                    return
+            self._say(f"{name} ended with {_name(code)}; starting it again")
+            child.popen, child.started = self._start(child.process), time.monotonic()
+            child.restarts += 1
+
+    def _end(self) -> None:
+        """SIGINT, then after some patience (none once the user insists) SIGKILL; returns when nothing is left."""
+        first = self._signals
+        for child in self.children.values():
+            _signal(child.popen, signal.SIGINT)
+        deadline = time.monotonic() + PATIENCE_S
+        while any(child.popen.poll() is None for child in self.children.values()):
+            if time.monotonic() > deadline or self._signals > first + 1:
+                break
+            time.sleep(0.02)
+        for child in self.children.values():
+            if child.popen.poll() is None:
+                _signal(child.popen, signal.SIGKILL)
+            child.popen.wait()
+
+
+def _signal(popen: subprocess.Popen[bytes], number: int) -> None:
+    if popen.poll() is None:
+        popen.send_signal(number)
+
+
+def _name(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _die_with_parent() -> None:
+    # Linux: where this process is killed, its children end too.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
