@@ -78,6 +78,121 @@ def run(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for film, bag and page")] = Path("demo"),
+    camera: Annotated[str, typer.Option(help="live: camera number or address; without: real footage")] = "",
+    mic: Annotated[str, typer.Option(help="live: default or a device's name; without: a real recorded voice")] = "",
+    generator: Annotated[str, _option("generator", "--generator")] = "attentive",
+    seed: Annotated[int, _option("seed", "--seed")] = 0,
+    seconds: Annotated[float, typer.Option(help="how long; 0: the whole film, or until Ctrl-C", min=0.0)] = 0.0,
+    view_port: Annotated[int, typer.Option(help="live page; 0: none; default: 8025 with a camera")] = -1,
+    window: Annotated[bool, _option("window", "--window")] = False,
+) -> None:
+    """Run the whole robot on a real face and voice; leaves a film, a bag and a one-page report."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from react_ros.demo import DemoError, DemoOptions, run_demo
+
+    port = (8025 if camera else 0) if view_port < 0 else view_port
+    if port:
+        print(f"human and avatar: http://127.0.0.1:{port}", flush=True)
+    options = DemoOptions(out, camera, mic, generator, seed, seconds, port, window)
+    try:
+        with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as bar:
+            task = bar.add_task("the robot runs", total=None)
+            code = run_demo(options, bar.console.print, lambda done, total: bar.update(task, completed=done, total=total))
+    except (DemoError, FileNotFoundError, ValueError) as error:
+        raise fail(error) from None
+    if code:
+        raise typer.Exit(code)
+    print(f"film:   {out / 'avatar.mp4'}\nreport: {out / 'report.html'}\nbag:    {out / 'bag'}")
+
+
+@app.command()
+def generators() -> None:
+    """List the systems that can listen."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from react_ros.generators import registry
+
+    table = Table("name", "what it is", "delay", "learned", box=None)
+    for name in registry.names():
+        info = registry.info(name)
+        summary = info.summary + (f" [{info.notice}]" if info.notice else "")
+        table.add_row(name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no")
+    Console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine has, and for each thing missing the one command that mends it."""
+    from react_ros.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+assets_app = typer.Typer(no_args_is_help=True, help="Files that are too big to ship: the face model, demo footage.")
+app.add_typer(assets_app, name="assets")
+
+
+@assets_app.command("fetch")
+def fetch_assets(
+    names: Annotated[list[str] | None, typer.Argument(help="which; all without any (react-ros assets list)")] = None,
+) -> None:
+    """Bring files into the cache and verify them. The only part of react_ros that uses the network."""
+    from react_ros import assets
+
+    try:
+        for path in assets.fetch(names or tuple(assets.ASSETS), progress=lambda line: print(line, flush=True)):
+            print(path)
+    except (assets.FetchFailed, ValueError) as error:
+        raise fail(error) from None
+
+
+@assets_app.command("list")
+def list_assets() -> None:
+    """List the files, where they are and under which licence."""
+    from react_ros import assets
+
+    for asset in assets.ASSETS.values():
+        try:
+            where = str(assets.resolve(asset.name))
+        except FileNotFoundError:
+            where = "missing"
+        print(f"{asset.name:16} {asset.size / 1e6:5.1f} MB  {asset.what} ({asset.licence}): {where}")
+
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine. Nothing here passes or fails.")
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("live")
+def bench_live(
+    seconds: Annotated[float, typer.Option(help="how long to measure", min=5.0)] = 30.0,
+    generator: Annotated[str, _option("generator", "--generator")] = "attentive",
+) -> None:
+    """Sensor stamp to face message, over DDS, with all five nodes on 640x480 at 25 frames a second."""
+    from react_ros.bench import BenchError, live
+
+    try:
+        live(seconds, generator)
+    except (BenchError, FileNotFoundError, ValueError) as error:
+        raise fail(error) from None
+
+
+@bench_app.command("perception")
+def bench_perception(seconds: Annotated[float, typer.Option(help="of footage", min=1.0)] = 10.0) -> None:
+    """What a frame costs: face landmarks, affect, sound features, speech detection."""
+    from react_ros.bench import perception
+
+    try:
+        perception(seconds)
+    except (FileNotFoundError, ValueError) as error:
+        raise fail(error) from None
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

@@ -65,10 +65,10 @@ class Runner:
         if handle_signals:
             previous = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
-            while not self._ended.wait(0.1) and not until():
-                self._watch()
+            while not self._ended.wait(0.1) and not until() and not self.poll():
+                pass
         finally:
-            self._end()
+            self.end()
             for number, handler in previous.items():
                 signal.signal(number, handler)
         return self.exit_code
@@ -78,7 +78,8 @@ class Runner:
         self.exit_code = 128 + number if number == signal.SIGINT else 0
         self._ended.set()
 
-    def _watch(self) -> None:
+    def poll(self) -> bool:
+        """Start anew what was killed. True once the run is over: `exit_code` says how."""
         for name, child in self.children.items():
             code = child.popen.poll()
             if code is None:
@@ -86,18 +87,19 @@ class Runner:
             if code == CONFIGURATION_ERROR:
                 self.exit_code = code
                 self._ended.set()
-                return
+                break
             if time.monotonic() - child.started < 1.0:
                 if child.restarts >= 5:
                     self._say(f"{name} ends as soon as it is started (exit code {code}): giving up")
                     self.exit_code = 1
                     self._ended.set()
-                    return
+                    break
             self._say(f"{name} ended with {_name(code)}; starting it again")
             child.popen, child.started = self._start(child.process), time.monotonic()
             child.restarts += 1
+        return self._ended.is_set()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """SIGINT, then after some patience (none once the user insists) SIGKILL; returns when nothing is left."""
         first = self._signals
         for child in self.children.values():

@@ -237,7 +237,7 @@ class RobotNode(LifecycleNode):
 AUTOSTART = Parameter("autostart", True, "configure and activate the node as soon as its process runs")
 
 
-def quiet_dds() -> None:
+def dds_profile() -> None:
     """Let Fast DDS keep camera images whole in shared memory, unless the user has a profile of their own."""
     profile: Path = share() / "config" / "fastdds.xml"
     if profile.is_file():
@@ -249,7 +249,7 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
 
     node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
     """
-    quiet_dds()
+    dds_profile()
     context = rclpy.Context()
     rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
     executor = EventsExecutor(context=context)

@@ -19,7 +19,7 @@ class CameraNode(RobotNode):
     NAME = "camera"
     PARAMETERS = (
         Parameter("source", "0", "device number, device path, film file or address (rtsp://, http://)"),
-        Parameter("width", 640, "pixels; cut to this shape around the middle; 0 keeps the source's", 0, 4096),
+        Parameter("width", 640, "pixels that images are scaled to fit in, whole; 0 keeps the source's", 0, 4096),
         Parameter("height", 480, "pixels; 0 keeps the source's", 0, 4096),
         Parameter("fps", 25.0, "images a second asked of a device; a film has its own", 1.0, 120.0),
         Parameter("loop", False, "begin a film anew at its end"),

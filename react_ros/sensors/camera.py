@@ -23,7 +23,7 @@ class CameraConfig:
     """What to open and how.
 
     source: a device number ("0"), a device path ("/dev/video0"), a film file, or an address (rtsp://, http://, …).
-    width, height: pixels of the images that come out, cut to that shape around the middle; 0 keeps the source's own.
+    width, height: pixels that the images are scaled to fit in, whole and undistorted; 0 keeps the source's own.
     fps: asked of a device; files and addresses have their own.
     loop: begin a file anew at its end.
     """
@@ -63,17 +63,16 @@ class Camera:
 
 
 def fit(image: Image, width: int, height: int) -> Image:
-    """Cut an (H, W, 3) image around its middle to the shape of width x height and scale it there."""
+    """Scale an (H, W, 3) image to fit into width x height, whole and undistorted (so one side may stay shorter)."""
     import cv2
 
     if not width or not height or image.shape[:2] == (height, width):
         return image
     h, w = image.shape[:2]
-    scale = max(width / w, height / h)
-    cut_w, cut_h = min(w, round(width / scale)), min(h, round(height / scale))
-    x, y = (w - cut_w) // 2, (h - cut_h) // 2
+    scale = min(width / w, height / h)
+    size = (round(w * scale), round(h * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image[y : y + cut_h, x : x + cut_w], (width, height), interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
 def open_camera(config: CameraConfig) -> Camera:

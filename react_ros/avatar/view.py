@@ -1,0 +1,224 @@
+"""A page in the browser that shows the human and the avatar live, with a line on how the robot is doing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+_BOUNDARY = "frame"
+_KEEP_ALIVE_S = 5.0
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>react_ros</title><link rel="icon" href="data:,">
+<style>
+:root{color-scheme:dark;
+--ground:#12171d;--panel:#1b232c;--line:#2b3743;--text:#e4eaee;--dim:#93a3b0;--glow:#78e2de}
+*{box-sizing:border-box}body{margin:0;min-height:100vh;display:flex;flex-direction:column;background:var(--ground);
+color:var(--text);font:15px/1.45 system-ui,sans-serif}header,main,footer{width:100%;
+max-width:1200px;margin:0 auto;padding:0 20px}
+header{display:flex;align-items:baseline;gap:12px;padding-top:18px;padding-bottom:14px}h1{font-size:18px;margin:0}
+header span{color:var(--dim)}main{flex:1;display:flex;align-items:center;justify-content:center}
+figure{margin:0;width:100%;background:var(--panel);border:1px solid var(--line);border-radius:12px;overflow:hidden}
+img{display:block;width:100%;max-height:72vh;object-fit:contain;min-height:200px}
+footer{display:flex;flex-wrap:wrap;gap:10px;padding-top:16px;padding-bottom:24px}
+.fact{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:7px 13px;display:flex;gap:9px}
+.fact b{color:var(--dim);font-weight:400}.fact.state{border-color:var(--glow)}.lost{border-color:#d98a5c!important}
+</style></head><body>
+<header><h1>react_ros</h1><span>a face that listens</span></header>
+<main><figure><img id="live" src="/stream.mjpg" alt="the human and the avatar, live"></figure></main>
+<footer id="facts" aria-live="off"><div class="fact state"><b>state</b><span>waiting</span></div></footer>
+<script>
+const facts=document.getElementById("facts"),live=document.getElementById("live");
+function show(status,lost){facts.replaceChildren(...Object.entries(status).map(([name,value])=>{
+const box=document.createElement("div"),key=document.createElement("b"),text=document.createElement("span");
+box.className="fact"+(name==="state"?" state":"")+(lost?" lost":"");key.textContent=name.replaceAll("_"," ");
+text.textContent=value===null?"-":value;box.append(key,text);return box}))}
+const events=new EventSource("/events");let away=false;
+events.onmessage=e=>{show(JSON.parse(e.data),false);if(away){away=false;live.src="/stream.mjpg?"+Date.now()}};
+events.onerror=()=>{away=true;show({state:"the robot does not answer; trying again"},true)};
+</script></body></html>
+"""
+
+
+class ViewError(Exception):
+    """The page cannot be served; the message says what to do."""
+
+
+class _Latest:
+    """The newest picture and status, and a way to wait for a newer one. Nobody who waits holds up who shows."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._encoding = threading.Lock()
+        self._image: Image | None = None
+        self._jpeg = b""
+        self._jpeg_number = 0
+        self._image_number = 0
+        self._status = ""
+        self._status_number = 0
+        self.closed = False
+
+    def show(self, image: Image) -> None:
+        with self._changed:
+            self._image = image
+            self._image_number += 1
+            self._changed.notify_all()
+
+    def status(self, text: str) -> None:
+        with self._changed:
+            self._status = text
+            self._status_number += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def pictures(self) -> Iterator[bytes]:
+        """JPEG files, each newer than the one before; those in between are skipped."""
+        seen = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self.closed or self._image_number > seen)  # noqa: B023
+                if self.closed:
+                    return
+                image, seen = self._image, self._image_number
+            assert image is not None
+            yield self._encoded(image, seen)
+
+    def _encoded(self, image: Image, number: int) -> bytes:
+        with self._encoding:
+            if number > self._jpeg_number:
+                bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+                self._jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+                self._jpeg_number = number
+            return self._jpeg
+
+    def statuses(self) -> Iterator[str]:
+        """JSON texts as they change; "" when nothing did for a while."""
+        seen = 0
+        while True:
+            with self._changed:
+                came = self._changed.wait_for(lambda: self.closed or self._status_number > seen, _KEEP_ALIVE_S)  # noqa: B023
+                if self.closed:
+                    return
+                text, seen = (self._status, self._status_number) if came else ("", seen)
+            yield text
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    # On Linux this lets a new run take a port whose last connections linger; a port in use is still refused.
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], latest: _Latest):
+        self.latest = latest
+        super().__init__(address, _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
+    timeout = 20.0
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        try:
+            if path == "/":
+                self._page()
+            elif path == "/stream.mjpg":
+                self._stream()
+            elif path == "/events":
+                self._events()
+            else:
+                self.send_error(404)
+        except OSError:
+            # The browser went away or stopped reading: its loss alone.
+            self.close_connection = True
+
+    def _head(self, kind: str, length: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'")
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def _page(self) -> None:
+        body = _PAGE.encode()
+        self._head("text/html; charset=utf-8", len(body))
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self._head(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        for jpeg in self.server.latest.pictures():
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+    def _events(self) -> None:
+        self._head("text/event-stream")
+        for text in self.server.latest.statuses():
+            self.wfile.write(f"data: {text}\n\n".encode() if text else b": still here\n\n")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests of a local page are no news."""
+
+
+class ViewServer:
+    """Serves the page from a thread of its own.
+
+    `/` is the page, `/stream.mjpg` the pictures (multipart JPEG), `/events` the status (server-sent events, JSON).
+    Slow browsers get fewer pictures and never hold up `show`. Nothing is loaded from elsewhere.
+    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be had.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8025):
+        self._latest = _Latest()
+        try:
+            self._server = _Server((host, port), self._latest)
+        except (OSError, OverflowError) as error:
+            raise ViewError(
+                f"cannot serve the view on {host} port {port} ({getattr(error, 'strerror', None) or error}): "
+                "stop the program that uses this port or choose another one"
+            ) from error
+        self.host, self.port = host, int(self._server.server_address[1])
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="view"
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://{self.host}:{self.port}/"
+
+    def show(self, image_rgb: Image) -> None:
+        """Show a picture: (height, width, 3) uint8 RGB. Returns at once. Raises ValueError for another one."""
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
+            raise ValueError(f"a picture is (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
+        self._latest.show(image_rgb.copy())
+
+    def status(self, facts: Mapping[str, str | float | bool | None]) -> None:
+        """Show facts by name, in this order: e.g. state, generator, latency, late."""
+        self._latest.status(json.dumps(dict(facts)))
+
+    def close(self) -> None:
+        """Stop serving; again does nothing."""
+        if self._latest.closed:
+            return
+        self._latest.close()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=2.0)

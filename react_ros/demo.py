@@ -1,0 +1,242 @@
+"""The demo: a human, real or filmed, in front of the whole robot; leaves a film, a bag and a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from react_ros import assets, bringup
+from react_ros.avatar.film import FilmWriter, side_by_side
+from react_ros.evaluation.latency import measure
+from react_ros.evaluation.report import SessionFacts, Track, write_page
+from react_ros.face import ARKIT_INDEX, FRAME_NS
+from react_ros.machine import describe_machine
+from react_ros.runner import Runner
+from react_ros.session.bag import BagError, read_bag
+
+FACE, VOICES = "demo-face", [f"demo-voice-{n}" for n in range(1, 6)]
+NOTICE = (
+    "The human is filmed footage (one person, from a film that carries no sound) and the voice is another person's, "
+    "reading aloud: what they show and say does not belong together. Action units, valence, arousal and expressions "
+    "are derived from blendshapes and landmarks by rule, not by a trained detector."
+)
+SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
+STATES = ("live", "idle", "operator", "stale", "late")
+START_S = 8.0
+"""Until the film begins: time for every node to be there, also on a slow machine's first start."""
+
+
+class DemoError(Exception):
+    """The demo cannot be shown; the message is one sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What is shown and where it is left."""
+
+    out: Path
+    camera: str = ""
+    """Empty: the filmed human."""
+    microphone: str = ""
+    """Empty: the recorded voice."""
+    generator: str = "attentive"
+    seed: int = 0
+    seconds: float = 0.0
+    """How long; 0: the film's length, or until Ctrl-C for a live human."""
+    view_port: int = 0
+    window: bool = False
+
+
+def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Callable[[float, float], None]) -> int:
+    """Run the robot, then make film and page from its bag. progress(done, all) in s. Returns the robot's exit code.
+
+    Raises DemoError with one sentence where it cannot be.
+    """
+    out = options.out
+    if out.exists() and any(out.iterdir()) and not (out / "bag").is_dir():
+        raise DemoError(f"{out} holds other things than a demo: choose another folder")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    filmed = not options.camera
+    camera, microphone, seconds = options.camera, options.microphone or "default", options.seconds
+    if filmed:
+        camera = str(assets.resolve(FACE))
+        length = film_seconds(Path(camera))
+        seconds = min(seconds, length) if seconds else length
+        microphone = options.microphone or str(write_voice(out / "voice.wav", seconds))
+    start = time.time() + (START_S if filmed else 0.0)
+    processes = bringup.processes(
+        {
+            "source": camera, "microphone": microphone, "generator": options.generator, "seed": str(options.seed),
+            "record": str(out / "bag"), "start_at": repr(start if filmed else 0.0),
+            "view_port": str(options.view_port), "window": str(options.window).lower(),
+        }
+    )  # fmt: skip
+    say(f"starting {len(processes)} processes: " + ", ".join(p.executable for p in processes))
+    began = time.time()
+    end = start + seconds + 0.5 if seconds else float("inf")
+    last = 0.0
+
+    def over() -> bool:
+        nonlocal last
+        now = time.time()
+        if seconds and now - last > 0.2:
+            progress(min(now, end) - began, end - began)
+            last = now
+        return now > end
+
+    # A domain of its own, so that a robot beside it is not recorded as well.
+    extra = {} if "ROS_DOMAIN_ID" in os.environ else {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100)}
+    runner = Runner(processes, extra, say)
+    code = runner.run(over)
+    if code not in (0, 130):
+        return code
+    say("making the film and the page from the bag")
+    summarise(out, filmed, start if filmed else began, options.generator, runner)
+    (out / "voice.wav").unlink(missing_ok=True)
+    return 0
+
+
+def film_seconds(path: Path) -> float:
+    """Length of a film's picture, s."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        return (container.duration or 0) / 1e6
+
+
+def write_voice(path: Path, seconds: float) -> Path:
+    """The demo's voice: real sentences read aloud, one after the other with pauses, as long as asked."""
+    import soundfile
+
+    parts = []
+    rate = 16_000
+    for name in VOICES:
+        samples, rate = soundfile.read(assets.resolve(name), dtype="int16")
+        parts += [samples, np.zeros(round(0.6 * rate), np.int16)]
+    soundfile.write(path, np.concatenate(parts)[: round(seconds * rate)], rate)
+    return path
+
+
+def summarise(out: Path, filmed: bool, start: float, generator: str, runner: Runner | None = None) -> None:
+    """Make avatar.mp4 and report.html in `out` from the bag beside them. Raises DemoError where the bag is empty."""
+    bag = out / "bag"
+    try:
+        make_film(bag, out / "avatar.mp4")
+        facts = read_facts(bag, filmed, generator, runner)
+    except BagError as error:
+        raise DemoError(str(error)) from None
+    (out / "report.html").write_text(write_page(facts))
+
+
+def make_film(bag: Path, path: Path) -> None:
+    """Lay what the camera saw and what the avatar showed side by side, each at the time it happened, with the sound."""
+    import cv2
+
+    chunks = [m.message for m in read_bag(bag, "/audio")]
+    rate = chunks[0].sample_rate if chunks else None
+
+    def decoded(recorded) -> np.ndarray:
+        return cv2.imdecode(np.frombuffer(recorded.message.data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+
+    # The human at the time of the sensor, the avatar at the time its picture came out: the film shows the true delay.
+    events = [
+        (_ns(r.message.header.stamp) if r.topic.endswith("image_raw/compressed") else r.time_ns, r.topic, r)
+        for r in read_bag(bag, "/image_raw/compressed", "/avatar/image/compressed")
+    ]
+    events.sort(key=lambda e: e[0])
+    first = next((time for time, topic, _ in events if topic.endswith("image_raw/compressed")), None)
+    if first is None:
+        raise DemoError("the bag holds no image of the human: the camera gave none")
+    human = np.zeros((480, 640, 3), np.uint8)
+    avatar = np.zeros((512, 512, 3), np.uint8)
+    last = max(time for time, topic, _ in events if topic.endswith("image_raw/compressed"))
+    frames = (last - first) // FRAME_NS + 1
+    frame = side_by_side(human, avatar, 480)
+    sound = _sound(chunks, first, frames)
+    with FilmWriter(path, 25, (frame.shape[1], frame.shape[0]), rate) as film:
+        i = 0
+        for k in range(frames):
+            now = first + (k + 1) * FRAME_NS
+            newest: dict[bool, object] = {}
+            while i < len(events) and events[i][0] < now:
+                newest[events[i][1].endswith("image_raw/compressed")] = events[i][2]
+                i += 1
+            human = decoded(newest[True]) if True in newest else human
+            avatar = decoded(newest[False]) if False in newest else avatar
+            film.add_image(side_by_side(human, avatar, 480))
+            if rate:
+                film.add_sound(sound[k * rate // 25 : (k + 1) * rate // 25])
+
+
+def _sound(chunks: list, first_ns: int, frames: int) -> np.ndarray:
+    """(n,) int16: the chunks laid at the times of their stamps, silence between them."""
+    rate = chunks[0].sample_rate if chunks else 25
+    sound = np.zeros(frames * rate // 25, np.int16)
+    for chunk in chunks:
+        samples = np.asarray(chunk.samples, np.int16).reshape(-1, chunk.channels).mean(1).astype(np.int16)
+        at = round((_ns(chunk.header.stamp) - first_ns) * rate / 1e9)
+        begin, stop = max(at, 0), min(at + len(samples), len(sound))
+        if begin < stop:
+            sound[begin:stop] = samples[begin - at : stop - at]
+    return sound
+
+
+def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -> SessionFacts:
+    """What the page says, from the bag."""
+    features = [r.message for r in read_bag(bag, "/speaker/features")]
+    shapes = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/blendshapes")}
+    models = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/face_model")}
+    statuses = [(r.time_ns, r.message) for r in read_bag(bag, "/avatar/status")]
+    if not features or not shapes:
+        raise DemoError(f"bag {bag} holds no face: was a node missing?")
+    zero = _ns(features[0].header.stamp)
+    shown = sorted((_ns(m.header.stamp), frame) for frame, m in shapes.items() if _ns(m.header.stamp) >= zero)
+    watched = [(a, s) for a, s in statuses if zero <= a <= _ns(features[-1].header.stamp)]
+    seen = [m for m in features if m.face_state >= 2]
+
+    def seconds(stamps) -> np.ndarray:
+        return np.array([(s - zero) / 1e9 for s in stamps])
+
+    notices = [n for n in dict.fromkeys(s.notice for _, s in statuses) if n]
+    rows = [("generator", f"{generator}, seed {statuses[-1][1].lineage.seed}"), ("machine", describe_machine())]
+    if runner is not None:
+        restarts = {name: child.restarts for name, child in runner.children.items() if child.restarts}
+        rows.append(("processes", ", ".join(runner.children) + (f"; started again: {restarts}" if restarts else "")))
+    return SessionFacts(
+        title="react_ros: a face that listens",
+        human=Track(
+            seconds(_ns(m.header.stamp) for m in seen),
+            np.array([np.asarray(m.blendshapes)[SMILES].mean() for m in seen]),
+            np.array([m.rotation for m in seen]),
+        ),
+        avatar=Track(
+            seconds(s for s, _ in shown),
+            np.array([np.asarray(shapes[f].weights)[SMILES].mean() for _, f in shown]),
+            np.array([models[f].rotation if f in models else np.zeros(3) for _, f in shown]),
+        ),
+        speech=(
+            seconds(_ns(m.header.stamp) for m in features),
+            np.array([m.speech_probability for m in features]),
+        ),
+        latency=measure(watched),
+        states=Counter(STATES[s.state] for _, s in watched),
+        facts=rows,
+        notices=([NOTICE] if filmed else []) + notices,
+        files=[("avatar.mp4", "human and avatar, side by side, with sound"), ("bag/", "every topic (mcap), images as JPEG")],
+        film="avatar.mp4",
+    )
+
+
+def _ns(stamp) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec

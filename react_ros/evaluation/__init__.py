@@ -1,0 +1,1 @@
+"""Reactions to numbers, tables, plots, a report."""

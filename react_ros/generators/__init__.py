@@ -1,0 +1,1 @@
+"""Speaker frames in, facial reactions out: the streaming contract and every system that keeps it."""

@@ -1,0 +1,42 @@
+"""What every test may use: a domain of its own, and a robot in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A ROS domain that no other test uses, on this machine only, with every message field checked."""
+    number = 1 + (os.getpid() * 13 + next(_numbers)) % 100
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_PYTHON_CHECK_FIELDS", "1")
+    return number
+
+
+@pytest.fixture
+def start_robot(domain: int) -> Iterator[Callable[..., Any]]:
+    """Starts robots that end with the test: see `robot.Robot`."""
+    from robot import Robot
+
+    running: list[Robot] = []
+
+    def start(**options: Any) -> Robot:
+        running.append(Robot(**options))
+        return running[-1]
+
+    yield start
+    for robot in running:
+        robot.close()

@@ -1,0 +1,70 @@
+"""Claims about finding systems by name and about what they refuse."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from react_ros.generators import registry
+
+
+def test_listing_names_imports_no_system() -> None:
+    code = (
+        "import sys; from react_ros.generators import registry; registry.names();"
+        "print([m for m in sys.modules if m.startswith('react_ros.generators.')])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert ast.literal_eval(loaded) == ["react_ros.generators.contract", "react_ros.generators.registry"]
+
+
+def test_every_system_says_what_it_is() -> None:
+    for name in registry.names():
+        said = registry.info(name)
+        assert said.name == name
+        assert said.summary and "\n" not in said.summary
+
+
+def test_an_unknown_name_is_answered_with_the_names_and_a_guess() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown generator 'atentive' \(did you mean 'attentive'\?\): there are .*mime"
+    ):
+        registry.create("atentive")
+
+
+def test_an_unknown_parameter_is_answered_with_the_parameters() -> None:
+    with pytest.raises(ValueError, match=r"mime has no parameter 'delay_frame' \(did you mean 'delay_frames'\?\)"):
+        registry.create("mime", delay_frame=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value"),
+    [
+        ("mime", "delay_frames", -1),
+        ("mime", "delay_frames", 2.5),
+        ("mime", "delay_frames", True),
+        ("random", "head_rad", "much"),
+        ("attentive", "expressiveness", float("nan")),
+        ("attentive", "nod_delay_ms", 10),
+        ("attentive", "diversity", None),
+        ("mean_frame", "statistics", 3),
+    ],
+)
+def test_an_impossible_value_is_named_with_what_would_be_right(name: str, parameter: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: {parameter} is .*: it must be"):
+        registry.create(name, **{parameter: value})
+
+
+def test_parameters_are_listed_with_their_defaults() -> None:
+    assert registry.parameters("mime") == {"delay_frames": 0}
+    assert all(
+        registry.create(name, **registry.parameters(name)).info == registry.create(name).info
+        for name in registry.names()
+    )
+
+
+def test_parameters_reach_the_system() -> None:
+    assert registry.create("mime", delay_frames=12).info.delay_frames == 12
+    assert registry.create("attentive", mimicry_delay_ms=600).info.delay_frames == 15
