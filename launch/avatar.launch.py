@@ -1,6 +1,5 @@
 """The whole robot under `ros2 launch react_ros avatar.launch.py`: a reading of react_ros/bringup.py."""
 
-from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     OpaqueFunction,
@@ -13,6 +12,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription
 from react_ros import bringup
 from react_ros.package import CONFIGURATION_ERROR
 

@@ -22,10 +22,10 @@ class BenchError(Exception):
 
 def steady_film(path: Path, seconds: float) -> Path:
     """Real footage of a face, forth and back, as a 640x480 film of exactly 25 frames a second."""
+    import cv2
+
     from react_ros.avatar.film import FilmWriter
     from react_ros.sensors.camera import CameraConfig, open_camera
-
-    import cv2
 
     camera = open_camera(CameraConfig(str(assets.resolve("demo-face")), 0, 0))
     images = []
@@ -115,4 +115,3 @@ def _row(console, name: str, d) -> None:
         return
     p50, p95, p99 = (d.p50, d.p95, d.p99) if isinstance(d, Distribution) else (d["p50"], d["p95"], d["p99"])
     console.print(name.ljust(32) + "".join(f"{v:8.2f}" for v in (p50, p95, p99)))
-

@@ -100,7 +100,9 @@ def demo(
     try:
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as bar:
             task = bar.add_task("the robot runs", total=None)
-            code = run_demo(options, bar.console.print, lambda done, total: bar.update(task, completed=done, total=total))
+            code = run_demo(
+                options, bar.console.print, lambda done, total: bar.update(task, completed=done, total=total)
+            )
     except (DemoError, FileNotFoundError, ValueError) as error:
         raise fail(error) from None
     if code:
@@ -120,7 +122,9 @@ def generators() -> None:
     for name in registry.names():
         info = registry.info(name)
         summary = info.summary + (f" [{info.notice}]" if info.notice else "")
-        table.add_row(name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no")
+        table.add_row(
+            name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"
+        )
     Console().print(table)
 
 

@@ -147,7 +147,8 @@ def make_film(bag: Path, path: Path) -> None:
     rate = chunks[0].sample_rate if chunks else None
 
     def decoded(recorded) -> np.ndarray:
-        return cv2.imdecode(np.frombuffer(recorded.message.data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+        bgr = cv2.imdecode(np.frombuffer(recorded.message.data, np.uint8), cv2.IMREAD_COLOR)
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
     # The human at the time of the sensor, the avatar at the time its picture came out: the film shows the true delay.
     events = [
@@ -233,7 +234,10 @@ def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -
         states=Counter(STATES[s.state] for _, s in watched),
         facts=rows,
         notices=([NOTICE] if filmed else []) + notices,
-        files=[("avatar.mp4", "human and avatar, side by side, with sound"), ("bag/", "every topic (mcap), images as JPEG")],
+        files=[
+            ("avatar.mp4", "human and avatar, side by side, with sound"),
+            ("bag/", "every topic (mcap), images as JPEG"),
+        ],
         film="avatar.mp4",
     )
 

@@ -61,7 +61,9 @@ def ros() -> list[Finding]:
         import_module("react_ros.msg")
         findings.append(Finding("react_ros messages", True, "compiled"))
     except ImportError as error:
-        findings.append(Finding("react_ros messages", False, f"not compiled ({error})", "pip install . (or colcon build)"))
+        findings.append(
+            Finding("react_ros messages", False, f"not compiled ({error})", "pip install . (or colcon build)")
+        )
     for package in ("hri_msgs", "audio_common_msgs"):
         there = util.find_spec(package) is not None
         text = "installed: used as well" if there else "not installed (optional)"
@@ -85,7 +87,9 @@ def cameras() -> list[Finding]:
     """Video devices."""
     devices = sorted(str(p) for p in Path("/dev").glob("video*"))
     text = ", ".join(devices) or "none: give a film file as --camera"
-    return [Finding("cameras", bool(devices), text, "plug a camera in, or react-ros run --camera FILM.mp4", needed=False)]
+    return [
+        Finding("cameras", bool(devices), text, "plug a camera in, or react-ros run --camera FILM.mp4", needed=False)
+    ]
 
 
 def microphones() -> list[Finding]:
@@ -105,7 +109,9 @@ def microphones() -> list[Finding]:
 def gpu() -> list[Finding]:
     """CUDA, for learned listeners."""
     if util.find_spec("torch") is None:
-        return [Finding("torch", False, "not installed (learned listeners need it)", "pip install torch==2.13.0", False)]
+        return [
+            Finding("torch", False, "not installed (learned listeners need it)", "pip install torch==2.13.0", False)
+        ]
     import torch
 
     if torch.cuda.is_available():

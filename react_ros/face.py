@@ -41,7 +41,7 @@ ARKIT = (
 """Apple ARKit's 52 blendshapes in Apple's order: the project's canonical expression space ("arkit52")."""
 ARKIT_SCHEME = "arkit52"
 FACEVERSE_SCHEME = "faceverse"
-"""The 52 FaceVerse coefficients of the REACT corpora: another space than ARKit's, with no published map between them."""
+"""The 52 FaceVerse coefficients of the REACT corpora: another space than ARKit's, with no published map between."""
 
 ARKIT_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(ARKIT)}
 
@@ -148,20 +148,16 @@ class SoundState(IntEnum):
     SPEECH = 2
 
 
-def _zeros(n: int):
-    return field(default_factory=lambda: np.zeros(n, np.float32))
-
-
 @dataclass(slots=True)
 class Face:
     """A speaker's face in one frame. Arrays float32."""
 
     state: FaceState = FaceState.MISSING
-    blendshapes: Floats = _zeros(52)
+    blendshapes: Floats = field(default_factory=lambda: np.zeros(52, np.float32))
     """(52,) in the order of `ARKIT`, 0 to 1."""
-    rotation: Floats = _zeros(3)
+    rotation: Floats = field(default_factory=lambda: np.zeros(3, np.float32))
     """(3,) rad: pitch, yaw, roll; 0 looks straight into the camera."""
-    translation: Floats = _zeros(3)
+    translation: Floats = field(default_factory=lambda: np.zeros(3, np.float32))
     """(3,) m in the camera's frame: z < 0 is in front of it."""
     attributes: Floats = field(default_factory=NEUTRAL_ATTRIBUTES.copy)
     """(25,) in the order of `ATTRIBUTE_NAMES`; derived from blendshapes and geometry."""
@@ -176,9 +172,9 @@ class Sound:
     """A speaker's sound in one frame: a causal window of 640 samples at 16 kHz. Arrays float32."""
 
     state: SoundState = SoundState.MISSING
-    mfcc: Floats = _zeros(26)
+    mfcc: Floats = field(default_factory=lambda: np.zeros(26, np.float32))
     """(26,) mel-frequency cepstral coefficients."""
-    mfcc_delta: Floats = _zeros(26)
+    mfcc_delta: Floats = field(default_factory=lambda: np.zeros(26, np.float32))
     """(26,) their causal slope a frame."""
     log_energy: float = -16.0
     """Natural logarithm of the mean squared sample, full scale 1; never below -16."""
@@ -256,7 +252,9 @@ def split_face_model(coefficients: npt.NDArray[np.floating]) -> tuple[Floats, Fl
 
 
 def join_attributes(
-    action_units: npt.NDArray[np.floating], valence_arousal: npt.NDArray[np.floating], expressions: npt.NDArray[np.floating]
+    action_units: npt.NDArray[np.floating],
+    valence_arousal: npt.NDArray[np.floating],
+    expressions: npt.NDArray[np.floating],
 ) -> Floats:
     """Join (…, 15) action units, (…, 2) valence and arousal and (…, 8) expressions into (…, 25)."""
     out = np.concatenate([action_units, valence_arousal, expressions], axis=-1, dtype=np.float32)

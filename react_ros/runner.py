@@ -88,12 +88,11 @@ class Runner:
                 self.exit_code = code
                 self._ended.set()
                 break
-            if time.monotonic() - child.started < 1.0:
-                if child.restarts >= 5:
-                    self._say(f"{name} ends as soon as it is started (exit code {code}): giving up")
-                    self.exit_code = 1
-                    self._ended.set()
-                    break
+            if time.monotonic() - child.started < 1.0 and child.restarts >= 5:
+                self._say(f"{name} ends as soon as it is started (exit code {code}): giving up")
+                self.exit_code = 1
+                self._ended.set()
+                break
             self._say(f"{name} ended with {_name(code)}; starting it again")
             child.popen, child.started = self._start(child.process), time.monotonic()
             child.restarts += 1

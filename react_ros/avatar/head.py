@@ -80,8 +80,8 @@ _HEIGHTS = _height(*np.meshgrid(np.arange(-1, 1 + _STEP, _STEP), np.arange(-1.5,
 
 def lift(xy: Array, forward: Array | float = 0.0) -> Floats:
     """(n, 2) chart points to (n, 3) points on the face's resting surface, pushed `forward` along z."""
-    # Rows of their own: OpenCV misreads a strided map.
-    across, along = np.ascontiguousarray(((xy + _CORNER) / _STEP).T, np.float32)
+    # (n, 1): OpenCV 5 misreads maps of one dimension.
+    across, along = ((xy + _CORNER) / _STEP).astype(np.float32).T[..., None].copy()
     out = np.empty((len(xy), 3), np.float32)
     out[:, :2] = xy
     out[:, 2] = cv2.remap(_HEIGHTS, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]

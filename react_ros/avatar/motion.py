@@ -53,7 +53,7 @@ class MotionConfig:
 
     pitch_limit: float = 0.50
     """rad either way."""
-    yaw_limit: float = 0.75
+    yaw_limit: float = 0.65
     """rad either way."""
     roll_limit: float = 0.45
     """rad either way."""

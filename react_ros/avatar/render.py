@@ -241,7 +241,7 @@ class Renderer:
         v = np.linspace(0.0, 1.0, 7, dtype=np.float32)
         tilt = np.eye(3, dtype=np.float32) * (1 - v)[:, None, None] + place.matrix * v[:, None, None]
         radius = (0.53 - 0.06 * np.sin(np.pi * v))[:, None, None]
-        low = _CIRCLE[None] * radius * (1.0, 0.0, 0.8)
+        low = _CIRCLE[None] * radius * np.array([1.0, 0.0, 0.8], np.float32)
         both = np.concatenate([low, low * 0.985 + (0.0, 0.16, 0.0)], axis=1) @ tilt.transpose(0, 2, 1)
         both += (foot + (top - foot) * v[:, None])[:, None]
         px = self._camera.project(both.reshape(-1, 3)).reshape(len(v), -1, 2)
@@ -321,10 +321,10 @@ class Renderer:
         cv2.bitwise_and(opening, mask, opening)
         _blend(target, skin, opening)
         self._paint_crest(target, place, box)
-        visible = nz > -0.05
+        visible = nz > 0.04
         for start, stop in _runs(visible):
             part = np.take(edge, range(start, stop), axis=0, mode="wrap")
-            fade = np.clip(np.take(nz, range(start, stop), mode="wrap") * 6.0, 0.0, 1.0)
+            fade = np.clip(np.take(nz, range(start, stop), mode="wrap") * 5.0, 0.0, 1.0)
             if len(part) > 2:
                 _fill(target, _ribbon(part, 5.0 * s * fade, 5.0 * s * fade), (22, 35, 48))
                 _fill(target, _ribbon(part, -0.6 * s * fade, 3.6 * s * fade), (66, 101, 119))
@@ -410,7 +410,7 @@ class Renderer:
         creases = face.creases
         m, n = creases.curves.shape[:2]
         px = (self._on(place, creases.curves.reshape(-1, 2)) - box).reshape(m, n, 2)
-        d = np.gradient(px, axis=1)
+        d: Floats = np.asarray(np.gradient(px, axis=1), np.float32)
         d /= np.sqrt((d * d).sum(-1, keepdims=True)) + 1e-6
         taper = np.sin(np.pi * np.linspace(0.04, 0.96, n, dtype=np.float32)) ** 0.7
         side = np.stack([d[..., 1], -d[..., 0]], -1) * (self._px(1.0) * creases.widths[:, None, None] * taper[:, None])

@@ -72,7 +72,9 @@ def write_page(facts: SessionFacts) -> str:
         plot=_plot(facts),
         latency=table,
         summary="".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in summary),
-        files="".join(f'<li><a href="{html.escape(f)}">{html.escape(f)}</a> {html.escape(w)}</li>' for f, w in facts.files),
+        files="".join(
+            f'<li><a href="{html.escape(f)}">{html.escape(f)}</a> {html.escape(w)}</li>' for f, w in facts.files
+        ),
     )
 
 

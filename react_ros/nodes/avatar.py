@@ -65,8 +65,9 @@ class AvatarNode(RobotNode):
             except ViewError as error:
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
             self.create_subscription(Image, "image_raw", self._on_image, SENSOR_QOS)
-        for name, kind in (("blendshapes", Blendshapes), ("face_model", FaceModel), ("affect", Affect)):
-            setattr(self, f"_{name}", self.create_lifecycle_publisher(kind, f"avatar/{name}", OUTPUT_QOS))
+        self._blendshapes = self.create_lifecycle_publisher(Blendshapes, "avatar/blendshapes", OUTPUT_QOS)
+        self._face_model = self.create_lifecycle_publisher(FaceModel, "avatar/face_model", OUTPUT_QOS)
+        self._affect = self.create_lifecycle_publisher(Affect, "avatar/affect", OUTPUT_QOS)
         self._status = self.create_lifecycle_publisher(Status, "avatar/status", OUTPUT_QOS)
         self._image = self.create_lifecycle_publisher(Image, "avatar/image", OUTPUT_QOS)
         self._hri = HriFace(self) if util.find_spec("hri_msgs") else None
@@ -168,9 +169,7 @@ class AvatarNode(RobotNode):
             self.counts["late"] += state == Status.LATE
         pose = self._motion.step(target, dt)
         lineage = continued(lineage, {"motion": watch.read()})
-        shapes, model, affect = face_messages(
-            pose.blendshapes, pose.rotation, pose.translation, attributes, lineage
-        )
+        shapes, model, affect = face_messages(pose.blendshapes, pose.rotation, pose.translation, attributes, lineage)
         self._blendshapes.publish(shapes)
         self._face_model.publish(model)
         self._affect.publish(affect)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import rclpy
+import rclpy.context
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -22,7 +23,7 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.experimental import EventsExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
@@ -250,7 +251,7 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
     node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
     """
     dds_profile()
-    context = rclpy.Context()
+    context = rclpy.context.Context()
     rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
     executor = EventsExecutor(context=context)
     nodes: list[RobotNode] = []

@@ -24,7 +24,9 @@ class CameraNode(RobotNode):
         Parameter("fps", 25.0, "images a second asked of a device; a film has its own", 1.0, 120.0),
         Parameter("loop", False, "begin a film anew at its end"),
         Parameter("paced", True, "a film runs at its own speed; otherwise as fast as it can be read"),
-        Parameter("start_at", 0.0, "when a film begins, s since the epoch, so that picture and sound agree; 0: at once"),
+        Parameter(
+            "start_at", 0.0, "when a film begins, s since the epoch, so that picture and sound agree; 0: at once"
+        ),
         Parameter("frame_id", "camera", "frame_id of the images"),
     )
 

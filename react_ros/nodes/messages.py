@@ -65,7 +65,17 @@ class StampLimits:
 
 # Images
 
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3, "yuv422_yuy2": 2, "yuyv": 2}
+_CHANNELS = {
+    "rgb8": 3,
+    "bgr8": 3,
+    "rgba8": 4,
+    "bgra8": 4,
+    "mono8": 1,
+    "8UC1": 1,
+    "8UC3": 3,
+    "yuv422_yuy2": 2,
+    "yuyv": 2,
+}
 
 
 def image_from_message(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
@@ -118,7 +128,7 @@ def image_message(rgb: npt.NDArray[np.uint8], stamp: Time, frame_id: str) -> Ima
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     data = array("B")  # rclpy copies an array('B') at once, and any other sequence byte by byte
-    data.frombytes(memoryview(np.ascontiguousarray(rgb)).cast("B"))
+    data.frombytes(np.ascontiguousarray(rgb).data.cast("B"))
     message.data = data
     return message
 
@@ -137,9 +147,7 @@ class Chunk:
 
 
 def chunk_from_message(message: AudioChunk) -> Chunk:
-    return _chunk(
-        np.frombuffer(message.samples, np.int16), message.sample_rate, message.channels, message.first_sample
-    )
+    return _chunk(np.frombuffer(message.samples, np.int16), message.sample_rate, message.channels, message.first_sample)
 
 
 def _chunk(samples: npt.NDArray[np.int16], rate: int, channels: int, first_sample: int) -> Chunk:
@@ -152,7 +160,9 @@ def _chunk(samples: npt.NDArray[np.int16], rate: int, channels: int, first_sampl
     if len(samples) % channels:
         raise ValueError(f"{len(samples)} samples do not divide into {channels} channels")
     if len(samples) > MAX_CHUNK_SECONDS * rate * channels:
-        raise ValueError(f"{len(samples) / rate / channels:.1f} s of sound in one chunk; at most {MAX_CHUNK_SECONDS:g} s")
+        raise ValueError(
+            f"{len(samples) / rate / channels:.1f} s of sound in one chunk; at most {MAX_CHUNK_SECONDS:g} s"
+        )
     return Chunk(samples.reshape(-1, channels), rate, first_sample)
 
 
@@ -170,7 +180,7 @@ class ForeignAudio:
     """Chunks from either package that is called audio_common_msgs (told apart by their fields, not their name).
 
     ros-drivers: AudioDataStamped {header, audio{data uint8[]}} with rate, channels and format told apart in AudioInfo.
-    mgonzs13: AudioStamped {header, audio{audio_data{int16_data, float32_data, …}, info{format, channels, rate, chunk}}}.
+    mgonzs13: AudioStamped {header, audio{audio_data{int16_data, …}, info{format, channels, rate, chunk}}}.
     """
 
     def __init__(self, rate: int = 16_000, channels: int = 1) -> None:
@@ -269,7 +279,7 @@ def _number(value: float, name: str, low: float, high: float) -> float:
     return value
 
 
-def _weights(scheme: str, names: list[str], values: Any, rows: int, name: str) -> Floats:
+def _weights(scheme: str, names: Any, values: Any, rows: int, name: str) -> Floats:
     """(rows, 52) in ARKit's order of rows x names weights."""
     if scheme != ARKIT_SCHEME:
         raise ValueError(f"scheme {scheme[:40]!r} is not {ARKIT_SCHEME!r}")

@@ -24,7 +24,9 @@ class MicrophoneNode(RobotNode):
         Parameter("block", 0.02, "length of a chunk, s", 0.005, 0.2),
         Parameter("loop", False, "begin a file anew at its end"),
         Parameter("paced", True, "a file runs at its own speed; otherwise as fast as it can be read"),
-        Parameter("start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"),
+        Parameter(
+            "start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"
+        ),
         Parameter("frame_id", "microphone", "frame_id of the chunks"),
     )
 

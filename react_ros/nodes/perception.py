@@ -9,7 +9,6 @@ from typing import Any
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from react_ros.assets import MissingAsset
 from react_ros.clock import ClockConfig, ClockFrame, FrameClock
 from react_ros.msg import AudioChunk, SpeakerFeatures
 from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, SOUND_QOS, ConfigurationError, Parameter, RobotNode, run
@@ -52,7 +51,7 @@ class PerceptionNode(RobotNode):
         self.changed({name: self.value(name) for name in ("max_stamp_age", "max_stamp_ahead")})
         model, embedding = self.value("model"), self.value("wav2vec2")
         try:
-            self._perception = Perception(
+            self._perception: Perception | None = Perception(
                 PerceptionConfig(
                     model=Path(model) if model else None,
                     max_faces=self.value("max_faces"),
@@ -65,7 +64,7 @@ class PerceptionNode(RobotNode):
                     sound_lag_ns=round(self.value("sound_lag") * 1e9), stale_ns=round(self.value("stale_after") * 1e9)
                 )
             )
-        except (MissingAsset, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights were given"
@@ -141,7 +140,7 @@ class PerceptionNode(RobotNode):
             self._answer(self._frame_clock.advance(self._now()))
 
     def _look_for_other_drivers(self) -> None:
-        """Subscribe to whichever of the known types somebody publishes: a topic has one type, which we cannot choose."""
+        """Subscribe to whichever of the known types somebody publishes: it is not ours to choose."""
         compressed = "image_raw/compressed"
         if compressed not in self._image_inputs and not self.count_publishers("image_raw"):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(compressed)}
@@ -166,9 +165,9 @@ class PerceptionNode(RobotNode):
             if topic == "audio":
                 self.destroy_subscription(self._audio_input)
                 self._audio_input = self.create_subscription(cls, topic, callback, SOUND_QOS)
-                if info := getattr(import_module("audio_common_msgs.msg"), "AudioInfo", None):
-                    if name != "AudioStamped":
-                        self._info_input = self.create_subscription(info, "audio_info", self._on_audio_info, OUTPUT_QOS)
+                if name != "AudioStamped":  # the other package carries its AudioInfo within each chunk
+                    info = import_module("audio_common_msgs.msg").AudioInfo
+                    self._info_input = self.create_subscription(info, "audio_info", self._on_audio_info, OUTPUT_QOS)
             else:
                 self.destroy_subscription(self._image_inputs[topic])
                 self._image_inputs[topic] = self.create_subscription(cls, topic, callback, SENSOR_QOS)
@@ -181,6 +180,7 @@ class PerceptionNode(RobotNode):
             arrival = None
             if frame.image is not None:
                 frame.image, arrival = frame.image
+            assert self._perception is not None
             speaker, stages = self._perception.process(frame)
             source = frame.stamp_ns
             if frame.image_new and arrival is not None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+import rclpy.context
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -27,7 +28,7 @@ class Probe:
 
     def __init__(self, namespace: str, topics: dict[str, Any]) -> None:
         dds_profile()
-        self._context = rclpy.Context()
+        self._context = rclpy.context.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("probe", context=self._context, namespace=namespace)
         self._change = threading.Condition()

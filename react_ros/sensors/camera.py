@@ -91,10 +91,11 @@ def open_camera(config: CameraConfig) -> Camera:
 def _device(source: str, config: CameraConfig) -> Camera:
     number = int(re.sub(r"\D", "", source))
     if not Path(f"/dev/video{number}").exists():
-        raise SensorError(f"there is no camera {number} (/dev/video{number}): plug one in, or give a film file as source")
+        raise SensorError(
+            f"there is no camera {number} (/dev/video{number}): plug one in, or give a film file as source"
+        )
     import cv2
 
-    cv2.setLogLevel(0)
     capture = cv2.VideoCapture(number, cv2.CAP_V4L2)
     if not capture.isOpened():
         raise SensorError(f"camera {number} does not open: another program may be using it")
@@ -147,7 +148,7 @@ def _stream(source: str, config: CameraConfig, live: bool) -> Camera:
                     start = stamp if start is None else start
                     now = stamp - start
                     period, last, seen = max(now - last, 0) or period, now, True
-                    rgb = fit(frame.to_ndarray(format="rgb24"), config.width, config.height)
+                    rgb = fit(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), config.width, config.height)
                     yield Shot(time.time_ns() if live else offset + now, rgb)
             except (OSError, ValueError) as error:
                 if not seen:

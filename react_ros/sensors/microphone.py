@@ -101,7 +101,7 @@ def _device(config: MicrophoneConfig) -> Microphone:
         # PortAudio's two clocks share an origin, so their difference is how long ago the first sample was captured;
         # some hosts report no capture time at all (0): then it is the block's own length.
         age = times.currentTime - times.inputBufferAdcTime
-        if not 0 < times.inputBufferAdcTime or not 0 <= age < 1.0:
+        if not times.inputBufferAdcTime > 0 or not 0 <= age < 1.0:
             age = frames / config.rate
         stamp = now - round(age * 1e9)
         if status.input_overflow and start_ns:
@@ -169,7 +169,7 @@ def read_sound(path: Path) -> tuple[npt.NDArray[np.int16], int]:
         data, rate = _decode(path)
     if not len(data):
         raise SensorError(f"{path} has no sound in it")
-    return np.ascontiguousarray(data[:, :2]), rate
+    return np.ascontiguousarray(data[:, :2], np.int16), rate
 
 
 def _decode(path: Path) -> tuple[npt.NDArray[np.int16], int]:

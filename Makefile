@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs and says what it is doing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
+SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
+SOURCES := pyproject.toml setup.py CMakeLists.txt package.xml constraints.txt \
+  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py scripts/* launch/* config/* models/* cmake/*)
+
+.PHONY: demo test lint setup assets bench clean help
+
+help:
+	@echo "make demo    run the whole robot on a real face and voice; leaves demo/"
+	@echo "make test    check types and style, run every test"
+	@echo "make bench   measure this machine"
+	@echo "make clean   remove what make has built"
+
+demo: setup assets
+	@echo "== the robot runs on a filmed human and a recorded voice"
+	$(BIN)/react-ros demo --out demo
+
+test: setup assets
+	@tools/system-packages $(SYSTEM_TEST)
+	@$(MAKE) --no-print-directory lint
+	@echo "== tests (real ROS 2 nodes, real footage; progress below)"
+	$(BIN)/python -m pytest
+
+lint: setup
+	@echo "== style and types"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: setup assets
+	$(BIN)/react-ros bench perception
+	$(BIN)/react-ros bench live
+
+setup: $(INSTALLED)
+
+$(INSTALLED): $(SOURCES)
+	@tools/system-packages $(SYSTEM)
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); sys.exit(None if ok else "react_ros needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12")'
+	@test -x $(BIN)/python || { echo "== making a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "== installing react_ros and what it needs (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt ".[test]"
+	@touch $@
+
+assets: setup
+	@echo "== fetching the face model and the demo's footage, once"
+	@$(BIN)/react-ros assets fetch
+
+clean:
+	rm -rf build demo $(VENV)
