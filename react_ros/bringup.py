@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from react_ros.package import share
+import yaml
+
+from react_ros.package import dds_profile
 
 Value = str | int | float | bool
 
@@ -93,6 +95,7 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     if value["config"]:
         if not Path(value["config"]).is_file():
             raise ValueError(f"config {value['config']!r} is no file")
+        _check_config(value["config"])
         files = (value["config"],)
     filed: dict[str, Value] = {"loop": yes["loop"], "start_at": start_at}
     nodes: list[tuple[str, dict[str, Value]]] = []
@@ -111,17 +114,29 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     return [Process(name, value["namespace"], parameters, files) for name, parameters in nodes]
 
 
+def _check_config(path: str) -> None:
+    # Here once, and not by every node at its start.
+    example = "expected ROS parameters, like {/**/listener: {ros__parameters: {samples: 3}}}"
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"config {path!r} is no YAML file: {example}") from None
+    if not isinstance(content, dict) or "ros__parameters" not in str(content):
+        raise ValueError(f"config {path!r} names no node's parameters: {example}")
+
+
 def _whole(name: str, text: str) -> int:
     if not text.isdigit():
         raise ValueError(f"{name} must be a whole number, not {text!r}")
     return int(text)
 
 
-def environment() -> dict[str, str]:
-    """What the processes need in their environment, beside what the user has set."""
+def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the processes need in their environment, beside what they are given (by default, this process's own)."""
+    given = os.environ if given is None else given
     wanted = {
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share() / "config" / "fastdds.xml"),
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile(given)),
         # Five processes share the cores with whatever else the robot does: no library takes them all.
         "OMP_NUM_THREADS": "1",
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    return {name: value for name, value in wanted.items() if name not in given}

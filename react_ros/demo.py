@@ -23,7 +23,7 @@ from react_ros.session.bag import BagError, read_bag
 
 FACE, VOICES = "demo-face", [f"demo-voice-{n}" for n in range(1, 6)]
 NOTICE = (
-    "The human is filmed footage (one person, from a film that carries no sound) and the voice is another person's, "
+    "The human is filmed footage (one person, from a film whose sound is silence) and the voice is another person's, "
     "reading aloud: what they show and say does not belong together. Action units, valence, arousal and expressions "
     "are derived from blendshapes and landmarks by rule, not by a trained detector."
 )
@@ -156,12 +156,12 @@ def make_film(bag: Path, path: Path) -> None:
         for r in read_bag(bag, "/image_raw/compressed", "/avatar/image/compressed")
     ]
     events.sort(key=lambda e: e[0])
-    first = next((time for time, topic, _ in events if topic.endswith("image_raw/compressed")), None)
-    if first is None:
+    seen = [(time, recorded) for time, topic, recorded in events if topic.endswith("image_raw/compressed")]
+    if not seen:
         raise DemoError("the bag holds no image of the human: the camera gave none")
-    human = np.zeros((480, 640, 3), np.uint8)
+    first, last = seen[0][0], seen[-1][0]
+    human = np.zeros_like(decoded(seen[0][1]))
     avatar = np.zeros((512, 512, 3), np.uint8)
-    last = max(time for time, topic, _ in events if topic.endswith("image_raw/compressed"))
     frames = (last - first) // FRAME_NS + 1
     frame = side_by_side(human, avatar, 480)
     sound = _sound(chunks, first, frames)

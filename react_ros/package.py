@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 CONFIGURATION_ERROR = 2
@@ -16,3 +17,13 @@ def share() -> Path:
     from ament_index_python.packages import get_package_share_directory
 
     return Path(get_package_share_directory("react_ros"))
+
+
+def dds_profile(environment: Mapping[str, str]) -> Path:
+    """The Fast DDS profile for an environment: bound to loopback where ROS is to stay within this machine.
+
+    The discovery range alone keeps ROS from looking for others, but not others from finding and reading it.
+    """
+    only = environment.get("ROS_LOCALHOST_ONLY") == "1"
+    local = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST" and not environment.get("ROS_STATIC_PEERS")
+    return share() / "config" / ("fastdds_localhost.xml" if only or local else "fastdds.xml")

@@ -37,9 +37,9 @@ class Runner:
         extra_environment: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        self._env = {**os.environ, **environment(), **(extra_environment or {})}
         # The robot speaks within this machine unless the user says otherwise.
-        self._env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ, **(extra_environment or {})}
+        self._env = {**given, **environment(given)}
         self._say = say
         self._ended = threading.Event()
         self._signals = 0
@@ -99,10 +99,11 @@ class Runner:
         return self._ended.is_set()
 
     def end(self) -> None:
-        """SIGINT, then after some patience (none once the user insists) SIGKILL; returns when nothing is left."""
+        """SIGTERM, then after some patience (none once the user insists) SIGKILL; returns when nothing is left."""
         first = self._signals
         for child in self.children.values():
-            _signal(child.popen, signal.SIGINT)
+            # Not SIGINT: a Python that is still importing would answer it with a traceback.
+            _signal(child.popen, signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE_S
         while any(child.popen.poll() is None for child in self.children.values()):
             if time.monotonic() > deadline or self._signals > first + 1:

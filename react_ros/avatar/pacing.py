@@ -8,9 +8,10 @@ from react_ros.face import FRAME_NS
 class OutputPacer:
     """Output frames lie on a grid of one every 40 ms that follows the reactions' own rhythm.
 
-    A reaction that comes within `slack_ns` of its grid point is shown at once; a reaction that comes later does not
-    hold up the face: the output goes without it, and the next one shows it. So outputs are never further than
-    `slack_ns` from the grid. Without reactions the grid runs on by itself. Times are ns on any steady clock.
+    A reaction that comes from `early_ns` before its grid point to `late_ns` after it is shown at once; an earlier one
+    waits. One that comes even later does not hold up the face: the output goes without it, and the next one shows it,
+    or what came after it. So outputs never leave the grid by more. Without reactions the grid runs on by itself.
+    Times are ns on any steady clock.
     """
 
     GAIN = 0.1
@@ -18,10 +19,11 @@ class OutputPacer:
     SILENCE_NS = 12 * FRAME_NS
     """After so long without a reaction the next one sets the grid anew."""
 
-    def __init__(self, now_ns: int, slack_ns: int = 10_000_000) -> None:
-        if not 0 <= slack_ns < FRAME_NS // 2:
-            raise ValueError(f"slack_ns must be from 0 to below {FRAME_NS // 2}, not {slack_ns}")
-        self._slack = slack_ns
+    def __init__(self, now_ns: int, early_ns: int = 10_000_000, late_ns: int = 20_000_000) -> None:
+        if not 0 <= early_ns <= FRAME_NS // 2 or not 0 <= late_ns <= FRAME_NS // 2:
+            raise ValueError(f"early_ns and late_ns must be from 0 to {FRAME_NS // 2}, not {early_ns} and {late_ns}")
+        self._early = early_ns
+        self._late = late_ns
         self._tick = now_ns + FRAME_NS
         self._arrival: int | None = None
         self._pending = False
@@ -38,12 +40,18 @@ class OutputPacer:
     @property
     def due_ns(self) -> int:
         """When the next output is due, as far as is known now."""
-        return self._tick - self._slack if self._pending else self._tick + self._slack
+        if not self._pending or self._arrival is None:
+            return self._tick + self._late
+        if self._arrival < self._tick - FRAME_NS // 2:
+            # It missed its own grid point. Were it shown early, the next would have to wait, and so on: the face would
+            # stay a frame behind. So it waits until the next one should be there and may take its place.
+            return self._tick + self._early
+        return self._tick - self._early
 
     def shown(self, now_ns: int) -> None:
         """An output has gone out."""
         self._pending = False
         self._tick += FRAME_NS
-        if now_ns > self._tick + self._slack:
+        if now_ns > self._tick + self._late:
             # The machine stood still: what was missed is not caught up with in a burst.
             self._tick += (now_ns - self._tick) // FRAME_NS * FRAME_NS + FRAME_NS

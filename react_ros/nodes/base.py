@@ -10,7 +10,6 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import rclpy
@@ -22,14 +21,15 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy._rclpy_pybind11 import RCLError, RCLInvalidROSArgsError, UnknownROSArgsError
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.experimental.events_executor import EventsExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from react_ros.package import CONFIGURATION_ERROR, share
+from react_ros.package import CONFIGURATION_ERROR, dds_profile
 
 SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 """For images: matches every driver and never serves a stale one."""
@@ -68,7 +68,7 @@ class Parameter:
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            return f"{self.name} must be between {self.low:g} and {self.high:g}, not {value}"
+            return f"{self.name} must be between {self.low:.12g} and {self.high:.12g}, not {value}"
         return ""
 
 
@@ -97,20 +97,21 @@ class RobotNode(LifecycleNode):
         for parameter in self._table.values():
             try:
                 value = self.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
-            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-                raise ConfigurationError(self._plain(parameter, error)) from None
+            except (InvalidParameterTypeException, InvalidParameterValueException):
+                raise ConfigurationError(self._plain(parameter)) from None
             if problem := parameter.problem(value):
                 raise ConfigurationError(f"{self.NAME}: {problem}.")
         self.add_on_set_parameters_callback(self._on_set)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self.publish_diagnostics)
+        self._lasting = {*self.publishers, *self.subscriptions, *self.timers}
 
-    @staticmethod
-    def _plain(parameter: Parameter, error: Exception) -> str:
+    def _plain(self, parameter: Parameter) -> str:
         wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a number with a point"}
         kind = wanted.get(type(parameter.default), "a value")
-        span = f" between {parameter.low:g} and {parameter.high:g}" if parameter.low is not None else ""
-        return f"{parameter.name} must be {kind}{span}: {parameter.description} ({' '.join(str(error).split())})."
+        span = f" between {parameter.low:.12g} and {parameter.high:.12g}" if parameter.low is not None else ""
+        given = self._parameter_overrides[parameter.name].value
+        return f"{self.NAME}: {parameter.name} must be {kind}{span}, not {given!r} ({parameter.description})."
 
     def value(self, name: str) -> Any:
         """The present value of a parameter."""
@@ -131,23 +132,28 @@ class RobotNode(LifecycleNode):
 
     # Lifecycle
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.configuration_error = ""
         try:
             self.configure()
         except ConfigurationError as error:
-            return self._refuse(str(error))
+            reason = str(error)
         except Exception:
             # rclpy would only note the failure: what happened must be seen.
-            return self._refuse(traceback.format_exc())
-        return super().on_configure(state)
+            reason = traceback.format_exc()
+        else:
+            return super().on_configure(state)
+        self._let_go()
+        return self._refuse(reason)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         outcome = super().on_activate(state)
         self.active = True
         try:
             self.activate()
-        except Exception:
+        except Exception as error:
             self.active = False
-            return self._refuse(traceback.format_exc())
+            known = isinstance(error, ConfigurationError)
+            return self._refuse(str(error) if known else traceback.format_exc())
         return outcome
 
     def _refuse(self, reason: str) -> TransitionCallbackReturn:
@@ -161,8 +167,22 @@ class RobotNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        outcome = super().on_cleanup(state)
+        self._let_go()
+        return outcome
+
+    def _let_go(self) -> None:
+        """Undo `configure`: its topics and timers go, so that the next one does not make them twice."""
+        for subscription in {*self.subscriptions} - self._lasting:
+            self.destroy_subscription(subscription)
+        for timer in {*self.timers} - self._lasting:
+            self.destroy_timer(timer)
+        for publisher in {*self.publishers} - self._lasting:
+            if isinstance(publisher, LifecyclePublisher):
+                self.destroy_lifecycle_publisher(publisher)
+            else:
+                self.destroy_publisher(publisher)
         self.cleanup()
-        return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
@@ -238,11 +258,17 @@ class RobotNode(LifecycleNode):
 AUTOSTART = Parameter("autostart", True, "configure and activate the node as soon as its process runs")
 
 
-def dds_profile() -> None:
+def use_dds_profile() -> None:
     """Let Fast DDS keep camera images whole in shared memory, unless the user has a profile of their own."""
-    profile: Path = share() / "config" / "fastdds.xml"
+    profile = dds_profile(os.environ)
     if profile.is_file():
         os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
+
+
+def _cannot_read_arguments(error: Exception) -> int:
+    reason = " ".join(str(error).split(", at /")[0].split()).rstrip(".")
+    print(f"the ROS arguments or the parameter file cannot be read: {reason}.", file=sys.stderr)
+    return CONFIGURATION_ERROR
 
 
 def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> int:
@@ -250,9 +276,12 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
 
     node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
     """
-    dds_profile()
+    use_dds_profile()
     context = rclpy.context.Context()
-    rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        return _cannot_read_arguments(error)
     executor = EventsExecutor(context=context)
     nodes: list[RobotNode] = []
     code = 0
@@ -268,6 +297,8 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
             if node.value("autostart") and not node.start():
                 code = CONFIGURATION_ERROR
                 break
+            if ended.is_set():
+                break
         else:
             # Inside a plain spin() Python's signal handlers would not run, and stopping it from another thread hangs.
             while not ended.is_set():
@@ -275,6 +306,8 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         code = CONFIGURATION_ERROR
+    except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        code = _cannot_read_arguments(error)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

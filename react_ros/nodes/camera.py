@@ -70,8 +70,9 @@ class CameraNode(RobotNode):
                     return
                 self._images.publish(image_message(shot.image, time_message(stamp), frame_id))
                 self.counts["images"] += 1
-            self.get_logger().info(f"end of {self.value('source')}")
-            self.facts["end"] = "the film is over"
+            if not self._stop.is_set():
+                self.get_logger().info(f"end of {self.value('source')}")
+                self.facts["end"] = "the film is over"
         except SensorError as error:
             self.warning = str(error)
             self.get_logger().error(f"{error}.")

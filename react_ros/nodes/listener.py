@@ -62,6 +62,9 @@ class ListenerNode(RobotNode):
         self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", OUTPUT_QOS)
         self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, OUTPUT_QOS)
 
+    def activate(self) -> None:
+        self._waiting.clear()
+
     def _load(self, wanted: dict[str, Any]) -> Generator:
         name, text = wanted["generator"], wanted["generator_parameters"]
         try:

@@ -31,6 +31,7 @@ from react_ros.msg import Reaction as ReactionMessage
 
 MAX_PIXELS = 4096 * 4096
 MAX_CHUNK_SECONDS = 2.0
+MAX_STAGES = 64
 NAMES = list(ARKIT)
 
 Stages = dict[str, tuple[int, float]]
@@ -86,8 +87,7 @@ def image_from_message(message: Image | CompressedImage) -> npt.NDArray[np.uint8
     if channels is None:
         raise ValueError(f"encoding {message.encoding[:40]!r} is not one of {', '.join(_CHANNELS)}")
     h, w, step = message.height, message.width, message.step
-    if not 16 <= h <= 8192 or not 16 <= w <= 8192 or h * w > MAX_PIXELS:
-        raise ValueError(f"{w} x {h} pixels is not a size between 16 x 16 and 4096 x 4096")
+    _check_size(w, h)
     if step < w * channels:
         raise ValueError(f"a row of {w} pixels in {message.encoding} takes {w * channels} bytes, not {step}")
     if len(message.data) != step * h:
@@ -105,6 +105,27 @@ def image_from_message(message: Image | CompressedImage) -> npt.NDArray[np.uint8
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(rows), code), np.uint8)
 
 
+def _check_size(w: int, h: int) -> None:
+    if not 16 <= h <= 8192 or not 16 <= w <= 8192 or h * w > MAX_PIXELS:
+        raise ValueError(f"{w} x {h} pixels is not a size between 16 x 16 and 4096 x 4096")
+
+
+def _coded_size(head: bytes) -> tuple[int, int] | None:
+    """(width, height) that a PNG or JPEG claims in its first bytes; None for anything else."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
+        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    at = 2 if head[:2] == b"\xff\xd8" else len(head)
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            return int.from_bytes(head[at + 7 : at + 9]), int.from_bytes(head[at + 5 : at + 7])
+        else:
+            at += 2 + int.from_bytes(head[at + 2 : at + 4])
+    return None
+
+
 def _decompress(message: CompressedImage) -> npt.NDArray[np.uint8]:
     import cv2
 
@@ -112,8 +133,11 @@ def _decompress(message: CompressedImage) -> npt.NDArray[np.uint8]:
         raise ValueError("the compressed image is empty")
     if len(message.data) > 64_000_000:
         raise ValueError(f"a compressed image of {len(message.data) / 1e6:.0f} MB is over the limit of 64 MB")
+    size = _coded_size(bytes(memoryview(message.data)[:65536]))
+    if size is not None:
+        _check_size(*size)  # before decoding: a few kB may claim a picture of GBs
     try:
-        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        bgr = None if size is None else cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         bgr = None
     if bgr is None:
@@ -267,6 +291,14 @@ def _array(values: Any, name: str, length: int) -> Floats:
     return out
 
 
+def _check_lineage(lineage: Lineage) -> None:
+    if len(lineage.stages) > MAX_STAGES:
+        raise ValueError(f"its lineage has {len(lineage.stages)} stages; at most {MAX_STAGES} are accepted")
+    for stage in lineage.stages:
+        if not math.isfinite(stage.duration):
+            raise ValueError(f"the duration of stage {stage.name[:40]!r} is {stage.duration}")
+
+
 def _within(out: Floats, name: str, low: float, high: float) -> Floats:
     if out.size and not (out.min() >= low - 1e-4 and out.max() <= high + 1e-4):
         raise ValueError(f"{name} holds a value outside {low:g} to {high:g}")
@@ -293,6 +325,7 @@ def _weights(scheme: str, names: Any, values: Any, rows: int, name: str) -> Floa
 
 def frame_from_message(message: SpeakerFeatures) -> SpeakerFrame:
     """The speaker frame in a message from the wire, checked."""
+    _check_lineage(message.lineage)
     if message.face_state > max(FaceState):
         raise ValueError(f"face_state {message.face_state} is not one of 0 to {int(max(FaceState))}")
     if message.sound_state > max(SoundState):
@@ -351,6 +384,7 @@ def reaction_message(reaction: Reaction, lineage: Lineage) -> ReactionMessage:
 
 def reaction_from_message(message: ReactionMessage) -> Reaction:
     """The reaction in a message from the wire, checked."""
+    _check_lineage(message.lineage)
     n = message.samples
     if not 1 <= n <= 1000:
         raise ValueError(f"{n} samples: a reaction has 1 to 1000")

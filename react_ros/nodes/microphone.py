@@ -31,17 +31,22 @@ class MicrophoneNode(RobotNode):
     )
 
     def configure(self) -> None:
+        self._microphone: Microphone | None = self._open()
+        self._chunks = self.create_lifecycle_publisher(AudioChunk, "audio", OUTPUT_QOS)
+        self.facts |= {"source": self.value("source"), "rate": f"{self._microphone.rate} Hz"}
+
+    def _open(self) -> Microphone:
         config = MicrophoneConfig(
             self.value("source"), self.value("rate"), self.value("channels"), self.value("block"), self.value("loop")
         )
         try:
-            self._microphone: Microphone | None = open_microphone(config)
+            return open_microphone(config)
         except SensorError as error:
             raise ConfigurationError(f"microphone: {error}.") from None
-        self._chunks = self.create_lifecycle_publisher(AudioChunk, "audio", OUTPUT_QOS)
-        self.facts |= {"source": config.source, "rate": f"{self._microphone.rate} Hz"}
 
     def activate(self) -> None:
+        if self._microphone is None:  # a device, let go when the node was deactivated
+            self._microphone = self._open()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="microphone", daemon=True)
         self._thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,11 @@ class PerceptionNode(RobotNode):
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", OUTPUT_QOS)
         self._foreign = ForeignAudio()
         self._image_inputs = {
-            "image_raw": self.create_subscription(Image, "image_raw", self._on_image, SENSOR_QOS),
+            "image_raw": self.create_subscription(Image, "image_raw", partial(self._on_image, "image_raw"), SENSOR_QOS),
         }
         self._audio_input = self.create_subscription(AudioChunk, "audio", self._on_chunk, SOUND_QOS)
-        self._ticks = [self.create_timer(0.01, self._advance), self.create_timer(0.5, self._look_for_other_drivers)]
+        self.create_timer(0.01, self._advance)
+        self.create_timer(0.5, self._look_for_other_drivers)
         self._replaced: set[tuple[str, str]] = set()
 
     def changed(self, values: dict[str, Any]) -> None:
@@ -82,9 +84,6 @@ class PerceptionNode(RobotNode):
         self._limits = StampLimits(current["max_stamp_age"], current["max_stamp_ahead"])
 
     def cleanup(self) -> None:
-        for timer in getattr(self, "_ticks", ()):
-            self.destroy_timer(timer)
-        self._ticks = []
         if perception := getattr(self, "_perception", None):
             perception.close()
             self._perception = None
@@ -94,7 +93,7 @@ class PerceptionNode(RobotNode):
     def _now(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
         if not self.active:
             return
         now, stamp = self._now(), nanoseconds(message.header.stamp)
@@ -102,7 +101,7 @@ class PerceptionNode(RobotNode):
             self._limits.check(stamp, now)
             image = image_from_message(message)
         except ValueError as error:
-            self.reject("image_raw", str(error))
+            self.reject(topic, str(error))
             return
         # How long the image was under way travels with it, for the lineage.
         self._answer(self._frame_clock.push_image(stamp, (image, (stamp, (now - stamp) / 1e9)), now))
@@ -146,10 +145,10 @@ class PerceptionNode(RobotNode):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(compressed)}
             if "sensor_msgs/msg/CompressedImage" in kinds:
                 self._image_inputs[compressed] = self.create_subscription(
-                    CompressedImage, compressed, self._on_image, SENSOR_QOS
+                    CompressedImage, compressed, partial(self._on_image, compressed), SENSOR_QOS
                 )
         for topic, message_type, callback in (
-            ("image_raw", "sensor_msgs/msg/CompressedImage", self._on_image),
+            ("image_raw", "sensor_msgs/msg/CompressedImage", partial(self._on_image, "image_raw")),
             *(("audio", kind, self._on_foreign) for kind in FOREIGN_AUDIO),
         ):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(topic)}

@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from react_ros.nodes.base import dds_profile
+from react_ros.nodes.base import use_dds_profile
 
 
 class Probe:
@@ -27,7 +27,7 @@ class Probe:
     """
 
     def __init__(self, namespace: str, topics: dict[str, Any]) -> None:
-        dds_profile()
+        use_dds_profile()
         self._context = rclpy.context.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("probe", context=self._context, namespace=namespace)

@@ -22,7 +22,8 @@ class SensorError(Exception):
 class CameraConfig:
     """What to open and how.
 
-    source: a device number ("0"), a device path ("/dev/video0"), a film file, or an address (rtsp://, http://, …).
+    source: a device number ("0"), a device path ("/dev/video0"), a film file, or an address (rtsp://, http://, …):
+    what has a length is a film, what has none is live.
     width, height: pixels that the images are scaled to fit in, whole and undistorted; 0 keeps the source's own.
     fps: asked of a device; files and addresses have their own.
     loop: begin a file anew at its end.
@@ -81,11 +82,11 @@ def open_camera(config: CameraConfig) -> Camera:
     if re.fullmatch(r"\d+|/dev/video\d+", source):
         return _device(source, config)
     if re.match(r"[a-z][a-z0-9+]*://", source):
-        return _stream(source, config, live=not source.startswith("file://"))
+        return _stream(source, config, address=True)
     path = Path(source).expanduser()
     if not path.exists():
         raise SensorError(f"camera source {source!r} is no device number, no address and no existing file")
-    return _stream(str(path), config, live=False)
+    return _stream(str(path), config, address=False)
 
 
 def _device(source: str, config: CameraConfig) -> Camera:
@@ -117,12 +118,12 @@ def _device(source: str, config: CameraConfig) -> Camera:
     return Camera(True, shots, capture.release)
 
 
-def _stream(source: str, config: CameraConfig, live: bool) -> Camera:
+def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
     import av
 
     def container():
         try:
-            opened = av.open(source, timeout=10.0 if live else None)
+            opened = av.open(source, timeout=10.0 if address else None)
         except (OSError, ValueError) as error:  # PyAV's own errors are OSErrors or ValueErrors
             raise SensorError(f"{source} cannot be read as a film: {_reason(error)}") from None
         if not opened.streams.video:
@@ -131,8 +132,9 @@ def _stream(source: str, config: CameraConfig, live: bool) -> Camera:
         opened.streams.video[0].thread_count = 1
         return opened
 
-    first = container()
-    holder = [first]
+    holder = [container()]
+    # A film behind an address has a length, a camera behind one has none.
+    live = address and holder[0].duration is None
 
     def shots() -> Iterator[Shot]:
         offset = 0
