@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
 SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
-SOURCES := pyproject.toml setup.py CMakeLists.txt package.xml constraints.txt \
+SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
   $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py scripts/* launch/* config/* models/* cmake/*)
 
 .PHONY: demo test lint setup assets bench clean help

@@ -46,4 +46,3 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     with pytest.raises(DemoError, match="holds other things"):
         run_demo(DemoOptions(tmp_path), print, lambda *_: None)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
-

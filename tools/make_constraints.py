@@ -1,4 +1,4 @@
-"""Writes constraints.txt: the exact version of everything that pyproject.toml's dependencies bring, as installed here.
+"""Writes constraints.txt: the exact version of everything that the dependencies bring, as installed here.
 
 Run with the Python of an environment in which `pip install ".[test]"` has just been tried:
     .venv/bin/python tools/make_constraints.py > constraints.txt
@@ -9,8 +9,10 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-queue = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+root = Path(__file__).parents[1]
+queue = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+for file in ("requirements-ros.txt", "requirements.txt"):
+    queue += [line for line in (root / file).read_text().splitlines() if line and not line.startswith("#")]
 seen: dict[str, str] = {}
 while queue:
     requirement = queue.pop()

@@ -126,7 +126,9 @@ def test_a_truncated_film_gives_what_is_left_of_it(tmp_path):
 
 def test_recorded_images_happen_at_their_own_times_again(film):
     start = time.time_ns() + 50_000_000
-    seen = [(stamp, time.time_ns()) for stamp, _ in paced(open_camera(CameraConfig(str(film))), start, threading.Event())]
+    seen = [
+        (stamp, time.time_ns()) for stamp, _ in paced(open_camera(CameraConfig(str(film))), start, threading.Event())
+    ]
     assert [stamp for stamp, _ in seen] == [start + 40_000_000 * k for k in range(10)]
     assert all(now >= stamp for stamp, now in seen)
 
