@@ -102,7 +102,7 @@ ASSETS: dict[str, Asset] = {
         _footage(
             "demo-face", "WolfgangLanger_Pexels.mp4", 1_632_292,
             "c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f",
-            "a woman's face, sad, then talking and smiling, 19.7 s at 24 images a second", "Pexels licence, by its file name",
+            "a woman's face, sad, then smiling, 19.7 s at 24 images a second", "Pexels licence, by its file name",
         ),
         _footage(
             "footage-single-face-video", "single_face.mp4", 208_428,

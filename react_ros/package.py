@@ -14,9 +14,11 @@ def share() -> Path:
     source = Path(__file__).resolve().parents[1]
     if (source / "msg").is_dir() and (source / "package.xml").is_file():
         return source
-    from ament_index_python.packages import get_package_share_directory
-
-    return Path(get_package_share_directory("react_ros"))
+    # Installed by pip or by colcon, share/ lies beside the lib/ that holds this file: no environment has to name it.
+    for prefix in source.parents:
+        if (prefix / "share" / "react_ros" / "package.xml").is_file():
+            return prefix / "share" / "react_ros"
+    raise FileNotFoundError(f"share/react_ros is not installed beside {source}: install react_ros with pip or colcon")
 
 
 def dds_profile(environment: Mapping[str, str]) -> Path:

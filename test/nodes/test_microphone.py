@@ -1,0 +1,98 @@
+"""A real sound device, as far as the node can tell: PortAudio records what PulseAudio plays into its microphone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sound_server
+
+from react_ros import assets
+from react_ros.msg import AudioChunk, SpeakerFeatures
+from react_ros.nodes.messages import nanoseconds
+from react_ros.sensors.microphone import read_sound
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sound_server.SoundServer]:
+    if (missing := sound_server.missing()) and "CI" not in os.environ:
+        pytest.skip(f"no {', '.join(missing)} here: apt-get install pulseaudio pulseaudio-utils libasound2-plugins")
+    monkeypatch.setenv("REACT_ROS_CACHE", str(assets.cache_dir()))  # HOME is about to be another one
+    server = sound_server.SoundServer(tmp_path)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.close()
+
+
+def placed(voice: np.ndarray, heard: np.ndarray) -> tuple[int, float]:
+    """At which sample of `heard` the voice begins, and how well it fits there (1: the same but for loudness)."""
+    n = 1 << (len(heard) + len(voice)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(heard, n) * np.fft.rfft(voice, n).conj(), n)[: len(heard) - len(voice) + 1]
+    energies = np.convolve(heard**2, np.ones(len(voice)), "valid")
+    fit = products / np.sqrt(energies * (voice**2).sum() + 1e-12)
+    return int(fit.argmax()), float(fit.max())
+
+
+def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, start_robot):
+    voice_file = assets.resolve("demo-voice-2")
+    robot = start_robot(
+        only=("microphone", "perception"), source="none", microphone="default", topics={"audio": AudioChunk}
+    )
+    probe = robot.probe
+    robot.wait(lambda: len(probe["audio"]) > 25, 40, "the microphone")
+    player = server.play(voice_file)
+    started_ns = probe.node.get_clock().now().nanoseconds
+    robot.wait(lambda: player.poll() is not None, 20, "the end of the voice")
+    heard_so_far = len(probe["audio"])
+    robot.wait(lambda: len(probe["audio"]) > heard_so_far + 25, 10, "half a second of silence")
+
+    with_arrival = list(probe.messages["audio"])
+    chunks = [m for _, m in with_arrival]
+    assert {(m.sample_rate, m.channels, m.header.frame_id, len(m.samples)) for m in chunks} == {
+        (16_000, 1, "microphone", 320)
+    }
+    first = np.array([m.first_sample for m in chunks], np.int64)
+    assert (np.diff(first) == 320).all(), "no chunk is lost, and each says where it belongs"
+
+    # What was played is what was heard, and nothing of it is missing in the middle.
+    voice = read_sound(voice_file)[0][:, 0] / 32768
+    sound = np.concatenate([np.asarray(m.samples, np.int16) for m in chunks]) / 32768
+    at, fit = placed(voice, sound)
+    assert fit > 0.95
+    halves = [placed(half, sound) for half in np.array_split(voice, 2)]
+    assert abs(halves[1][0] - halves[0][0] - (len(voice) + 1) // 2) <= 16
+
+    # Its times are those of the capture: they run with the samples, and lie where the playing was.
+    stamps = np.array([nanoseconds(m.header.stamp) for m in chunks]) / 1e9
+    zero = stamps - first / 16_000
+    assert np.percentile(np.abs(zero - np.median(zero)), 95) < 0.03
+    rate = np.polyfit(first / 16_000, stamps - stamps[0], 1)[0]
+    assert abs(rate - 1) < 0.02
+    ages = np.array([arrival / 1e9 for arrival, _ in with_arrival]) - stamps
+    assert (ages > 0.015).all() and np.median(ages) < 0.15, "stamped with its first sample, not with its arrival"
+    onset = float(np.interp(at, first, stamps))
+    assert -0.05 < onset - started_ns / 1e9 < 1.0
+
+    speech = [m for m in probe["speaker/features"] if m.sound_state == SpeakerFeatures.SOUND_SPEECH]
+    assert len(speech) > 0.5 * 25 * len(voice) / 16_000
+    within = [onset - 0.2 < nanoseconds(m.header.stamp) / 1e9 < onset + len(voice) / 16_000 + 0.5 for m in speech]
+    assert np.mean(within) > 0.95
+
+    # The device goes away: the node says so, perception goes on without sound, and both end cleanly.
+    server.daemon.kill()
+    fact = "/robot/microphone"
+    robot.wait(lambda: "still plugged in" in probe.diagnostics[fact].message, 10, "a warning of the microphone")
+    robot.wait(
+        lambda: probe["speaker/features"][-1].sound_state == SpeakerFeatures.SOUND_MISSING, 5, "the sound to be missing"
+    )
+    robot.runner.end()
+    assert {name: child.popen.returncode for name, child in robot.runner.children.items()} == {
+        "microphone": 0, "perception": 0
+    }  # fmt: skip
+    assert robot.lines == []
