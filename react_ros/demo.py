@@ -29,6 +29,8 @@ NOTICE = (
 )
 SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
 STATES = ("live", "idle", "operator", "stale", "late")
+LEFT = {"avatar.mp4", "report.html", "bag", "voice.wav"}
+"""What a demo, whole or broken off, leaves: a folder with nothing else may be made anew."""
 START_S = 8.0
 """Until the film begins: time for every node to be there, also on a slow machine's first start."""
 
@@ -60,7 +62,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Callabl
     Raises DemoError with one sentence where it cannot be.
     """
     out = options.out
-    if out.exists() and any(out.iterdir()) and not (out / "bag").is_dir():
+    if out.exists() and not {path.name for path in out.iterdir()} <= LEFT:
         raise DemoError(f"{out} holds other things than a demo: choose another folder")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
