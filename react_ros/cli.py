@@ -99,10 +99,12 @@ def demo(
     options = DemoOptions(out, camera, mic, generator, seed, seconds, port, window)
     try:
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as bar:
-            task = bar.add_task("the robot runs", total=None)
-            code = run_demo(
-                options, bar.console.print, lambda done, total: bar.update(task, completed=done, total=total)
-            )
+            task = bar.add_task("the robot starts", total=None)
+
+            def show(what: str, done: float, total: float) -> None:
+                bar.update(task, description=what, completed=done, total=total)
+
+            code = run_demo(options, bar.console.print, show)
     except (DemoError, FileNotFoundError, ValueError) as error:
         raise fail(error) from None
     if code:

@@ -56,8 +56,12 @@ class DemoOptions:
     window: bool = False
 
 
-def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Callable[[float, float], None]) -> int:
-    """Run the robot, then make film and page from its bag. progress(done, all) in s. Returns the robot's exit code.
+Progress = Callable[[str, float, float], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progress) -> int:
+    """Run the robot, then make film and page from its bag. Returns the robot's exit code.
 
     Raises DemoError with one sentence where it cannot be.
     """
@@ -90,7 +94,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Callabl
         nonlocal last
         now = time.time()
         if seconds and now - last > 0.2:
-            progress(min(now, end) - began, end - began)
+            progress("the robot runs", min(now, end) - began, end - began)
             last = now
         return now > end
 
@@ -101,7 +105,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Callabl
     if code not in (0, 130):
         return code
     say("making the film and the page from the bag")
-    summarise(out, filmed, start if filmed else began, options.generator, runner)
+    summarise(out, filmed, options.generator, runner, progress)
     (out / "voice.wav").unlink(missing_ok=True)
     return 0
 
@@ -130,18 +134,18 @@ def write_voice(path: Path, seconds: float) -> Path:
     return path
 
 
-def summarise(out: Path, filmed: bool, start: float, generator: str, runner: Runner | None = None) -> None:
+def summarise(out: Path, filmed: bool, generator: str, runner: Runner | None, progress: Progress) -> None:
     """Make avatar.mp4 and report.html in `out` from the bag beside them. Raises DemoError where the bag is empty."""
     bag = out / "bag"
     try:
-        make_film(bag, out / "avatar.mp4")
+        make_film(bag, out / "avatar.mp4", progress)
         facts = read_facts(bag, filmed, generator, runner)
     except BagError as error:
         raise DemoError(str(error)) from None
     (out / "report.html").write_text(write_page(facts))
 
 
-def make_film(bag: Path, path: Path) -> None:
+def make_film(bag: Path, path: Path, progress: Progress) -> None:
     """Lay what the camera saw and what the avatar showed side by side, each at the time it happened, with the sound."""
     import cv2
 
@@ -150,6 +154,7 @@ def make_film(bag: Path, path: Path) -> None:
 
     def decoded(recorded) -> np.ndarray:
         bgr = cv2.imdecode(np.frombuffer(recorded.message.data, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr is not None, "the recorder wrote this JPEG"
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
     # The human at the time of the sensor, the avatar at the time its picture came out: the film shows the true delay.
@@ -178,6 +183,7 @@ def make_film(bag: Path, path: Path) -> None:
             human = decoded(newest[True]) if True in newest else human
             avatar = decoded(newest[False]) if False in newest else avatar
             film.add_image(side_by_side(human, avatar, 480))
+            progress("the film is made", k + 1, frames)
             if rate:
                 film.add_sound(sound[k * rate // 25 : (k + 1) * rate // 25])
 

@@ -75,7 +75,7 @@ NEUTRAL_ATTRIBUTES[ATTRIBUTE_INDEX["neutral"]] = 1.0
 NEUTRAL_ATTRIBUTES.setflags(write=False)
 
 
-def arkit_from_names(names: Sequence[str], weights: Sequence[float] | Floats) -> Floats:
+def arkit_from_names(names: Sequence[str], weights: Sequence[float] | npt.NDArray[np.floating]) -> Floats:
     """Order named blendshape weights as `ARKIT`; what is not named is 0 (MediaPipe has no tongueOut).
 
     names: n names, ARKit's or "_neutral" (MediaPipe's first category, which is no blendshape: ignored).

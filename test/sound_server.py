@@ -36,9 +36,16 @@ class SoundServer:
                 env=self._env, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 20
-        while self._call("pactl", "set-default-source", "microphone") or self._call("pactl", "set-default-sink", "speaker"):
+        while self._call("pactl", "set-default-source", "microphone") or self._call(
+            "pactl", "set-default-sink", "speaker"
+        ):
             assert self.daemon.poll() is None and time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.05)
+        # A loudspeaker that plays nothing reports a buffer of up to a second as its microphone's age; silence keeps
+        # it as busy as a real one.
+        self._silence = subprocess.Popen(
+            ["pacat", "--playback", "/dev/zero"], env=self._env, stderr=subprocess.DEVNULL
+        )
 
     def _call(self, *command: str) -> int:
         return subprocess.run(command, env=self._env, capture_output=True, timeout=10).returncode
@@ -48,5 +55,7 @@ class SoundServer:
         return subprocess.Popen(["paplay", str(file)], env=self._env)
 
     def close(self) -> None:
+        self._silence.kill()
+        self._silence.wait()
         self.daemon.terminate()
         self.daemon.wait(10)

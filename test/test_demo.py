@@ -14,9 +14,10 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 def test_the_demo_leaves_a_film_with_sound_a_bag_of_every_topic_and_a_page(domain, tmp_path):
     out = tmp_path / "demo"
-    done: list[tuple[float, float]] = []
-    assert run_demo(DemoOptions(out, seconds=6.0), print, lambda *at: done.append(at)) == 0
-    assert done and done[-1][0] == pytest.approx(done[-1][1], abs=1.0)
+    done: dict[str, tuple[float, float]] = {}
+    assert run_demo(DemoOptions(out, seconds=6.0), print, lambda what, *at: done.update({what: at})) == 0
+    assert set(done) == {"the robot runs", "the film is made"}
+    assert all(at == pytest.approx(end, abs=1.0) for at, end in done.values())
 
     with av.open(str(out / "avatar.mp4")) as film:
         images = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]

@@ -92,9 +92,7 @@ def open_camera(config: CameraConfig) -> Camera:
 def _device(source: str, config: CameraConfig) -> Camera:
     number = int(re.sub(r"\D", "", source))
     if not Path(f"/dev/video{number}").exists():
-        raise SensorError(
-            f"there is no camera {number} (/dev/video{number}): plug one in, or give a film file as source"
-        )
+        raise SensorError(f"there is no camera {number} (/dev/video{number}): plug one in, or give a film file")
     import cv2
 
     capture = cv2.VideoCapture(number, cv2.CAP_V4L2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros.sensors.camera import SensorError
+
+
+STEADY_S = 2.0
+"""Over how long a device's report of its own delay is steadied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +95,11 @@ def _device(config: MicrophoneConfig) -> Microphone:
         wanted = int(wanted)
     names = input_devices()
     if not names:
-        raise SensorError("there is no microphone: plug one in, or give a sound file as source")
+        raise SensorError("there is no microphone: plug one in, give a sound file, or none to go without")
     blocks: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
     heard = 0
     start_ns = 0
+    zeros: deque[int] = deque(maxlen=round(STEADY_S / config.block))
 
     def captured(data: np.ndarray, frames: int, times, status) -> None:
         nonlocal heard, start_ns
@@ -101,12 +107,17 @@ def _device(config: MicrophoneConfig) -> Microphone:
         # PortAudio's two clocks share an origin, so their difference is how long ago the first sample was captured;
         # some hosts report no capture time at all (0): then it is the block's own length.
         age = times.currentTime - times.inputBufferAdcTime
-        if not times.inputBufferAdcTime > 0 or not 0 <= age < 1.0:
+        if not times.inputBufferAdcTime > 0 or not frames / config.rate <= age < 1.0:
             age = frames / config.rate
         stamp = now - round(age * 1e9)
         if status.input_overflow and start_ns:
             # Samples were lost: the index jumps to where the clock says we are.
             heard = max(heard, round((stamp - start_ns) * config.rate / 1e9))
+            zeros.clear()
+        # Sound servers now and then report an age that is far too high (PulseAudio by 0.1 to 0.3 s): samples come at
+        # their rate, so the youngest of late says when the others were captured.
+        zeros.append(stamp - round(heard * 1e9 / config.rate))
+        stamp = max(zeros) + round(heard * 1e9 / config.rate)
         start_ns = start_ns or stamp
         blocks.put(Block(stamp, heard, data.copy()))
         heard += frames

@@ -46,8 +46,8 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     )
     probe = robot.probe
     robot.wait(lambda: len(probe["audio"]) > 25, 40, "the microphone")
-    player = server.play(voice_file)
     started_ns = probe.node.get_clock().now().nanoseconds
+    player = server.play(voice_file)
     robot.wait(lambda: player.poll() is not None, 20, "the end of the voice")
     heard_so_far = len(probe["audio"])
     robot.wait(lambda: len(probe["audio"]) > heard_so_far + 25, 10, "half a second of silence")
@@ -64,20 +64,21 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     voice = read_sound(voice_file)[0][:, 0] / 32768
     sound = np.concatenate([np.asarray(m.samples, np.int16) for m in chunks]) / 32768
     at, fit = placed(voice, sound)
-    assert fit > 0.95
+    assert fit > 0.95, (fit, at, player.returncode)
+    at += first[0]
     halves = [placed(half, sound) for half in np.array_split(voice, 2)]
     assert abs(halves[1][0] - halves[0][0] - (len(voice) + 1) // 2) <= 16
 
     # Its times are those of the capture: they run with the samples, and lie where the playing was.
     stamps = np.array([nanoseconds(m.header.stamp) for m in chunks]) / 1e9
-    zero = stamps - first / 16_000
-    assert np.percentile(np.abs(zero - np.median(zero)), 95) < 0.03
-    rate = np.polyfit(first / 16_000, stamps - stamps[0], 1)[0]
-    assert abs(rate - 1) < 0.02
-    ages = np.array([arrival / 1e9 for arrival, _ in with_arrival]) - stamps
-    assert (ages > 0.015).all() and np.median(ages) < 0.15, "stamped with its first sample, not with its arrival"
     onset = float(np.interp(at, first, stamps))
-    assert -0.05 < onset - started_ns / 1e9 < 1.0
+    assert -0.05 < onset - started_ns / 1e9 < 1.5
+    while_playing = (first >= at) & (first < at + len(voice))
+    zero = (stamps - first / 16_000)[while_playing]
+    assert np.abs(zero - np.median(zero)).max() < 0.02
+    ages = np.array([arrival / 1e9 for arrival, _ in with_arrival]) - stamps
+    assert (ages > 0.019).all(), "stamped with its first sample, not with its arrival"
+    assert np.median(ages[while_playing]) < 0.1
 
     speech = [m for m in probe["speaker/features"] if m.sound_state == SpeakerFeatures.SOUND_SPEECH]
     assert len(speech) > 0.5 * 25 * len(voice) / 16_000
