@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,12 +87,17 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     for name, argument in known.items():
         if argument.choices and value[name] not in argument.choices:
             raise ValueError(f"{name} must be one of {', '.join(argument.choices)}, not {value[name]!r}")
+    if not re.fullmatch(r"/?(\w+/)*\w*", value["namespace"], re.ASCII) or re.search(r"(^|/)\d", value["namespace"]):
+        example = "letters, digits and _, like robot or lab/robot_2"
+        raise ValueError(f"namespace must be of {example}, not {value['namespace']!r}")
     yes = {name: value[name] == "true" for name in ("rendering", "window", "loop")}
     seed, samples = _whole("seed", value["seed"]), _whole("samples", value["samples"])
     try:
         start_at = float(value["start_at"])
     except ValueError:
-        raise ValueError(f"start_at must be a number of seconds, not {value['start_at']!r}") from None
+        start_at = math.nan
+    if not 0 <= start_at < math.inf:
+        raise ValueError(f"start_at must be a number of seconds, 0 or more, not {value['start_at']!r}")
     files: tuple[str, ...] = ()
     if value["config"]:
         if not Path(value["config"]).is_file():
@@ -127,7 +134,7 @@ def _check_config(path: str) -> None:
 
 def _whole(name: str, text: str) -> int:
     if not text.isdigit():
-        raise ValueError(f"{name} must be a whole number, not {text!r}")
+        raise ValueError(f"{name} must be a whole number, 0 or more, not {text!r}")
     return int(text)
 
 

@@ -122,7 +122,7 @@ def generators() -> None:
 
     table = Table("name", "what it is", "delay", "learned", box=None)
     for name in registry.names():
-        info = registry.info(name)
+        info = registry.create(name).info
         summary = info.summary + (f" [{info.notice}]" if info.notice else "")
         table.add_row(
             name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"

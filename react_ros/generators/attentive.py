@@ -35,8 +35,8 @@ class AttentiveConfig:
     """Median time from a speaker's smile or brow to the onset of the answer (300 to 400, Dimberg 1998)."""
     head_lag_ms: float = 600.0
     """Mean lag of the head behind the speaker's (Hale 2020)."""
-    diversity: float = 1.0
-    """Spread of the personalities; 0 makes all listeners the same person on different days."""
+    temperature: float = 1.0
+    """How freely personalities are drawn; 0 makes all listeners the same person on different days."""
 
     def __post_init__(self) -> None:
         for name in ("expressiveness", "mimicry", "nodding"):
@@ -44,7 +44,7 @@ class AttentiveConfig:
         in_range("nod_delay_ms", self.nod_delay_ms, 200.0, 3000.0, "ms")
         in_range("mimicry_delay_ms", self.mimicry_delay_ms, 0.0, 1000.0, "ms")
         in_range("head_lag_ms", self.head_lag_ms, 240.0, 2000.0, "ms")
-        in_range("diversity", self.diversity, 0.0, 1.0)
+        in_range("temperature", self.temperature, 0.0, 1.0)
 
 
 # Cues to a backchannel, after Ward and Tsukahara 2000.
@@ -226,7 +226,7 @@ _HEAD_FILTER_FRAMES = 6
 
 def draw_personality(rngs: list[np.random.Generator], config: AttentiveConfig) -> Personality:
     """One personality a generator, S in all."""
-    z = config.diversity * np.clip(np.stack([rng.standard_normal(16) for rng in rngs]), -2.0, 2.0)
+    z = config.temperature * np.clip(np.stack([rng.standard_normal(16) for rng in rngs]), -2.0, 2.0)
     skew = np.clip(np.stack([rng.standard_normal(len(ARKIT)) for rng in rngs]), -2.0, 2.0)
     asymmetry = np.ones_like(skew)
     lean = 0.05 * z[:, 14:15]  # one side of a face is stronger throughout

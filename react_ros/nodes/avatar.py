@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from importlib import import_module, util
 from typing import Any
 
@@ -15,7 +16,6 @@ from react_ros.avatar.pacing import OutputPacer
 from react_ros.avatar.render import Renderer
 from react_ros.avatar.view import ViewError, ViewServer
 from react_ros.face import ACTION_UNITS, AU, EXPRESSION_NAMES, EXPRESSIONS, NEUTRAL_ATTRIBUTES, VA, Floats, Reaction
-from react_ros.generators import registry
 from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
@@ -34,6 +34,16 @@ HOLD_S = 0.5
 """How long a reaction may be missing before the face stops waiting for it and lives by itself."""
 STATE_NAMES = {Status.LIVE: "live", Status.IDLE: "idle", Status.OPERATOR: "operator", Status.STALE: "stale",
                Status.LATE: "late"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """The newest reaction and what came with it."""
+
+    reaction: Reaction
+    lineage: Lineage
+    delay: int
+    notice: str
 
 
 class AvatarNode(RobotNode):
@@ -88,7 +98,7 @@ class AvatarNode(RobotNode):
         self._stop = False
         self._change = threading.Condition()
         self._pacer = OutputPacer(time.monotonic_ns())
-        self._latest: tuple[Reaction, Lineage, bool] | None = None
+        self._latest: _Latest | None = None
         self._fresh = False
         self._pose: Pose | None = None
         self._pose_change = threading.Condition()
@@ -125,7 +135,7 @@ class AvatarNode(RobotNode):
         with self._change:
             if self._fresh:
                 self.counts["skipped"] += 1
-            self._latest, self._fresh = (reaction, message.lineage, reaction.live), True
+            self._latest, self._fresh = _Latest(reaction, message.lineage, message.delay, message.notice), True
             self._pacer.arrived(time.monotonic_ns())
             self._change.notify()
 
@@ -155,17 +165,17 @@ class AvatarNode(RobotNode):
             self._show(latest if waited < HOLD_S else None, fresh, (now - before) / 1e9)
             before = now
 
-    def _show(self, latest: tuple[Reaction, Lineage, bool] | None, fresh: bool, dt: float) -> None:
+    def _show(self, latest: _Latest | None, fresh: bool, dt: float) -> None:
         watch = Stopwatch()
         attributes: Floats = NEUTRAL_ATTRIBUTES
         target, lineage, state, samples, sample = None, Lineage(), Status.STALE, 0, 0
         if latest is not None:
-            reaction, lineage, live = latest
+            reaction, lineage = latest.reaction, latest.lineage
             samples = reaction.samples
             sample = min(self._sample, samples - 1)
             target = Pose(reaction.blendshapes[sample], reaction.rotation[sample], reaction.translation[sample])
             attributes = reaction.attributes[sample]
-            state = (Status.LIVE if live else Status.IDLE) if fresh else Status.LATE
+            state = (Status.LIVE if reaction.live else Status.IDLE) if fresh else Status.LATE
             self.counts["late"] += state == Status.LATE
         pose = self._motion.step(target, dt)
         lineage = continued(lineage, {"motion": watch.read()})
@@ -177,9 +187,8 @@ class AvatarNode(RobotNode):
         status = Status(lineage=lineage, state=state, output=self._output, samples=samples, sample=sample)
         status.header.stamp = lineage.source_stamp
         status.latency, status.late, status.rejected = latency, self.counts["late"], self.rejected
-        if lineage.generator in registry.names():
-            info = registry.info(lineage.generator)
-            status.delay, status.notice = info.delay_frames, info.notice
+        if latest is not None:
+            status.delay, status.notice = latest.delay, latest.notice
         self._status.publish(status)
         if self._hri is not None:
             self._hri.publish(attributes, lineage)

@@ -277,6 +277,8 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
     node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
     """
     use_dds_profile()
+    # Where a node has a thread that must be in time beside one that works, 5 ms of waiting for the interpreter show.
+    sys.setswitchinterval(0.001)
     context = rclpy.context.Context()
     try:
         rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)

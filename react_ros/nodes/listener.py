@@ -137,7 +137,8 @@ class ListenerNode(RobotNode):
         lineage = continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         self._waiting.append((reaction, lineage))
         # Until the delay has passed once, the first reaction stands still: a face at its beginning, not none at all.
-        self._reactions.publish(reaction_message(*self._waiting[0]))
+        info = self._generator.info
+        self._reactions.publish(reaction_message(*self._waiting[0], info.delay_frames + self._delay, info.notice))
         self.counts["reactions"] += 1
 
 

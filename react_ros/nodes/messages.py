@@ -373,8 +373,10 @@ def continued(lineage: Lineage, stages: Stages, generator: str = "", seed: int =
     )
 
 
-def reaction_message(reaction: Reaction, lineage: Lineage) -> ReactionMessage:
+def reaction_message(reaction: Reaction, lineage: Lineage, delay: int = 0, notice: str = "") -> ReactionMessage:
+    """The Reaction message. delay: frames; notice: what a viewer must know of the generator."""
     m = ReactionMessage(lineage=lineage, samples=reaction.samples, scheme=ARKIT_SCHEME, names=NAMES)
+    m.delay, m.notice = delay, notice
     m.header.stamp = lineage.source_stamp
     m.state = "live" if reaction.live else "idle"
     m.blendshapes, m.rotation = _floats(reaction.blendshapes), _floats(reaction.rotation)

@@ -123,7 +123,7 @@ def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
         try:
             opened = av.open(source, timeout=10.0 if address else None)
         except (OSError, ValueError) as error:  # PyAV's own errors are OSErrors or ValueErrors
-            raise SensorError(f"{source} cannot be read as a film: {_reason(error)}") from None
+            raise SensorError(f"{source} cannot be read as a film: {reason(error)}") from None
         if not opened.streams.video:
             opened.close()
             raise SensorError(f"{source} has no picture in it")
@@ -152,7 +152,7 @@ def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
                     yield Shot(time.time_ns() if live else offset + now, rgb)
             except (OSError, ValueError) as error:
                 if not seen:
-                    raise SensorError(f"{source} cannot be decoded: {_reason(error)}") from None
+                    raise SensorError(f"{source} cannot be decoded: {reason(error)}") from None
             if live:
                 raise SensorError(f"{source} ended")
             if not seen:
@@ -166,6 +166,6 @@ def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
     return Camera(live, shots, lambda: holder[0].close())
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".").lower() or type(error).__name__

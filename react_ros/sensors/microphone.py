@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.sensors.camera import SensorError
+from react_ros.sensors.camera import SensorError, reason
 
-
-STEADY_S = 2.0
+STEADY_S = 0.5
 """Over how long a device's report of its own delay is steadied."""
 
 
@@ -114,10 +113,10 @@ def _device(config: MicrophoneConfig) -> Microphone:
             # Samples were lost: the index jumps to where the clock says we are.
             heard = max(heard, round((stamp - start_ns) * config.rate / 1e9))
             zeros.clear()
-        # Sound servers now and then report an age that is far too high (PulseAudio by 0.1 to 0.3 s): samples come at
-        # their rate, so the youngest of late says when the others were captured.
+        # Sound servers now and then report an age that is far off (PulseAudio by 0.1 to 0.3 s): samples come at their
+        # rate, so what most blocks of late say holds for each of them.
         zeros.append(stamp - round(heard * 1e9 / config.rate))
-        stamp = max(zeros) + round(heard * 1e9 / config.rate)
+        stamp = sorted(zeros)[len(zeros) // 2] + round(heard * 1e9 / config.rate)
         start_ns = start_ns or stamp
         blocks.put(Block(stamp, heard, data.copy()))
         heard += frames
@@ -199,7 +198,7 @@ def _decode(path: Path) -> tuple[npt.NDArray[np.int16], int]:
             ]
             rate = stream.rate
     except (OSError, ValueError) as error:
-        raise SensorError(f"{path} cannot be read as sound: {str(error).strip().rstrip('.')}") from None
+        raise SensorError(f"{path} cannot be read as sound: {reason(error)}") from None
     if not parts:
         raise SensorError(f"{path} has no sound in it")
     return np.concatenate(parts).astype(np.int16), rate

@@ -335,13 +335,13 @@ def test_motion_is_smooth_outside_blinks_and_glances() -> None:
 def test_listeners_are_different_people_unless_asked_not_to_be() -> None:
     frames = simulated_speaker(4, 60 * FPS)
 
-    def spread(diversity: float) -> float:
-        faces = columns(frames, diversity=diversity)[0]
+    def spread(temperature: float) -> float:
+        faces = columns(frames, temperature=temperature)[0]
         return float(faces[..., SMILE].mean(axis=(0, 2)).std())
 
     assert spread(1.0) > 1.5 * spread(0.0)  # chance makes the same person's days differ, too
     people = Attentive().start(samples=5).personality
-    alike = Attentive(AttentiveConfig(diversity=0.0)).start(samples=5).personality
+    alike = Attentive(AttentiveConfig(temperature=0.0)).start(samples=5).personality
     for trait in ("expressiveness", "smile_delay", "readiness", "nod_hz", "pleasantness"):
         assert np.ptp(getattr(people, trait)) > 0.0
         assert np.ptp(getattr(alike, trait)) == 0.0

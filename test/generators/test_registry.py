@@ -48,7 +48,7 @@ def test_an_unknown_parameter_is_answered_with_the_parameters() -> None:
         ("random", "head_rad", "much"),
         ("attentive", "expressiveness", float("nan")),
         ("attentive", "nod_delay_ms", 10),
-        ("attentive", "diversity", None),
+        ("attentive", "temperature", None),
         ("mean_frame", "statistics", 3),
     ],
 )

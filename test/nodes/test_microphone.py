@@ -69,16 +69,16 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     halves = [placed(half, sound) for half in np.array_split(voice, 2)]
     assert abs(halves[1][0] - halves[0][0] - (len(voice) + 1) // 2) <= 16
 
-    # Its times are those of the capture: they run with the samples, and lie where the playing was.
+    # Its times are those of the capture: they run with the samples, and lie where the playing was. (Asked of the second
+    # half: when playing begins, PulseAudio first calls its loudspeaker's buffer of up to 0.3 s the microphone's delay.)
     stamps = np.array([nanoseconds(m.header.stamp) for m in chunks]) / 1e9
-    onset = float(np.interp(at, first, stamps))
-    assert -0.05 < onset - started_ns / 1e9 < 1.5
-    while_playing = (first >= at) & (first < at + len(voice))
-    zero = (stamps - first / 16_000)[while_playing]
-    assert np.abs(zero - np.median(zero)).max() < 0.02
     ages = np.array([arrival / 1e9 for arrival, _ in with_arrival]) - stamps
-    assert (ages > 0.019).all(), "stamped with its first sample, not with its arrival"
-    assert np.median(ages[while_playing]) < 0.1
+    settled = first >= at + len(voice) / 2
+    zero = (stamps - first / 16_000)[settled]
+    assert len(zero) > 50 and np.abs(zero - np.median(zero)).max() < 0.02
+    assert 0.019 < np.median(ages[settled]) < 0.1, "stamped with its first sample, not with its arrival"
+    onset = float(np.median(zero)) + at / 16_000
+    assert -0.02 < onset - started_ns / 1e9 < 1.5
 
     speech = [m for m in probe["speaker/features"] if m.sound_state == SpeakerFeatures.SOUND_SPEECH]
     assert len(speech) > 0.5 * 25 * len(voice) / 16_000
