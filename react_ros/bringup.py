@@ -110,7 +110,7 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         nodes.append(("recorder", {"path": value["record"]}))
     nodes += [
         ("avatar", {"render": yes["rendering"], "window": yes["window"], "seed": seed,
-                    "view_port": _whole("view_port", value["view_port"])}),
+                    "view_port": _whole("view_port", value["view_port"], 65535)}),
         ("listener", {"generator": value["generator"], "seed": seed, "samples": samples, "device": value["device"]}),
         ("perception", {}),
     ]  # fmt: skip
@@ -132,7 +132,9 @@ def _check_config(path: str) -> None:
         raise ValueError(f"config {path!r} names no node's parameters: {example}")
 
 
-def _whole(name: str, text: str) -> int:
+def _whole(name: str, text: str, highest: int = 2**31 - 1) -> int:
+    if text.isdigit() and int(text) > highest:
+        raise ValueError(f"{name} must be at most {highest}, not {text}")
     if not text.isdigit():
         raise ValueError(f"{name} must be a whole number, 0 or more, not {text!r}")
     return int(text)

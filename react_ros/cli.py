@@ -120,10 +120,10 @@ def generators() -> None:
 
     from react_ros.generators import registry
 
-    table = Table("name", "what it is", "delay", "learned", box=None)
+    table = Table("name", "what it is", "delay", "learned", box=None, padding=(0, 2, 1, 0))
     for name in registry.names():
         info = registry.create(name).info
-        summary = info.summary + (f" [{info.notice}]" if info.notice else "")
+        summary = info.summary + (f"\n{info.notice}" if info.notice else "")
         table.add_row(
             name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"
         )
@@ -202,11 +202,3 @@ def bench_perception(seconds: Annotated[float, typer.Option(help="of footage", m
 def version() -> None:
     """Print the version."""
     print(__version__)
-
-
-def main() -> None:
-    app()
-
-
-if __name__ == "__main__":
-    main()

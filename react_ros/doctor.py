@@ -86,7 +86,7 @@ def models() -> list[Finding]:
 def cameras() -> list[Finding]:
     """Video devices."""
     devices = sorted(str(p) for p in Path("/dev").glob("video*"))
-    text = ", ".join(devices) or "none: give a film file as --camera"
+    text = ", ".join(devices) or "give a film file as --camera"
     return [
         Finding("cameras", bool(devices), text, "plug a camera in, or react-ros run --camera FILM.mp4", needed=False)
     ]
@@ -101,7 +101,7 @@ def microphones() -> list[Finding]:
         names = input_devices()
     except SensorError as error:
         return [Finding("microphones", False, str(error), "apt-get install libportaudio2", needed=False)]
-    text = ", ".join(names) or "none: give a sound file as --mic"
+    text = ", ".join(names) or "give a sound file as --mic"
     mend = "plug a microphone in, or react-ros run --mic VOICE.wav"
     return [Finding("microphones", bool(names), text, mend, needed=False)]
 
@@ -116,7 +116,7 @@ def gpu() -> list[Finding]:
 
     if torch.cuda.is_available():
         return [Finding("GPU", True, torch.cuda.get_device_name())]
-    text = f"none: torch {torch.__version__} runs on the processor, which every listener here is made for"
+    text = f"torch {torch.__version__} runs on the processor, which every listener here is made for"
     return [Finding("GPU", False, text, needed=False)]
 
 
@@ -142,7 +142,7 @@ def ports(port: int = 8025) -> list[Finding]:
 def screen() -> list[Finding]:
     """Where a window could be shown."""
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    text = display or "none: the live page shows the avatar in any browser"
+    text = display or "the live page shows the avatar in any browser"
     return [Finding("screen", bool(display), text, "react-ros run --view-port 8025", needed=False)]
 
 

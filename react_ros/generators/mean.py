@@ -135,7 +135,6 @@ class MeanSequence(Generator):
         name="mean_sequence",
         summary="baseline: the mean reaction of all listeners, frame by frame",
         inputs=(),
-        learned=True,
         stochastic=False,
         living=False,
     )

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import rclpy
 import rclpy.context
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -105,6 +106,18 @@ class RobotNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self.publish_diagnostics)
         self._lasting = {*self.publishers, *self.subscriptions, *self.timers}
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
+
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        try:
+            return self._change_state(request, response)
+        except RCLError:
+            # rclpy lets a transition that the present state does not have end the process.
+            state = self._state_machine.current_state[1]
+            self.get_logger().warning(f"there is no transition {request.transition.id} from the state {state}")
+            response.success = False
+            return response
 
     def _plain(self, parameter: Parameter) -> str:
         wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a number with a point"}

@@ -31,15 +31,15 @@ class CameraNode(RobotNode):
     )
 
     def configure(self) -> None:
-        config = CameraConfig(
+        self._config = CameraConfig(
             self.value("source"), self.value("width"), self.value("height"), self.value("fps"), self.value("loop")
         )
         try:
-            self._camera: Camera | None = open_camera(config)
+            self._camera: Camera | None = open_camera(self._config)
         except SensorError as error:
             raise ConfigurationError(f"camera: {error}.") from None
         self._images = self.create_lifecycle_publisher(Image, "image_raw", OUTPUT_QOS)
-        self.facts["source"] = config.source
+        self.facts["source"] = self._config.source
 
     def activate(self) -> None:
         self._stop = threading.Event()
@@ -56,26 +56,46 @@ class CameraNode(RobotNode):
             self._camera = None
 
     def _read(self) -> None:
-        camera = self._camera
-        assert camera is not None
+        while not self._stop.is_set():
+            camera = self._camera
+            assert camera is not None
+            try:
+                self._publish(camera)
+                return
+            except SensorError as error:
+                self.warning = f"{error}; trying again every second" if camera.live else str(error)
+                self.get_logger().error(f"{self.warning}.")
+                if not camera.live:
+                    return
+            self._reopen(camera)
+
+    def _publish(self, camera: Camera) -> None:
         start_ns = round(self.value("start_at") * 1e9) or time.time_ns()
         frame_id = self.value("frame_id")
-        try:
-            if camera.live or not self.value("paced"):
-                stamped = ((shot.time_ns if camera.live else start_ns + shot.time_ns, shot) for shot in camera)
-            else:
-                stamped = paced(camera, start_ns, self._stop)
-            for stamp, shot in stamped:
-                if self._stop.is_set():
-                    return
-                self._images.publish(image_message(shot.image, time_message(stamp), frame_id))
-                self.counts["images"] += 1
-            if not self._stop.is_set():
-                self.get_logger().info(f"end of {self.value('source')}")
-                self.facts["end"] = "the film is over"
-        except SensorError as error:
-            self.warning = str(error)
-            self.get_logger().error(f"{error}.")
+        if camera.live or not self.value("paced"):
+            stamped = ((shot.time_ns if camera.live else start_ns + shot.time_ns, shot) for shot in camera)
+        else:
+            stamped = paced(camera, start_ns, self._stop)
+        for stamp, shot in stamped:
+            if self._stop.is_set():
+                return
+            self._images.publish(image_message(shot.image, time_message(stamp), frame_id))
+            self.counts["images"] += 1
+        if not self._stop.is_set():
+            self.get_logger().info(f"end of {self.value('source')}")
+            self.facts["end"] = "the film is over"
+
+    def _reopen(self, camera: Camera) -> None:
+        """Until the camera is there again, or the node is to stop."""
+        camera.close()
+        while not self._stop.wait(1.0):
+            try:
+                self._camera = open_camera(self._config)
+            except SensorError:
+                continue
+            self.warning = ""
+            self.get_logger().info(f"{self.value('source')} is back")
+            return
 
 
 def main() -> None:

@@ -92,6 +92,8 @@ def image_from_message(message: Image | CompressedImage) -> npt.NDArray[np.uint8
         raise ValueError(f"a row of {w} pixels in {message.encoding} takes {w * channels} bytes, not {step}")
     if len(message.data) != step * h:
         raise ValueError(f"{h} rows of {step} bytes are {step * h} bytes, not {len(message.data)}")
+    if channels == 2 and w % 2:
+        raise ValueError(f"{w} pixels in a row of {message.encoding}, which come in pairs")
     rows = np.frombuffer(message.data, np.uint8).reshape(h, step)[:, : w * channels].reshape(h, w, channels)
     if message.encoding == "rgb8":
         return np.ascontiguousarray(rows)
@@ -210,15 +212,18 @@ class ForeignAudio:
     def __init__(self, rate: int = 16_000, channels: int = 1) -> None:
         self.rate = rate
         self.channels = channels
-        self.format = "S16LE"
+        self._refused = ""
         self._heard = 0
 
     def info(self, message: Any) -> None:
         """AudioInfo of ros-drivers. Raises ValueError for coded sound (mp3), which cannot be cut into frames."""
+        self._refused = ""
         if message.coding_format and message.coding_format.lower() not in ("wave", "raw", "pcm"):
-            raise ValueError(f"coding format {message.coding_format!r}: start the audio node with format:=wave")
-        if message.sample_format and message.sample_format.upper() != "S16LE":
-            raise ValueError(f"sample format {message.sample_format!r}: only S16LE is understood")
+            self._refused = f"coding format {message.coding_format!r}: start the audio node with format:=wave"
+        elif message.sample_format and message.sample_format.upper() != "S16LE":
+            self._refused = f"sample format {message.sample_format!r}: only S16LE is understood"
+        if self._refused:
+            raise ValueError(self._refused)
         self.rate, self.channels = message.sample_rate or self.rate, message.channels or self.channels
 
     def chunk(self, message: Any) -> Chunk:
@@ -240,6 +245,8 @@ class ForeignAudio:
             else:
                 raise ValueError("the chunk is empty or holds 8-bit sound with a sign, which is not understood")
         else:
+            if self._refused:
+                raise ValueError(self._refused)
             raw = bytes(data.data)
             if len(raw) % 2:
                 raise ValueError(f"{len(raw)} bytes are not whole 16-bit samples")
@@ -393,6 +400,8 @@ def reaction_from_message(message: ReactionMessage) -> Reaction:
     if message.state not in ("live", "idle"):
         raise ValueError(f"state {message.state[:40]!r} is not live or idle")
     attributes = _array(message.attributes, "attributes", n * face.ATTRIBUTES).reshape(n, -1)
+    _within(attributes[:, face.AU], "attributes (action units)", 0.0, 1.0)
+    _within(attributes[:, face.EXPRESSIONS], "attributes (expressions)", 0.0, 1.0)
     return Reaction(
         index=message.lineage.frame,
         stamp_ns=nanoseconds(message.header.stamp),

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.clock import ClockConfig, ClockFrame, FrameClock
@@ -24,12 +25,17 @@ from react_ros.nodes.messages import (
 )
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
-FOREIGN_AUDIO = {
-    "audio_common_msgs/msg/AudioData": "AudioData",
-    "audio_common_msgs/msg/AudioDataStamped": "AudioDataStamped",
-    "audio_common_msgs/msg/AudioStamped": "AudioStamped",
-}
-"""Sound of other drivers, subscribed to where that package is installed and somebody publishes it."""
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+AUDIO_TYPES = (
+    "react_ros/msg/AudioChunk",
+    "audio_common_msgs/msg/AudioData",
+    "audio_common_msgs/msg/AudioDataStamped",
+    "audio_common_msgs/msg/AudioStamped",
+)
+"""What `image_raw` and `audio` may carry. The first is awaited; the others are turned to once somebody publishes them."""
+
+LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+"""For what a driver says once, before we are there (audio_capture of ros-drivers); others say it again and again."""
 
 
 class PerceptionNode(RobotNode):
@@ -71,13 +77,13 @@ class PerceptionNode(RobotNode):
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights were given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", OUTPUT_QOS)
         self._foreign = ForeignAudio()
-        self._image_inputs = {
-            "image_raw": self.create_subscription(Image, "image_raw", partial(self._on_image, "image_raw"), SENSOR_QOS),
-        }
-        self._audio_input = self.create_subscription(AudioChunk, "audio", self._on_chunk, SOUND_QOS)
+        self._types = {"image_raw": "", "audio": ""}
+        self._inputs: dict[str, Any] = {}
+        self._uninstalled: dict[str, str] = {}
+        self._turn_to("image_raw", IMAGE_TYPES[0])
+        self._turn_to("audio", AUDIO_TYPES[0])
         self.create_timer(0.01, self._advance)
         self.create_timer(0.5, self._look_for_other_drivers)
-        self._replaced: set[tuple[str, str]] = set()
 
     def changed(self, values: dict[str, Any]) -> None:
         current = {name: self.value(name) for name in ("max_stamp_age", "max_stamp_ahead")} | values
@@ -141,36 +147,44 @@ class PerceptionNode(RobotNode):
     def _look_for_other_drivers(self) -> None:
         """Subscribe to whichever of the known types somebody publishes: it is not ours to choose."""
         compressed = "image_raw/compressed"
-        if compressed not in self._image_inputs and not self.count_publishers("image_raw"):
+        if compressed not in self._inputs and not self.count_publishers("image_raw"):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(compressed)}
-            if "sensor_msgs/msg/CompressedImage" in kinds:
-                self._image_inputs[compressed] = self.create_subscription(
-                    CompressedImage, compressed, partial(self._on_image, compressed), SENSOR_QOS
-                )
-        for topic, message_type, callback in (
-            ("image_raw", "sensor_msgs/msg/CompressedImage", partial(self._on_image, "image_raw")),
-            *(("audio", kind, self._on_foreign) for kind in FOREIGN_AUDIO),
-        ):
+            if kinds == {IMAGE_TYPES[1]}:
+                self._subscribe(compressed, CompressedImage, partial(self._on_image, compressed), SENSOR_QOS)
+        for topic, known in (("image_raw", IMAGE_TYPES), ("audio", AUDIO_TYPES)):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(topic)}
-            if kinds != {message_type} or (topic, message_type) in self._replaced:
-                continue
-            self._replaced.add((topic, message_type))
-            try:
-                package, name = message_type.split("/msg/")
-                cls = getattr(import_module(f"{package}.msg"), name)
-            except (ImportError, AttributeError):
-                self.warning = f"{topic} carries {message_type}, which is not installed here"
-                continue
-            if topic == "audio":
-                self.destroy_subscription(self._audio_input)
-                self._audio_input = self.create_subscription(cls, topic, callback, SOUND_QOS)
-                if name != "AudioStamped":  # the other package carries its AudioInfo within each chunk
-                    info = import_module("audio_common_msgs.msg").AudioInfo
-                    self._info_input = self.create_subscription(info, "audio_info", self._on_audio_info, OUTPUT_QOS)
-            else:
-                self.destroy_subscription(self._image_inputs[topic])
-                self._image_inputs[topic] = self.create_subscription(cls, topic, callback, SENSOR_QOS)
-            self.facts[f"type of {topic}"] = message_type
+            if len(kinds) == 1 and (kind := kinds.pop()) in known and kind != self._types[topic]:
+                self._turn_to(topic, kind)
+
+    def _turn_to(self, topic: str, kind: str) -> None:
+        package, name = kind.split("/msg/")
+        try:
+            messages = import_module(f"{package}.msg")
+            cls = getattr(messages, name)
+        except (ImportError, AttributeError):
+            self._uninstalled[topic] = f"{topic} carries {kind}, which is not installed here"
+            return
+        if old := self._inputs.pop(topic, None):
+            # One participant cannot have a topic in two types, and this one goes only once the callback is over:
+            # the next look makes the new one.
+            self.destroy_subscription(old)
+            self._types[topic] = ""
+            return
+        self._types[topic] = kind
+        self._uninstalled.pop(topic, None)
+        if topic == "image_raw":
+            self._subscribe(topic, cls, partial(self._on_image, topic), SENSOR_QOS)
+        else:
+            self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_foreign, SOUND_QOS)
+            # The other package of this name carries its AudioInfo within each chunk.
+            if cls is not AudioChunk and name != "AudioStamped" and "audio_info" not in self._inputs:
+                self._subscribe("audio_info", messages.AudioInfo, self._on_audio_info, OUTPUT_QOS)
+                self.create_subscription(messages.AudioInfo, "audio_info", self._on_audio_info, LATCHED_QOS)
+        if kind not in (IMAGE_TYPES[0], AUDIO_TYPES[0]):
+            self.facts[f"type of {topic}"] = kind
+
+    def _subscribe(self, topic: str, cls: Any, callback: Any, qos: Any) -> None:
+        self._inputs[topic] = self.create_subscription(cls, topic, callback, qos)
 
     # Output
 
@@ -196,7 +210,8 @@ class PerceptionNode(RobotNode):
         for name, count in asdict(self._frame_clock.counters).items():
             self.counts[name] = count
         face = self.facts.get("face", "missing")
-        self.warning = "no images come in" if face == "missing" and self.counts["frames"] else ""
+        missing = "no images come in" if face == "missing" and self.counts["frames"] else ""
+        self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
 
 
 class _Wrapped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,10 +28,13 @@ class Probe:
     """
 
     def __init__(self, namespace: str, topics: dict[str, Any]) -> None:
+        given = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
         use_dds_profile()
         self._context = rclpy.context.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("probe", context=self._context, namespace=namespace)
+        if given is None:  # it has been read by now, and a robot that is started from here needs one of its own
+            os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
         self._change = threading.Condition()
         self.messages: dict[str, list[tuple[int, Any]]] = {topic: [] for topic in topics}
         """Topic to (arrival in ns since the epoch, message), in the order they came."""

@@ -81,7 +81,7 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     assert -0.02 < onset - started_ns / 1e9 < 1.5
 
     speech = [m for m in probe["speaker/features"] if m.sound_state == SpeakerFeatures.SOUND_SPEECH]
-    assert len(speech) > 0.5 * 25 * len(voice) / 16_000
+    assert len(speech) > 0.3 * 25 * len(voice) / 16_000
     within = [onset - 0.2 < nanoseconds(m.header.stamp) / 1e9 < onset + len(voice) / 16_000 + 0.5 for m in speech]
     assert np.mean(within) > 0.95
 

@@ -1,0 +1,18 @@
+"""Starts the command line: `react-ros`, or `python -m react_ros`."""
+
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until it is imported, Ctrl-C just ends the program: a traceback there helps nobody."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from react_ros.cli import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    app(prog_name="react-ros")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Nodes of other packages, each run as a process of its own: `python foreign_driver.py NAME FILE …` until it is ended.
+
+They import only what such a node would: no module of react_ros.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import soundfile
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+
+BLOCK = 0.05
+
+
+def _array(kind: str, values: np.ndarray) -> array:
+    out = array(kind)
+    out.frombytes(np.ascontiguousarray(values).tobytes())
+    return out
+
+
+def _ros_drivers(samples: np.ndarray, stamp: Any, rate: int, stamped: bool) -> Any:
+    m = import_module("audio_common_msgs.msg")
+    data = m.AudioData(data=_array("B", samples.astype("<i2").view(np.uint8)))
+    if not stamped:
+        return data
+    message = m.AudioDataStamped(audio=data)
+    message.header.stamp = stamp
+    return message
+
+
+def _mgonzs13(samples: np.ndarray, stamp: Any, rate: int, field: str) -> Any:
+    m = import_module("audio_common_msgs.msg")
+    message = m.AudioStamped()
+    message.header.stamp = stamp
+    info = message.audio.info
+    info.format, info.channels, info.rate, info.chunk = {"int16": 8, "float32": 1, "int32": 2, "uint8": 32}[field], 1, rate, len(samples)
+    wide = samples.astype(np.int32)
+    kind, values = {
+        "int16": ("h", samples.astype(np.int16)), "float32": ("f", (samples / 32768).astype(np.float32)),
+        "int32": ("i", wide << 16), "uint8": ("B", ((wide >> 8) + 128).astype(np.uint8)),
+    }[field]  # fmt: skip
+    setattr(message.audio.audio_data, f"{field}_data", _array(kind, values))
+    return message
+
+
+def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
+    """Publish a sound file on /robot/audio over and over, as one of the two packages called audio_common_msgs does."""
+    samples, rate = soundfile.read(file, dtype="int16")
+    # At a rate that nobody would guess: three times the file's.
+    samples = np.interp(np.arange(3 * len(samples)) / 3, np.arange(len(samples)), samples).astype(np.int16)
+    rate = 3 * rate
+    size = round(rate * BLOCK)
+    m = import_module("audio_common_msgs.msg")
+    make: Callable[[np.ndarray, Any, int, Any], Any]
+    if kind in ("AudioData", "AudioDataStamped"):
+        make, how = _ros_drivers, kind.endswith("Stamped")
+        message_type = getattr(m, kind)
+        info = m.AudioInfo(channels=1, sample_rate=rate, sample_format="S16LE", bitrate=128, coding_format=coding)
+        # audio_capture says it once and latched; others say it again and again.
+        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        infos = node.create_publisher(m.AudioInfo, "/robot/audio_info", latched if how else 10)
+        infos.publish(info)
+        if not how:
+            node.create_timer(0.5, lambda: infos.publish(info))
+    else:
+        make, how, message_type = _mgonzs13, kind, m.AudioStamped
+    publisher = node.create_publisher(message_type, "/robot/audio", 10)
+    at = 0
+
+    def publish() -> None:
+        nonlocal at
+        block = samples[at : at + size]
+        at = (at + size) % (len(samples) - size)
+        stamp = node.get_clock().now() - rclpy.duration.Duration(seconds=BLOCK)
+        publisher.publish(make(block, stamp.to_msg(), rate, how))
+
+    node.create_timer(BLOCK, publish)
+
+
+def show(node: Node, kind: str, file: str) -> None:
+    """Publish a photograph 25 times a second as the camera drivers of ROS do."""
+    import cv2
+
+    bgr = cv2.imread(file)
+    assert bgr is not None
+    if kind.startswith("raw"):
+        topic, qos = "/robot/image_raw", QoSProfile(depth=10) if kind == "raw_reliable" else qos_profile_sensor_data
+        small = np.ascontiguousarray(bgr[:: max(1, len(bgr) // 480), :: max(1, len(bgr) // 480)])
+        h, w = small.shape[:2]
+        image: Any = Image(height=h, width=w, encoding="bgr8", step=3 * w, data=_array("B", small))
+    else:
+        topic, qos = {"compressed": "/robot/image_raw/compressed", "compressed_as_raw": "/robot/image_raw"}[kind], 10
+        image = CompressedImage(format="jpeg", data=_array("B", np.frombuffer(Path(file).read_bytes(), np.uint8)))
+    publisher = node.create_publisher(type(image), topic, qos)
+
+    def publish() -> None:
+        image.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(image)
+
+    node.create_timer(0.04, publish)
+
+
+def listen(node: Node, kind: str, file: str) -> None:
+    """Write what the robot's face says in hri_msgs into a file, a JSON object a line."""
+    m = import_module("hri_msgs.msg")
+    out = Path(file).open("w", buffering=1)
+
+    def keep(name: str, message: Any) -> None:
+        fields = {f: getattr(message, f) for f in message.get_fields_and_field_types() if f != "header"}
+        plain = {f: [float(x) for x in v] if hasattr(v, "__len__") and not isinstance(v, str) else v for f, v in fields.items()}
+        out.write(json.dumps({"topic": name, "stamp": message.header.stamp.sec, **plain}) + "\n")
+
+    node.create_subscription(m.Expression, "/robot_face/expression", lambda x: keep("expression", x), 10)
+    node.create_subscription(m.FacialActionUnits, "/robot_face/facs", lambda x: keep("facs", x), 10)
+
+
+def main() -> None:
+    rclpy.init()
+    node = rclpy.create_node(f"foreign_{time.monotonic_ns() % 10_000}")
+    name, *arguments = sys.argv[1:]
+    {"speak": speak, "show": show, "listen": listen}[name](node, *arguments)
+    rclpy.spin(node)
+
+
+if __name__ == "__main__":
+    main()
