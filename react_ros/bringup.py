@@ -61,8 +61,9 @@ class Process:
         """What follows `--ros-args` on the node's command line."""
         out = ["-r", f"__ns:=/{self.namespace.strip('/')}"] if self.namespace.strip("/") else []
         for name, value in self.parameters.items():
-            # rcl reads the value as YAML, of which JSON is a part: quotes keep a text a text ("0" is no number).
-            out += ["-p", f"{name}:={json.dumps(value)}"]
+            # rcl reads the value as YAML, of which JSON is a part (but for its escapes of signs beyond 16 bits): quotes
+            # keep a text a text ("0" is no number).
+            out += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
         for file in self.parameter_files:
             out += ["--params-file", file]
         for old, new in self.remappings.items():
@@ -133,9 +134,9 @@ def _check_config(path: str) -> None:
 
 
 def _whole(name: str, text: str, highest: int = 2**31 - 1) -> int:
-    if text.isdigit() and int(text) > highest:
+    if text.isdecimal() and int(text) > highest:
         raise ValueError(f"{name} must be at most {highest}, not {text}")
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError(f"{name} must be a whole number, 0 or more, not {text!r}")
     return int(text)
 

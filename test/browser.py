@@ -21,14 +21,14 @@ def chromium() -> str | None:
 class Page:
     """A page that is open in a browser of its own."""
 
-    def __init__(self, program: str, address: str, profile: Path, width: int = 1280, height: int = 800) -> None:
+    def __init__(self, program: str, address: str, profile: Path) -> None:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         self._numbers = itertools.count(1)
         self._rest = b""
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--remote-debugging-pipe", f"--user-data-dir={profile}", f"--window-size={width},{height}"]  # fmt: skip
+                 "--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1280,800"]  # fmt: skip
         # Chromium reads commands from descriptor 3 and answers on 4; the shell puts our pipes there.
         script = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$0" "$@"'
         if {theirs_in, theirs_out} & {3, 4}:
@@ -65,7 +65,8 @@ class Page:
         return answer["result"].get("value")
 
     def screenshot(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", {"format": "png"}, self._session)["data"]))
+        answer = self._call("Page.captureScreenshot", {"format": "png"}, self._session)
+        file.write_bytes(base64.b64decode(answer["data"]))
 
     def close(self) -> None:
         self._process.terminate()

@@ -9,7 +9,6 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import rclpy
 import soundfile
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
@@ -30,7 +30,7 @@ def _array(kind: str, values: np.ndarray) -> array:
     return out
 
 
-def _ros_drivers(samples: np.ndarray, stamp: Any, rate: int, stamped: bool) -> Any:
+def _ros_drivers(samples: np.ndarray, stamp: Any, stamped: bool) -> Any:
     m = import_module("audio_common_msgs.msg")
     data = m.AudioData(data=_array("B", samples.astype("<i2").view(np.uint8)))
     if not stamped:
@@ -45,7 +45,8 @@ def _mgonzs13(samples: np.ndarray, stamp: Any, rate: int, field: str) -> Any:
     message = m.AudioStamped()
     message.header.stamp = stamp
     info = message.audio.info
-    info.format, info.channels, info.rate, info.chunk = {"int16": 8, "float32": 1, "int32": 2, "uint8": 32}[field], 1, rate, len(samples)
+    info.format = {"float32": 1, "int32": 2, "int16": 8, "uint8": 32}[field]  # PortAudio's numbers
+    info.channels, info.rate, info.chunk = 1, rate, len(samples)
     wide = samples.astype(np.int32)
     kind, values = {
         "int16": ("h", samples.astype(np.int16)), "float32": ("f", (samples / 32768).astype(np.float32)),
@@ -63,19 +64,25 @@ def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
     rate = 3 * rate
     size = round(rate * BLOCK)
     m = import_module("audio_common_msgs.msg")
-    make: Callable[[np.ndarray, Any, int, Any], Any]
     if kind in ("AudioData", "AudioDataStamped"):
-        make, how = _ros_drivers, kind.endswith("Stamped")
-        message_type = getattr(m, kind)
+        message_type, stamped = getattr(m, kind), kind.endswith("Stamped")
+
+        def make(block: np.ndarray, stamp: Any) -> Any:
+            return _ros_drivers(block, stamp, stamped)
+
         info = m.AudioInfo(channels=1, sample_rate=rate, sample_format="S16LE", bitrate=128, coding_format=coding)
         # audio_capture says it once and latched; others say it again and again.
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        infos = node.create_publisher(m.AudioInfo, "/robot/audio_info", latched if how else 10)
+        infos = node.create_publisher(m.AudioInfo, "/robot/audio_info", latched if stamped else 10)
         infos.publish(info)
-        if not how:
+        if not stamped:
             node.create_timer(0.5, lambda: infos.publish(info))
     else:
-        make, how, message_type = _mgonzs13, kind, m.AudioStamped
+        message_type = m.AudioStamped
+
+        def make(block: np.ndarray, stamp: Any) -> Any:
+            return _mgonzs13(block, stamp, rate, kind)
+
     publisher = node.create_publisher(message_type, "/robot/audio", 10)
     at = 0
 
@@ -83,8 +90,8 @@ def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
         nonlocal at
         block = samples[at : at + size]
         at = (at + size) % (len(samples) - size)
-        stamp = node.get_clock().now() - rclpy.duration.Duration(seconds=BLOCK)
-        publisher.publish(make(block, stamp.to_msg(), rate, how))
+        stamp = node.get_clock().now() - Duration(seconds=BLOCK)
+        publisher.publish(make(block, stamp.to_msg()))
 
     node.create_timer(BLOCK, publish)
 
@@ -115,11 +122,11 @@ def show(node: Node, kind: str, file: str) -> None:
 def listen(node: Node, kind: str, file: str) -> None:
     """Write what the robot's face says in hri_msgs into a file, a JSON object a line."""
     m = import_module("hri_msgs.msg")
-    out = Path(file).open("w", buffering=1)
+    out = Path(file).open("w", buffering=1)  # noqa: SIM115 (open until the process is ended)
 
     def keep(name: str, message: Any) -> None:
         fields = {f: getattr(message, f) for f in message.get_fields_and_field_types() if f != "header"}
-        plain = {f: [float(x) for x in v] if hasattr(v, "__len__") and not isinstance(v, str) else v for f, v in fields.items()}
+        plain = {f: list(map(float, v)) if name == "facs" else v for f, v in fields.items()}
         out.write(json.dumps({"topic": name, "stamp": message.header.stamp.sec, **plain}) + "\n")
 
     node.create_subscription(m.Expression, "/robot_face/expression", lambda x: keep("expression", x), 10)

@@ -53,7 +53,7 @@ class Traced:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], stdout: int | None = None) -> None:
         read, write = os.pipe()
         self.lines: list[str] = []
-        # -D: the process we start is the command itself, so that signals reach it; --seccomp-bpf: only these calls stop.
+        # -D: the process we start is the command itself, so signals reach it; --seccomp-bpf: only these calls stop.
         self.popen = subprocess.Popen(
             ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", f"/proc/self/fd/{write}", "-e", f"trace={CALLS}",
              "-e", "signal=none", *command],

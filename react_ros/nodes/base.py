@@ -106,8 +106,9 @@ class RobotNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self.publish_diagnostics)
         self._lasting = {*self.publishers, *self.subscriptions, *self.timers}
-        self._change_state = self._service_change_state.callback
-        self._service_change_state.callback = self._on_change_state
+        if service := getattr(self, "_service_change_state", None):
+            self._change_state = service.callback
+            service.callback = self._on_change_state
 
     def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         try:

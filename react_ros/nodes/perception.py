@@ -32,7 +32,7 @@ AUDIO_TYPES = (
     "audio_common_msgs/msg/AudioDataStamped",
     "audio_common_msgs/msg/AudioStamped",
 )
-"""What `image_raw` and `audio` may carry. The first is awaited; the others are turned to once somebody publishes them."""
+"""What `image_raw` and `audio` may carry. The first is awaited; others are turned to once somebody publishes them."""
 
 LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 """For what a driver says once, before we are there (audio_capture of ros-drivers); others say it again and again."""

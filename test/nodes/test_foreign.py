@@ -33,7 +33,7 @@ PACKAGES = {
         "AudioInfo": "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\nstring coding_format\n",
     }),
     "mgonzs13": ("audio_common_msgs", {
-        "AudioData": "float32[] float32_data\nint32[] int32_data\nint16[] int16_data\nint8[] int8_data\nuint8[] uint8_data\n",
+        "AudioData": "".join(f"{kind}[] {kind}_data\n" for kind in ("float32", "int32", "int16", "int8", "uint8")),
         "AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk\n",
         "Audio": "audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info\n",
         "AudioStamped": HEADER + "audio_common_msgs/Audio audio\n",
@@ -105,7 +105,8 @@ def test_sound_of_ros_drivers_is_heard_and_coded_sound_refused_by_name(kind, ins
     robot = start_robot(only=("perception",), source="none")
     driver = drive("speak", kind, assets.resolve("demo-voice-1"))
     hears_speech(robot)
-    robot.wait(lambda: facts(robot).get("type of audio") == f"audio_common_msgs/msg/{kind}", 3, "its type in diagnostics")
+    its_type = f"audio_common_msgs/msg/{kind}"
+    robot.wait(lambda: facts(robot).get("type of audio") == its_type, 3, "its type in diagnostics")
     assert not [key for key in facts(robot) if key.startswith("rejected")]
     if kind == "AudioData":
         return
@@ -149,7 +150,8 @@ def test_where_hri_msgs_is_installed_the_face_is_published_in_its_words_too(inst
 
     robot.wait(lambda: len(lines("expression")) > 50 and len(lines("facs")) > 50, 20, "expression and facs")
     affects = {(round(m.valence, 5), round(m.arousal, 5)): m for m in robot.probe["avatar/affect"]}
-    same = [(m, affects[key]) for m in lines("expression") if (key := (round(m["valence"], 5), round(m["arousal"], 5))) in affects]
+    keyed = [(m, (round(m["valence"], 5), round(m["arousal"], 5))) for m in lines("expression")]
+    same = [(m, affects[key]) for m, key in keyed if key in affects]
     assert len(same) > 40
     assert len({round(m["valence"], 4) for m, _ in same}) > 10, "a living face, not a constant"
     for message, affect in same:

@@ -1,0 +1,207 @@
+"""One table says what the robot's processes are; `react-ros run` and `ros2 launch` both make of it what it says.
+
+Where launch and launch_ros are installed the launch file is read by them as well; elsewhere (PyPI has neither) by the
+stand-in of launch_stand_in.py, which has their names, arguments and refusals, and starts nothing.
+"""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import launch_stand_in as stand_in
+import pytest
+
+from react_ros import assets, bringup
+from react_ros.package import CONFIGURATION_ERROR, share
+
+LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
+OTHER = {
+    "source": "film.mp4", "microphone": "USB", "generator": "mime", "seed": "7", "samples": "3", "namespace": "lab/two",
+    "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true", "start_at": "12.5",
+    "record": "my bag", "config": "parameters.yaml",
+}  # fmt: skip
+"""For every argument a value that is not its default."""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> dict[str, str]:
+    file = tmp_path / "parameters.yaml"
+    file.write_text("/**/listener: {ros__parameters: {samples: 5}}\n")
+    return OTHER | {"config": str(file)}
+
+
+@pytest.fixture
+def description(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, module in stand_in.modules().items():
+        monkeypatch.setitem(__import__("sys").modules, name, module)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return runpy.run_path(str(LAUNCH_FILE))["generate_launch_description"]()
+
+
+# The table
+
+
+def test_every_argument_has_an_effect(other):
+    assert set(other) == {a.name for a in bringup.ARGUMENTS}
+    assert bringup.processes({}) == bringup.processes({a.name: a.default for a in bringup.ARGUMENTS})
+    for name, value in other.items():
+        assert bringup.processes({name: value}) != bringup.processes({}), name
+
+
+def test_each_choice_reaches_the_node_it_is_meant_for(other):
+    table = {p.executable: p for p in bringup.processes(other)}
+    filed = {"loop": True, "start_at": 12.5}
+    assert {name: p.parameters for name, p in table.items()} == {
+        "recorder": {"path": "my bag"},
+        "avatar": {"render": False, "window": True, "seed": 7, "view_port": 8025},
+        "listener": {"generator": "mime", "seed": 7, "samples": 3, "device": "cpu"},
+        "perception": {},
+        "microphone": {"source": "USB", **filed},
+        "camera": {"source": "film.mp4", **filed},
+    }
+    assert {p.namespace for p in table.values()} == {"lab/two"}
+    assert {p.parameter_files for p in table.values()} == {(other["config"],)}
+    assert [*table][::5] == ["recorder", "camera"], "who listens is there before who speaks"
+
+
+def test_none_leaves_a_sensor_to_another_driver():
+    names = [p.executable for p in bringup.processes({"source": "none", "microphone": "none"})]
+    assert names == ["avatar", "listener", "perception"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("sed", "1", "unknown argument 'sed': there are source,"),
+        ("device", "tpu", "device must be one of auto, cpu, cuda, not 'tpu'"),
+        ("rendering", "True", "rendering must be one of true, false, not 'True'"),
+        ("seed", "-1", "seed must be a whole number, 0 or more, not '-1'"),
+        ("seed", "²", "seed must be a whole number, 0 or more, not '²'"),
+        ("samples", "", "samples must be a whole number, 0 or more, not ''"),
+        ("view_port", "65536", "view_port must be at most 65535"),
+        ("start_at", "soon", "start_at must be a number of seconds"),
+        ("start_at", "nan", "start_at must be a number of seconds"),
+        ("namespace", "my robot", "namespace must be of letters"),
+        ("config", "/no/such.yaml", "config '/no/such.yaml' is no file"),
+        ("config", __file__, "is no YAML file"),
+    ],
+)
+def test_an_impossible_value_is_named_in_one_sentence(name, value, said):
+    with pytest.raises(ValueError) as error:
+        bringup.processes({name: value})
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_user_has_set_in_the_environment_stays():
+    assert set(bringup.environment({})) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "OMP_NUM_THREADS"}
+    mine = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
+    assert bringup.environment(mine) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "profile"),
+    [
+        ({}, "fastdds.xml"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, "fastdds.xml"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, "fastdds_localhost.xml"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "fastdds_localhost.xml"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_STATIC_PEERS": "gpu-host"}, "fastdds.xml"),
+    ],
+)
+def test_a_robot_that_stays_within_its_machine_listens_on_loopback_only(given, profile):
+    chosen = Path(bringup.environment(given)["FASTRTPS_DEFAULT_PROFILES_FILE"])
+    assert chosen.name == profile and chosen.is_file()
+
+
+# What a node makes of its command line
+
+
+@pytest.mark.ros
+def test_a_number_as_text_stays_a_text(domain):
+    (camera,) = [p for p in bringup.processes({"source": "63"}) if p.executable == "camera"]
+    done = subprocess.run(camera.command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == CONFIGURATION_ERROR
+    assert "there is no camera 63" in done.stderr
+
+
+@pytest.mark.ros
+def test_a_path_with_spaces_quotes_and_signs_arrives_whole_and_a_config_file_has_the_last_word(start_robot, tmp_path):
+    film, voice = (tmp_path / f"it's a \"film\" – {{1}}: #😀 \\ of ünï${{HOME}}.{kind}" for kind in ("mp4", "wav"))
+    shutil.copy(assets.resolve("footage-single-face-video"), film)
+    shutil.copy(assets.resolve("demo-voice-2"), voice)
+    config = tmp_path / "my parameters.yaml"
+    config.write_text("/**/camera: {ros__parameters: {loop: false}}\n")
+    robot = start_robot(only=("camera", "microphone"), source=str(film), microphone=str(voice), config=str(config))
+    facts = robot.probe.facts
+    robot.wait(lambda: facts("/robot/camera").get("end") and facts("/robot/microphone").get("chunks"), 20, "both files")
+    assert facts("/robot/camera")["source"] == str(film)
+    assert facts("/robot/microphone")["source"] == str(voice)
+    assert robot.lines == []
+
+
+# The launch file
+
+
+def declared(description: Any) -> dict[str, tuple[Any, Any, Any]]:
+    return {
+        e.name: (e.default_value, e.description, e.choices)
+        for e in description.entities
+        if isinstance(e, stand_in.DeclareLaunchArgument)
+    }
+
+
+def test_the_launch_file_declares_the_arguments_of_the_table(description):
+    assert declared(description) == {
+        a.name: (a.default, a.description, list(a.choices) or None) for a in bringup.ARGUMENTS
+    }
+
+
+@pytest.mark.parametrize("chosen", ["none", "all"])
+def test_the_launch_file_starts_the_processes_of_the_table(description, other, chosen):
+    given = other if chosen == "all" else {}
+    context, run = description.start(given)
+    nodes = [action for action in run if isinstance(action, stand_in.Node)]
+    assert len(nodes) == len(bringup.processes(given)) in (5, 6)
+    for node, process in zip(nodes, bringup.processes(given), strict=True):
+        assert (node.package, node.executable, node.name) == ("react_ros", process.executable, None)
+        assert (share() / "scripts" / node.executable).is_file(), "there is such an executable"
+        assert node.namespace == process.namespace
+        values, *files = node.parameters
+        assert {n: (v.value, v.value_type) for n, v in values.items()} == {
+            n: (v, type(v)) for n, v in process.parameters.items()
+        }
+        assert tuple(files) == process.parameter_files
+        assert dict(node.remappings) == process.remappings
+        assert node.output == "screen"
+        assert node.respawn and node.respawn_delay and node.watched, "a killed node comes again"
+    assert context.environment == bringup.environment()
+
+
+def test_a_node_that_cannot_be_configured_ends_the_launch_and_a_killed_one_does_not(description):
+    _, run = description.start({})
+    handlers = [a.handler for a in run if isinstance(a, stand_in.RegisterEventHandler)]
+    assert len(handlers) == 5
+    for handler in handlers:
+        event = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1")
+        (shutdown,) = handler.on_exit(event, None)
+        assert isinstance(shutdown, stand_in.Shutdown) and "camera-1" in shutdown.reason
+        assert handler.on_exit(SimpleNamespace(returncode=-9, process_name="camera-1"), None) is None
+
+
+def test_an_impossible_value_ends_the_launch_with_its_sentence(description):
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        description.start({"seed": "x"})
+    with pytest.raises(RuntimeError, match="device must be one of"):
+        description.start({"device": "tpu"})
+
+
+@pytest.mark.skipif(not stand_in.installed(), reason="launch and launch_ros are not installed (PyPI has neither)")
+def test_the_real_launch_reads_the_file():
+    description = runpy.run_path(str(LAUNCH_FILE))["generate_launch_description"]()
+    assert [a.name for a in description.get_launch_arguments()] == [a.name for a in bringup.ARGUMENTS]
