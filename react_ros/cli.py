@@ -69,8 +69,8 @@ def run(
     if composed:
         import os
 
-        os.environ.update(bringup.environment())
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        os.environ.update(bringup.environment())
         from react_ros.nodes.composed import run_composed
 
         raise typer.Exit(run_composed([(p.executable, p.ros_arguments) for p in processes]))

@@ -43,9 +43,7 @@ class SoundServer:
             time.sleep(0.05)
         # A loudspeaker that plays nothing reports a buffer of up to a second as its microphone's age; silence keeps
         # it as busy as a real one.
-        self._silence = subprocess.Popen(
-            ["pacat", "--playback", "/dev/zero"], env=self._env, stderr=subprocess.DEVNULL
-        )
+        self._silence = subprocess.Popen(["pacat", "--playback", "/dev/zero"], env=self._env, stderr=subprocess.DEVNULL)
 
     def _call(self, *command: str) -> int:
         return subprocess.run(command, env=self._env, capture_output=True, timeout=10).returncode

@@ -132,7 +132,7 @@ def test_a_number_as_text_stays_a_text(domain):
 
 @pytest.mark.ros
 def test_a_path_with_spaces_quotes_and_signs_arrives_whole_and_a_config_file_has_the_last_word(start_robot, tmp_path):
-    film, voice = (tmp_path / f"it's a \"film\" – {{1}}: #😀 \\ of ünï${{HOME}}.{kind}" for kind in ("mp4", "wav"))
+    film, voice = (tmp_path / f'it\'s a "film" – {{1}}: #😀 \\ of ünï${{HOME}}.{kind}' for kind in ("mp4", "wav"))
     shutil.copy(assets.resolve("footage-single-face-video"), film)
     shutil.copy(assets.resolve("demo-voice-2"), voice)
     config = tmp_path / "my parameters.yaml"

@@ -198,11 +198,10 @@ class AvatarNode(RobotNode):
         if fresh:
             self.facts["latency"] = f"{latency * 1e3:.0f} ms"
         if self._view is not None:
-            self._view.status(
-                {"state": STATE_NAMES[state], "generator": lineage.generator, "seed": lineage.seed,
-                 "latency_ms": round(latency * 1e3, 1) if fresh else None, "late": self.counts["late"],
-                 "notice": status.notice}
-            )  # fmt: skip
+            facts = {"state": STATE_NAMES[state], "generator": lineage.generator, "seed": lineage.seed,
+                     "latency_ms": round(latency * 1e3, 1) if fresh else None, "late": self.counts["late"],
+                     "notice": status.notice}  # fmt: skip
+            self._view.status({name: value for name, value in facts.items() if value not in ("", None)})
         with self._pose_change:
             self._pose, self._pose_lineage = pose, lineage
             self._pose_change.notify()

@@ -330,4 +330,9 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
         for node in nodes:
             node.stop()
         context.try_shutdown()
+    if any(thread.daemon for thread in threading.enumerate()):
+        # A thread that hangs in a device or a decoder: where Python ends around it inside C++, the process aborts.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code

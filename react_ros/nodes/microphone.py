@@ -17,6 +17,7 @@ class MicrophoneNode(RobotNode):
     """Publishes `audio`, each chunk stamped with the capture time of its first sample."""
 
     NAME = "microphone"
+    _heard = 0
     PARAMETERS = (
         Parameter("source", "default", "'default', a device's number or part of its name, or a sound file"),
         Parameter("rate", 16000, "samples a second asked of a device; a file has its own", 8000, 192_000),
@@ -62,6 +63,14 @@ class MicrophoneNode(RobotNode):
             microphone.close()
             self._microphone = None
 
+    def diagnose(self) -> None:
+        """A device that is open and gives nothing is worth a warning; a file that is over is not."""
+        heard, self._heard = self._heard, self.counts["chunks"]
+        if self.active and self._microphone is not None and self._microphone.live:
+            self.warning = (
+                "" if self.counts["chunks"] > heard else "the microphone gives no sound: is it still plugged in?"
+            )
+
     def _read(self) -> None:
         microphone = self._microphone
         assert microphone is not None
@@ -80,7 +89,7 @@ class MicrophoneNode(RobotNode):
         if not self._stop.is_set():
             self.facts["end"] = "the sound is over"
             if microphone.live:
-                self.warning = "the microphone stopped: is it still plugged in?"
+                self.get_logger().error("the microphone stopped: is it still plugged in?")
             self.get_logger().info(f"end of {self.value('source')}")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from react_ros.face import FRAME_SAMPLES, SAMPLE_RATE, Floats
 
@@ -36,6 +36,10 @@ class SpeechDetector:
 
     def __init__(self, path: Path | None = None) -> None:
         """path: a silero-vad ONNX file of version 5 or 6; the installed package's by default."""
+        # onnxruntime reports to its maker from Linux as well (since 1.29), unless told otherwise before it is imported.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(

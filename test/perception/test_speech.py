@@ -88,3 +88,13 @@ def test_a_missing_model_and_a_wrong_window_are_named(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"shape \(640,\), not \(512,\)"):
         SpeechDetector().step(np.zeros(512, np.float32))
+
+
+def test_the_network_is_told_not_to_report_to_its_maker_before_it_is_loaded() -> None:
+    program = (
+        "import os, sys; from react_ros.perception.speech import SpeechDetector\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "SpeechDetector(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "1"
