@@ -51,7 +51,7 @@ def ros() -> list[Finding]:
         import rclpy
 
         distribution = os.environ.get("ROS_DISTRO") or "Jazzy, from PyPI"
-        findings.append(Finding("ROS 2", True, f"{distribution}, rclpy at {Path(rclpy.__file__ or "?").parent}"))
+        findings.append(Finding("ROS 2", True, f"{distribution}, rclpy at {Path(rclpy.__file__ or '').parent}"))
         from rclpy.utilities import get_rmw_implementation_identifier
 
         findings.append(Finding("middleware", True, get_rmw_implementation_identifier()))
