@@ -54,6 +54,12 @@ ATTRIBUTE_NAMES = ACTION_UNIT_NAMES + AFFECT_NAMES + EXPRESSION_NAMES
 ATTRIBUTES = len(ATTRIBUTE_NAMES)
 ATTRIBUTE_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(ATTRIBUTE_NAMES)}
 
+CIRCUMPLEX = np.array(
+    [(0.0, 0.0), (0.8, 0.5), (-0.6, -0.3), (0.4, 0.7), (-0.6, 0.6), (-0.6, 0.35), (-0.5, 0.6), (-0.4, 0.2)]
+)
+"""(8, 2) valence and arousal of `EXPRESSION_NAMES`, rounded from Russell & Mehrabian (1977); contempt by hand."""
+CIRCUMPLEX.setflags(write=False)
+
 AU = slice(0, 15)
 """Action units among the 25 attributes, 0 to 1."""
 VA = slice(15, 17)

@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.face import ACTION_UNITS, ARKIT, ARKIT_INDEX, ATTRIBUTES, AU, EXPRESSION_NAMES, EXPRESSIONS, VA, Floats
+from react_ros.face import (
+    ACTION_UNITS,
+    ARKIT,
+    ARKIT_INDEX,
+    ATTRIBUTES,
+    AU,
+    CIRCUMPLEX,
+    EXPRESSION_NAMES,
+    EXPRESSIONS,
+    VA,
+    Floats,
+)
 
 _SHAPES_OF_UNIT: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.0},
@@ -40,17 +51,6 @@ _PROTOTYPES: dict[str, dict[int, float]] = {
     "anger": {4: 1.4, 7: 0.5, 23: 0.8},
     "contempt": {14: 1.0},
 }
-_CIRCUMPLEX: dict[str, tuple[float, float]] = {
-    "neutral": (0.0, 0.0),
-    "happy": (0.85, 0.4),
-    "sad": (-0.75, -0.35),
-    "surprise": (0.15, 0.8),
-    "fear": (-0.6, 0.75),
-    "disgust": (-0.7, 0.3),
-    "anger": (-0.6, 0.7),
-    "contempt": (-0.5, 0.15),
-}
-"""Valence and arousal of each expression, -1 to 1."""
 _SHARPNESS = 6.0
 _NEUTRAL_SCORE = 0.8
 
@@ -75,7 +75,6 @@ def _score_matrix() -> npt.NDArray[np.float64]:
 
 _UNITS = _unit_matrix()  # (52, 15)
 _SCORES = _score_matrix()  # (15, 8)
-_COORDINATES = np.array([_CIRCUMPLEX[name] for name in EXPRESSION_NAMES])  # (8, 2)
 
 
 def attributes_of(blendshapes: npt.NDArray[np.floating]) -> Floats:
@@ -88,7 +87,7 @@ def attributes_of(blendshapes: npt.NDArray[np.floating]) -> Floats:
     scores[:, 0] = _NEUTRAL_SCORE
     likelihood = np.exp(_SHARPNESS * (scores - scores.max(axis=1, keepdims=True)))
     probability = likelihood / likelihood.sum(axis=1, keepdims=True)
-    affect = probability @ _COORDINATES
+    affect = probability @ CIRCUMPLEX
     affect[:, 1] += 0.15 * units.mean(axis=1)
     out = np.empty((len(units), ATTRIBUTES), np.float32)
     out[:, AU] = units

@@ -11,17 +11,13 @@ from react_ros.face import (
     ACTION_UNIT_NAMES,
     ACTION_UNITS,
     ARKIT_INDEX,
+    CIRCUMPLEX,
     EXPRESSION_NAMES,
     Floats,
     join_attributes,
 )
 
 Doubles = npt.NDArray[np.float64]
-
-_CIRCUMPLEX = np.array(
-    [(0.0, 0.0), (0.8, 0.5), (-0.6, -0.3), (0.4, 0.7), (-0.6, 0.6), (-0.6, 0.35), (-0.5, 0.6), (-0.4, 0.2)]
-)
-"""Valence and arousal of `EXPRESSION_NAMES`, rounded from Russell & Mehrabian (1977); contempt placed by hand."""
 
 _SHARPNESS = 10.0
 _NEUTRAL_SCORE = 0.4
@@ -186,7 +182,7 @@ def _expressions(units: Doubles, scorn: float, widened: float, stretched: float)
 
 
 def _valence_arousal(units: Doubles, expressions: Doubles) -> Doubles:
-    valence, arousal = expressions @ _CIRCUMPLEX
+    valence, arousal = expressions @ CIRCUMPLEX
     energy = min(float(np.sqrt(np.mean(units**2))) / _FULL_ENERGY, 1.0)
     return np.clip(np.array([valence, arousal * energy]), -1.0, 1.0)
 
@@ -274,4 +270,4 @@ class _RunningQuantiles:
         return np.clip((values - self._lo) / self._step, 0, self._BINS - 1).astype(np.intp)
 
 
-assert len(_CIRCUMPLEX) == len(EXPRESSION_NAMES) and len(_RANGES) == len(ACTION_UNIT_NAMES)
+assert len(_RANGES) == len(ACTION_UNIT_NAMES)
