@@ -271,6 +271,13 @@ class RobotNode(LifecycleNode):
 
 AUTOSTART = Parameter("autostart", True, "configure and activate the node as soon as its process runs")
 
+RECORDED = (
+    Parameter("loop", False, "begin a film or sound file anew at its end"),
+    Parameter("paced", True, "a file runs at its own speed; otherwise as fast as it can be read"),
+    Parameter("start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"),
+)
+"""Parameters of the sensors that may be files."""
+
 
 def use_dds_profile() -> None:
     """Let Fast DDS keep camera images whole in shared memory, unless the user has a profile of their own."""

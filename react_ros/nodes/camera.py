@@ -7,7 +7,7 @@ import time
 
 from sensor_msgs.msg import Image
 
-from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.base import OUTPUT_QOS, RECORDED, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import image_message, time_message
 from react_ros.sensors.camera import Camera, CameraConfig, SensorError, open_camera
 from react_ros.sensors.pace import paced
@@ -22,11 +22,7 @@ class CameraNode(RobotNode):
         Parameter("width", 640, "pixels that images are scaled to fit in, whole; 0 keeps the source's", 0, 4096),
         Parameter("height", 480, "pixels; 0 keeps the source's", 0, 4096),
         Parameter("fps", 25.0, "images a second asked of a device; a film has its own", 1.0, 120.0),
-        Parameter("loop", False, "begin a film anew at its end"),
-        Parameter("paced", True, "a film runs at its own speed; otherwise as fast as it can be read"),
-        Parameter(
-            "start_at", 0.0, "when a film begins, s since the epoch, so that picture and sound agree; 0: at once"
-        ),
+        *RECORDED,
         Parameter("frame_id", "camera", "frame_id of the images"),
     )
 

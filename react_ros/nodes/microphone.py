@@ -6,7 +6,7 @@ import threading
 import time
 
 from react_ros.msg import AudioChunk
-from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.base import OUTPUT_QOS, RECORDED, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import audio_message
 from react_ros.sensors.camera import SensorError
 from react_ros.sensors.microphone import Microphone, MicrophoneConfig, open_microphone
@@ -23,11 +23,7 @@ class MicrophoneNode(RobotNode):
         Parameter("rate", 16000, "samples a second asked of a device; a file has its own", 8000, 192_000),
         Parameter("channels", 1, "channels asked of a device", 1, 2),
         Parameter("block", 0.02, "length of a chunk, s", 0.005, 0.2),
-        Parameter("loop", False, "begin a file anew at its end"),
-        Parameter("paced", True, "a file runs at its own speed; otherwise as fast as it can be read"),
-        Parameter(
-            "start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"
-        ),
+        *RECORDED,
         Parameter("frame_id", "microphone", "frame_id of the chunks"),
     )
 

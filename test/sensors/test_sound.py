@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -68,3 +71,16 @@ def _silent_film(path):
 def _empty(path):
     soundfile.write(path, np.zeros(0, np.int16), 16000)
     return str(path)
+
+
+def test_a_missing_portaudio_is_named_with_what_mends_it(monkeypatch):
+    def refuse(name, *rest):
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")  # what sounddevice itself says then
+        return imported(name, *rest)
+
+    imported = builtins.__import__
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(SensorError, match="apt-get install libportaudio2"):
+        open_microphone(MicrophoneConfig("default"))
