@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
+from react_ros.commands import corpus, evaluate, fail
 
 app = typer.Typer(
     name="react-ros",
@@ -18,12 +18,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A robot's face that listens to a person, live. Start with `react-ros doctor` and `react-ros demo`.",
 )
-
-
-def fail(sentence: object) -> typer.Exit:
-    """Print one sentence for people and end with exit code 2."""
-    print(f"react-ros: {str(sentence).rstrip('.')}.", file=sys.stderr)
-    return typer.Exit(2)
 
 
 _DEFAULT = {argument.name: argument for argument in bringup.ARGUMENTS}
@@ -196,6 +190,23 @@ def bench_perception(seconds: Annotated[float, typer.Option(help="of footage", m
         perception(seconds)
     except (FileNotFoundError, ValueError) as error:
         raise fail(error) from None
+
+
+@bench_app.command("metrics")
+def bench_metrics(
+    memory: Annotated[bool, typer.Option("--memory", help="also measure the memory of a whole test set")] = False,
+) -> None:
+    """FRCorr, FRDist and FRSyn against the libraries and loops of the challenge's own code, in one run."""
+    from react_ros.evaluation.bench import bench_metrics
+
+    try:
+        bench_metrics(memory=memory)
+    except ValueError as error:
+        raise fail(error) from None
+
+
+app.add_typer(corpus.app, name="corpus")
+app.command()(evaluate.evaluate)
 
 
 @app.command()

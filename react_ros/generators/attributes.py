@@ -73,7 +73,9 @@ def _score_matrix() -> npt.NDArray[np.float64]:
     return matrix
 
 
-_UNITS = _unit_matrix()  # (52, 15)
+UNITS = _unit_matrix()
+"""(52, 15) weight of each blendshape in each action unit. Read-only."""
+UNITS.setflags(write=False)
 _SCORES = _score_matrix()  # (15, 8)
 
 
@@ -82,7 +84,7 @@ def attributes_of(blendshapes: npt.NDArray[np.floating]) -> Floats:
 
     Units 0 to 1, valence and arousal -1 to 1, expression probabilities sum to 1.
     """
-    units = np.clip(blendshapes @ _UNITS, 0.0, 1.0)
+    units = np.clip(blendshapes @ UNITS, 0.0, 1.0)
     scores = units @ _SCORES
     scores[:, 0] = _NEUTRAL_SCORE
     likelihood = np.exp(_SHARPNESS * (scores - scores.max(axis=1, keepdims=True)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -82,3 +82,10 @@ class Generator(ABC):
         """
         stream = self.start(samples=samples, seed=seed)
         return [stream.step(frame) for frame in frames]
+
+    def generate_offline(self, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        """The challenge's offline protocol, where the whole clip is known before the first reaction.
+
+        A system without look-ahead answers as it does online; windowed systems override it.
+        """
+        return self.generate(frames, samples=samples, seed=seed)

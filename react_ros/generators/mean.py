@@ -1,12 +1,8 @@
-"""The two mean baselines: the mean listener's face, as one frame and as a sequence, whatever the speaker does.
-
-`python -m react_ros.generators.mean FILE` makes the packaged statistics, from the source tree, anew.
-"""
+"""The two mean baselines: the mean listener's face, as one frame and as a sequence, whatever the speaker does."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as dump
 
-from react_ros.face import ARKIT, ATTRIBUTES, FPS, Floats, Reaction, SpeakerFrame
+from react_ros.face import ARKIT, ATTRIBUTES, Floats, Reaction, SpeakerFrame
 from react_ros.generators.checks import Presence, trusted
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
 from react_ros.package import share
@@ -40,19 +36,19 @@ class MeanListener:
     """What a viewer must know of whom this is the mean."""
 
 
-def measure(clips: Iterable[Sequence[Reaction]], notice: str = "") -> MeanListener:
-    """The mean over clips, and over the samples of each, frame by frame.
+def measure(clips: Iterable[tuple[Floats, Floats]], notice: str = "") -> MeanListener:
+    """The mean over clips, frame by frame.
 
-    clips: reactions of equal length T. Raises ValueError where there are none or lengths differ.
+    clips: of each listener the face model (T, 58) and the attributes (T, 25), T the same for all. Raises ValueError
+    where there are none or lengths differ.
     """
     total: np.ndarray | None = None
     count = 0
-    for clip in clips:
-        table = np.stack([np.concatenate([r.face_model, r.attributes], axis=1, dtype=np.float64) for r in clip])
+    for model, attributes in clips:
+        table = np.concatenate([model, attributes], axis=1, dtype=np.float64)
         if total is not None and len(table) != len(total):
             raise ValueError(f"clip {count} has {len(table)} frames, but the clips before it have {len(total)}")
-        mean = table.mean(axis=1)  # (T, 83)
-        total = mean if total is None else total + mean
+        total = table if total is None else total + table
         count += 1
     if total is None:
         raise ValueError("the mean listener needs at least one clip")
@@ -160,27 +156,3 @@ class MeanFrame(MeanSequence):
         m = self._mean
         mean = {name: getattr(m, name).mean(axis=0, keepdims=True) for name in _SHAPES}
         self._mean = MeanListener(**mean, notice=m.notice)
-
-
-CLIPS, SAMPLES, FRAMES = 48, 4, 750
-
-
-def rehearse() -> MeanListener:
-    """The mean of the attentive rule listener before simulated speakers: a stand-in until a corpus gives a real one."""
-    from react_ros.generators.attentive import Attentive
-    from react_ros.generators.rehearsal import simulated_speaker
-
-    listener = Attentive()
-    return measure(
-        (listener.generate(simulated_speaker(k, FRAMES), samples=SAMPLES, seed=k) for k in range(CLIPS)),
-        notice="Simulated: the mean of the attentive rule listener before simulated speakers, not of people.",
-    )
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m react_ros.generators.mean FILE.safetensors")
-    target = Path(sys.argv[1])
-    command = "python -m react_ros.generators.mean"
-    save(rehearse(), target, made_by=command, clips=CLIPS, samples_a_clip=SAMPLES, frames=FRAMES, fps=FPS)
-    print(f"wrote {target} and its card {target.with_suffix('.yaml').name}")

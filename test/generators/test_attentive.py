@@ -6,11 +6,11 @@ import time
 from functools import cache
 
 import numpy as np
+from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, FPS, FaceState, SoundState, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.attentive import Attentive, AttentiveConfig, Hearing
-from react_ros.generators.rehearsal import Speaker, simulated_speaker
 
 LISTENERS = 8
 LID = ARKIT_INDEX["eyeBlinkLeft"]

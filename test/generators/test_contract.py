@@ -10,11 +10,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import ARKIT_INDEX, AU, EXPRESSIONS, VA, Face, FaceState, Reaction, Sound, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator
-from react_ros.generators.rehearsal import Speaker, simulated_speaker
 
 every_system = pytest.mark.parametrize("name", registry.names())
 LEFT_LID = ARKIT_INDEX["eyeBlinkLeft"]

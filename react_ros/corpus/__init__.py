@@ -1,0 +1,1 @@
+"""Clips on disk: the REACT layouts, simulated dyads, appropriateness."""

@@ -1,0 +1,122 @@
+"""Reads one clip's numbers, and says in one sentence what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from react_ros.corpus.clips import CorpusError
+from react_ros.face import ATTRIBUTE_NAMES, ATTRIBUTES, FACE_MODEL, Floats
+
+FACE_MODEL_NAMES = (
+    *(f"coefficient {i}" for i in range(52)), "pitch", "yaw", "roll", "x", "y", "z",
+)  # fmt: skip
+_KNOWN = {name.lower(): i for i, name in enumerate(ATTRIBUTE_NAMES)}
+
+
+def read_attributes_csv(path: Path, clip: str) -> Floats:
+    """(T, 25) float32 of an Emotion csv: a header, then a row of 25 numbers a frame.
+
+    A header of the 25 names of `ATTRIBUTE_NAMES` (in any case) may have them in any order; any other header stands
+    for the official order. Raises CorpusError.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise CorpusError(f"{clip}: its attributes are missing ({path})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{clip}: its attributes {path} cannot be read: {error}") from None
+    header, _, body = text.partition("\n")
+    names = [name.strip().strip('"').lower() for name in header.split(",")]
+    if any(_is_number(name) for name in names):
+        raise CorpusError(f"{clip}: {path} begins with numbers, where a header with 25 names is expected")
+    _expect_columns(len(names), names, clip, path)
+    if not body.strip():
+        raise CorpusError(f"{clip}: {path} has a header and no frames")
+    try:
+        data = np.loadtxt(io.StringIO(body), delimiter=",", dtype=np.float32, ndmin=2, comments=None)
+    except ValueError:
+        raise CorpusError(f"{clip}: {_first_fault(body, names)} ({path})") from None
+    _expect_columns(data.shape[1], names, clip, path)
+    if set(names) == set(_KNOWN) and names != list(_KNOWN):
+        data = data[:, [names.index(name) for name in _KNOWN]]
+    return np.ascontiguousarray(data)
+
+
+def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.generic]:
+    """A memory map of an npy that squeezes to (T, columns). what: "attributes" or "face model". Raises CorpusError."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise CorpusError(f"{clip}: its {what} is missing ({path})") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise CorpusError(f"{clip}: its {what} {path} cannot be read as npy: {error}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise CorpusError(f"{clip}: its {what} {path} holds no numbers")
+    if array.shape[-1:] != (columns,) or sum(n != 1 for n in array.shape[:-1]) > 1 or not array.size:
+        raise CorpusError(f"{clip}: its {what} has shape {array.shape}, but (frames, {columns}) is right ({path})")
+    return array.reshape(-1, columns)
+
+
+def expect_finite(array: Floats, clip: str, what: str) -> Floats:
+    """The same (T, 25) or (T, 58) array. Raises CorpusError for NaN or infinity: the column, and its first frame."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        frame, column = (int(i) for i in np.argwhere(bad)[0])
+        names = {ATTRIBUTES: ATTRIBUTE_NAMES, FACE_MODEL: FACE_MODEL_NAMES}[array.shape[1]]
+        count = int(bad.any(1).sum())
+        raise CorpusError(
+            f"{clip}: in its {what}, {names[column]} is {array[frame, column]} in frame {frame} (from 0; {count} such "
+            f"frame{'s' * (count > 1)})"
+        )
+    return array
+
+
+def resample(array: Floats, rate: float, wanted: float, nearest: slice | None = None) -> Floats:
+    """(T', C) at `wanted` frames a second of (T, C) at `rate`: frame k lies at k / wanted s, none after the last.
+
+    Linear between the two frames around; columns `nearest` take the nearer one (the later of two equally near).
+    """
+    count = int(np.floor((len(array) - 1) * wanted / rate + 1e-9)) + 1 if len(array) else 0
+    position = np.arange(count) * (rate / wanted)
+    before = np.minimum(np.floor(position + 1e-9).astype(np.int64), len(array) - 1)
+    after = np.minimum(before + 1, len(array) - 1)
+    weight = np.clip(position - before, 0.0, 1.0)[:, None].astype(np.float32)
+    out = array[before] * (1.0 - weight) + array[after] * weight
+    if nearest is not None:
+        out[:, nearest] = array[np.where(weight[:, 0] >= 0.5, after, before), nearest]
+    return out.astype(np.float32)
+
+
+def _expect_columns(count: int, names: Sequence[str], clip: str, path: Path) -> None:
+    if count == ATTRIBUTES:
+        return
+    sentence = f"{clip}: {path} has {count} columns, but the {ATTRIBUTES} attributes are expected"
+    if len(set(names) & set(_KNOWN)) > ATTRIBUTES // 2:
+        missing = [name for name in ATTRIBUTE_NAMES if name.lower() not in names]
+        beyond = [name for name in names if name not in _KNOWN]
+        sentence += f": {', '.join(missing)} missing" * bool(missing) + f": {', '.join(beyond)} too many" * bool(beyond)
+    raise CorpusError(sentence)
+
+
+def _first_fault(body: str, names: Sequence[str]) -> str:
+    for frame, row in enumerate(line for line in body.splitlines() if line.strip()):
+        cells = row.split(",")
+        if len(cells) != len(names):
+            return f"frame {frame} has {len(cells)} columns, not {len(names)}"
+        for name, cell in zip(names, cells, strict=True):
+            if not _is_number(cell):
+                return f"{name} is {cell.strip()!r} in frame {frame}, which is no number"
+    return "its attributes cannot be read as numbers"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.strip().lower() not in ("nan", "inf", "infinity")

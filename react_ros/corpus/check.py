@@ -1,0 +1,288 @@
+"""Finds out what is wrong with a corpus before a run does: every missing, short, unreadable or odd file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from react_ros.corpus.clips import CorpusError, Dyad, PersonClip, Split
+from react_ros.corpus.layouts import MODALITIES
+from react_ros.corpus.pool import Progress, spread
+from react_ros.corpus.reader import Corpus
+from react_ros.face import ACTION_UNIT_NAMES, ARKIT_SCHEME, AU, EXPRESSIONS, VA, Floats
+
+_SUM_TOLERANCE = 0.02
+_SILENT = 8
+"""int16 units: a sound that never rises above is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with one clip."""
+
+    split: Split
+    clip: str
+    modality: str
+    """attributes, face_model, audio or video; "dyad" for what two clips have between them."""
+    sentence: str
+    warning: bool = False
+    """Whether the clip can be used all the same."""
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(slots=True)
+class Total:
+    """How many files of one modality there are."""
+
+    clips: int = 0
+    """Persons' clips that should have one."""
+    good: int = 0
+    missing: int = 0
+    bad: int = 0
+    """There, but not usable."""
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What a check found."""
+
+    dyads: dict[Split, int] = field(default_factory=dict)
+    """Dyads of each split, swapped ones counted."""
+    totals: dict[str, Total] = field(default_factory=dict)
+    """For each modality that the corpus has."""
+    problems: list[Problem] = field(default_factory=list)
+    """By split and clip; errors before warnings."""
+
+    @property
+    def errors(self) -> list[Problem]:
+        """What makes a clip unusable."""
+        return [p for p in self.problems if not p.warning]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """What is odd, and used all the same."""
+        return [p for p in self.problems if p.warning]
+
+
+def check(
+    corpus: Corpus, splits: Sequence[Split] | None = None, *, jobs: int = 0, progress: Progress | None = None
+) -> CheckReport:
+    """Read every clip of these splits (None: of all there are) once, over processes (0: one a core).
+
+    Missing, short, unreadable and non-finite files are errors; values out of range and lengths that do not agree are
+    warnings. Of films, only that they are there and how many frames they have. Raises CorpusError where a split's
+    table itself cannot be read.
+    """
+    splits = corpus.splits if splits is None else splits
+    report = CheckReport({split: len(corpus.dyads(split)) for split in splits})
+    items: list[tuple[Split, PersonClip]] = [(split, person) for split in splits for person in corpus.persons(split)]
+    found = spread(partial(_inspect, corpus), items, jobs=jobs, progress=progress)
+    frames: dict[str, int | None] = {}
+    for (_, person), inspected in zip(items, found, strict=True):
+        frames[person.name] = inspected.frames
+        report.problems += inspected.problems
+        for modality, state in inspected.states.items():
+            total = report.totals.setdefault(modality, Total())
+            total.clips += 1
+            setattr(total, state, getattr(total, state) + 1)
+    for split in splits:
+        for dyad in corpus.dyads(split):
+            speaker, listener = frames[dyad.speaker.name], frames[dyad.listener.name]
+            if not dyad.swapped and None not in (speaker, listener) and speaker != listener:
+                sentence = f"{dyad.name}: the speaker has {speaker} frames, but {dyad.listener.name} has {listener}"
+                report.problems.append(Problem(split, dyad.name, "dyad", sentence, warning=True))
+    order = {split: i for i, split in enumerate(splits)}
+    report.problems.sort(key=lambda p: (p.warning, order[p.split], p.clip))
+    return report
+
+
+def usable_dyads(corpus: Corpus, split: Split, *, strict: bool = False) -> tuple[list[Dyad], list[Problem]]:
+    """The dyads of a split that can be used, in order, and what is wrong with the clips of the others.
+
+    A speaker needs attributes, and what the corpus has of face model and audio (the sound's head must be readable); a
+    listener attributes and face model. strict: the first bad clip raises CorpusError instead. Raises CorpusError
+    where the split's table cannot be read.
+    """
+    known: dict[tuple[str, bool], Problem | None] = {}
+
+    def problem(person: PersonClip, speaks: bool) -> Problem | None:
+        if (person.name, speaks) not in known:
+            known[person.name, speaks] = _first_problem(corpus, split, person, speaks)
+        return known[person.name, speaks]
+
+    good: list[Dyad] = []
+    problems: dict[str, Problem] = {}
+    for dyad in corpus.dyads(split):
+        found = [p for p in (problem(dyad.speaker, True), problem(dyad.listener, False)) if p is not None]
+        if found and strict:
+            raise CorpusError(found[0].sentence)
+        problems |= {p.sentence: p for p in found}
+        if not found:
+            good.append(dyad)
+    return good, list(problems.values())
+
+
+def _first_problem(corpus: Corpus, split: Split, person: PersonClip, speaks: bool) -> Problem | None:
+    modality = ""
+    try:
+        modality = "attributes"
+        corpus.attributes(person)
+        modality = "face_model"
+        if person.face_model is not None:
+            corpus.face_model(person)
+        modality = "audio"
+        if speaks and person.audio is not None:
+            _seconds_of_head(person.audio, person.name)
+    except CorpusError as error:
+        return Problem(split, person.name, modality, str(error))
+    return None
+
+
+@dataclass(slots=True)
+class _Inspected:
+    states: dict[str, str] = field(default_factory=dict)
+    """For each modality, the field of `Total` that it counts in."""
+    problems: list[Problem] = field(default_factory=list)
+    frames: int | None = None
+    """Of the attributes, else of the face model, as they are read; None where neither can be."""
+
+
+def _inspect(corpus: Corpus, item: tuple[Split, PersonClip]) -> _Inspected:
+    split, person = item
+    out = _Inspected()
+    arrays: dict[str, Floats] = {}
+    readers = {"attributes": corpus.attributes, "face_model": corpus.face_model}
+    for modality in MODALITIES:
+        path: Path | None = getattr(person, modality)
+        if path is None:
+            continue
+        if not path.exists():
+            out.states[modality] = "missing"
+            if modality != "video":
+                noun = modality.replace("_", " ")
+                out.problems.append(
+                    Problem(split, person.name, modality, f"{person.name}: its {noun} is missing ({path})")
+                )
+            continue
+        try:
+            if modality in readers:
+                arrays[modality] = readers[modality](person)
+                odd = _odd_values(corpus, arrays[modality]) if modality == "attributes" else []
+                length = corpus.length(person, modality)
+                if out.frames is not None and length != out.frames:
+                    odd.append(f"its face model has {length} frames, but its attributes {out.frames}")
+                out.frames = length if out.frames is None else out.frames
+            elif modality == "audio":
+                odd = _odd_sound(path, person.name, out.frames, corpus.fps)
+            else:
+                odd = _odd_film(path, out.frames, corpus)
+        except CorpusError as error:
+            out.states[modality] = "bad"
+            out.problems.append(Problem(split, person.name, modality, str(error)))
+            continue
+        out.states[modality] = "good"
+        out.problems += [Problem(split, person.name, modality, f"{person.name}: {o}", warning=True) for o in odd]
+    return out
+
+
+def _odd_values(corpus: Corpus, attributes: Floats) -> list[str]:
+    out = []
+    units = attributes[:, AU]
+    # Units of ARKit faces are degrees; the challenge's are occurrences.
+    degrees = corpus.scheme == ARKIT_SCHEME
+    odd = (units < 0) | (units > 1) if degrees else (units != 0) & (units != 1)
+    if odd.any():
+        frame, unit = (int(i) for i in np.argwhere(odd)[0])
+        wanted = "from 0 to 1" if degrees else "0 or 1"
+        out.append(
+            f"{ACTION_UNIT_NAMES[unit]} is {units[frame, unit]:g} in frame {frame}, not {wanted} "
+            f"({int(odd.any(1).sum())} such frames)"
+        )
+    affect = np.abs(attributes[:, VA]).max(1)
+    if (affect > 1).any():
+        frame = int(np.argmax(affect > 1))
+        out.append(f"valence or arousal leaves -1 to 1 in frame {frame} ({int((affect > 1).sum())} such frames)")
+    total = attributes[:, EXPRESSIONS].sum(1)
+    off = np.abs(total - 1) > _SUM_TOLERANCE
+    if off.any():
+        frame = int(np.argmax(off))
+        out.append(
+            f"the 8 expression probabilities sum to {total[frame]:.3f}, not 1, in frame {frame} "
+            f"({int(off.sum())} such frames)"
+        )
+    return out
+
+
+def _odd_sound(path: Path, clip: str, frames: int | None, fps: float) -> list[str]:
+    from react_ros.sensors.camera import SensorError
+    from react_ros.sensors.microphone import read_sound
+
+    try:
+        samples, rate = read_sound(path)
+    except SensorError as error:
+        raise CorpusError(f"{clip}: {error}") from None
+    out = []
+    seconds = len(samples) / rate
+    if frames is not None and seconds < (frames - 1) / fps:
+        out.append(f"its audio lasts {seconds:.2f} s, but its {frames} frames {frames / fps:.2f} s")
+    if int(samples.max()) <= _SILENT and int(samples.min()) >= -_SILENT:
+        out.append("its audio is silent throughout")
+    return out
+
+
+def _odd_film(path: Path, frames: int | None, corpus: Corpus) -> list[str]:
+    if path.is_dir():
+        count = sum(1 for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg"))
+        shown = "images"
+    else:
+        count, shown = _film_frames(path), "frames"
+    # The film has the files' own rate.
+    wanted = None if frames is None else int(frames * corpus.source_fps / corpus.fps)
+    if count == 0 or (wanted is not None and count < wanted):
+        return [f"its film has {count} {shown}, but its attributes {wanted} ({path})"]
+    return []
+
+
+def _film_frames(path: Path) -> int:
+    """Frames that a film's head tells of. Raises CorpusError where it is no film."""
+    import av
+
+    try:
+        with av.open(str(path)) as film:
+            if not film.streams.video:
+                raise CorpusError(f"{path} has no picture in it")
+            stream = film.streams.video[0]
+            if stream.frames:
+                return stream.frames
+            rate = stream.average_rate or stream.guessed_rate
+            return int(float(film.duration or 0) / av.time_base * float(rate or 0))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read as a film: {error}") from None
+
+
+def _seconds_of_head(path: Path, clip: str) -> float:
+    """How long a sound file says it is. Raises CorpusError where it is none."""
+    import soundfile
+
+    if not path.is_file():
+        raise CorpusError(f"{clip}: its audio is missing ({path})")
+    try:
+        seconds = soundfile.info(path).duration
+    except soundfile.LibsndfileError:
+        from react_ros.sensors.camera import SensorError
+        from react_ros.sensors.microphone import read_sound
+
+        try:
+            samples, rate = read_sound(path)
+        except SensorError as error:
+            raise CorpusError(f"{clip}: {error}") from None
+        seconds = len(samples) / rate
+    if not seconds:
+        raise CorpusError(f"{clip}: its audio {path} has no sound in it")
+    return seconds

@@ -1,0 +1,171 @@
+"""Finds the clips of a corpus on disk, in the layouts that the REACT challenges publish."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from react_ros.corpus.clips import SPLITS, CorpusError, Dyad, Layout, PersonClip, Split
+
+MODALITIES = ("attributes", "face_model", "audio", "video")
+Persons = Mapping[str, Mapping[str, str]]
+"""For a modality, which folder stands for a person of the table: {"attributes": {"Expert_video": "P1"}}."""
+
+_REACT_FOLDERS = {"attributes": "Emotion", "face_model": "3D_FV_files", "audio": "Audio_files", "video": "Video_files"}
+_MARS_FOLDERS = {
+    "attributes": ("facial-attributes",),
+    "face_model": ("coefficients",),
+    "audio": ("audio",),
+    "video": ("video-face-crop", "video-raw"),
+}
+_SUFFIXES = {"attributes": ".csv", "face_model": ".npy", "audio": ".wav"}
+_FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+_ROLES = ("speaker", "listener")
+
+Pair = tuple[PersonClip, PersonClip, str]
+"""Speaker, listener, session."""
+
+
+def detect(root: Path) -> Layout:
+    """Which layout a folder has. Raises CorpusError where it is none."""
+    if not root.is_dir():
+        raise CorpusError(f"there is no corpus folder {root}")
+    if any((root / f"{split}.csv").is_file() for split in SPLITS):
+        return "react2024"
+    for split in SPLITS:
+        if any((root / split / folder).is_dir() for folders in _MARS_FOLDERS.values() for folder in folders):
+            return "mars"
+        if any((root / split / folder).is_dir() for folder in _REACT_FOLDERS.values()):
+            raise CorpusError(f"{root / f'{split}.csv'} is missing: it names the clips of the {split} split")
+    raise CorpusError(
+        f"{root} is no corpus: expected train.csv, val.csv or test.csv (REACT 2023/24) or "
+        "train/facial-attributes/speaker/… (REACT 2025)"
+    )
+
+
+def splits(root: Path, layout: Layout) -> list[Split]:
+    """The splits that a corpus has."""
+    if layout == "react2024":
+        return [split for split in SPLITS if (root / f"{split}.csv").is_file()]
+    return [split for split in SPLITS if (root / split).is_dir()]
+
+
+def find_dyads(root: Path, layout: Layout, split: Split, persons: Persons, *, role_swap: bool) -> list[Dyad]:
+    """The dyads of a split in the official order: all of the table, then (role_swap) all with the roles swapped.
+
+    Raises CorpusError where the split is not there or its table cannot be read.
+    """
+    if split not in SPLITS:
+        raise CorpusError(f"there is no split {split!r}: there are {', '.join(SPLITS)}")
+    pairs = list(_react_pairs(root, split, persons) if layout == "react2024" else _mars_pairs(root, split, persons))
+    if not pairs:
+        raise CorpusError(f"the {split} split of {root} has no clips")
+    n = len(pairs)
+    dyads = [Dyad(i, split, a, b, session=session) for i, (a, b, session) in enumerate(pairs)]
+    if role_swap:
+        dyads += [Dyad(n + i, split, b, a, True, session) for i, (a, b, session) in enumerate(pairs)]
+    return dyads
+
+
+# REACT 2023 and 2024 ----------------------------------------------------------------------------------------------
+
+
+def _react_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
+    table = root / f"{split}.csv"
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            # The challenge's own loader drops the first row whatever it holds.
+            rows = list(csv.reader(file))[1:]
+    except FileNotFoundError:
+        raise CorpusError(f"{table} is missing: it names the clips of the {split} split") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{table} cannot be read as csv: {error}") from None
+    shelf = _Shelf(root / split, persons)
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        if len(row) < 3:
+            raise CorpusError(f"{table}, line {line}: expected index, speaker and listener, not {','.join(row)!r}")
+        speaker, listener = (shelf.person(text, f"{table}, line {line}") for text in row[1:3])
+        yield speaker, listener, ""
+
+
+class _Shelf:
+    """Where the modalities of one split lie."""
+
+    def __init__(self, folder: Path, persons: Persons) -> None:
+        self._persons = persons
+        self._folders = {m: folder / name for m, name in _REACT_FOLDERS.items() if (folder / name).is_dir()}
+        # NoXI, NoXi, NOXI: tables and folders do not agree.
+        self._sites = {m: {p.name.casefold(): p for p in f.iterdir()} for m, f in self._folders.items()}
+
+    def person(self, text: str, where: str) -> PersonClip:
+        """The clip of a table's entry, e.g. NoXI/010_2016-03-25_Paris/Expert_video/1."""
+        parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+        if len(parts) < 4 or ".." in parts:
+            raise CorpusError(f"{where}: {text!r} is no clip: expected site/chat/person/clip")
+        film = self._path("video", parts)
+        return PersonClip(
+            "/".join(parts),
+            self._path("attributes", parts),
+            self._path("face_model", parts),
+            self._path("audio", parts),
+            None if film is None else _film(film),
+        )
+
+    def _path(self, modality: str, parts: list[str]) -> Path | None:
+        if modality not in self._folders:
+            return None
+        site = self._sites[modality].get(parts[0].casefold(), self._folders[modality] / parts[0])
+        person = self._persons.get(modality, {}).get(parts[-2], parts[-2])
+        return site.joinpath(*parts[1:-2], person, parts[-1] + _SUFFIXES.get(modality, ""))
+
+
+def _film(path: Path) -> Path:
+    """A folder of images, or the film of that name."""
+    if path.is_dir():
+        return path
+    films = [path.with_name(path.name + suffix) for suffix in _FILMS]
+    return next((film for film in films if film.is_file()), films[0])
+
+
+# MARS (REACT 2025) ------------------------------------------------------------------------------------------------
+
+
+def _mars_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
+    folders: dict[str, Path] = {}
+    for modality, names in _MARS_FOLDERS.items():
+        found = [root / split / name for name in names if (root / split / name).is_dir()]
+        if found:
+            folders[modality] = found[0]
+    if not folders:
+        raise CorpusError(f"{root / split} is missing or empty: expected facial-attributes, coefficients, audio, …")
+    roles = {m: [persons.get(m, {}).get(role, role) for role in _ROLES] for m in folders}
+    # Whoever lacks a file in one modality is found by another, and then reported.
+    known = {
+        (path.parent.name, path.stem): None
+        for modality, folder in folders.items()
+        for role in roles[modality]
+        for path in folder.glob(f"{role}/*/*.*")
+        if not path.name.startswith(".")
+    }
+    for session, clip in sorted(known, key=lambda pair: (_natural(pair[0]), _natural(pair[1]))):
+
+        def person(role: int, session: str = session, clip: str = clip) -> PersonClip:
+            paths = {m: folders[m] / roles[m][role] / session for m in folders}
+            return PersonClip(
+                f"{_ROLES[role]}/{session}/{clip}",
+                paths["attributes"] / f"{clip}.npy" if "attributes" in paths else None,
+                paths["face_model"] / f"{clip}.npy" if "face_model" in paths else None,
+                paths["audio"] / f"{clip}.wav" if "audio" in paths else None,
+                _film(paths["video"] / clip) if "video" in paths else None,
+            )
+
+        yield person(0), person(1), session
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sorts session2 before session10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]

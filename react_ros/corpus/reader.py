@@ -1,0 +1,333 @@
+"""Opens a corpus: its dyads, and each clip's attributes, face model, sound and speaker frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from react_ros.corpus import appropriateness as rule
+from react_ros.corpus import layouts, sounds
+from react_ros.corpus.arrays import expect_finite, read_attributes_csv, read_npy, resample
+from react_ros.corpus.cache import FeatureCache
+from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Dyad, Layout, PersonClip, Split
+from react_ros.corpus.faceverse import MEAN, blendshapes_of_units
+from react_ros.corpus.pool import Progress
+from react_ros.corpus.settings import CorpusConfig, CorpusSettings, read_settings
+from react_ros.corpus.sounds import SoundTable
+from react_ros.face import (
+    ARKIT_SCHEME,
+    ATTRIBUTES,
+    AU,
+    EXPRESSION_58,
+    FACE_MODEL,
+    FPS,
+    ROTATION_58,
+    TRANSLATION_58,
+    Face,
+    FaceState,
+    Floats,
+    Sound,
+    SpeakerFrame,
+)
+from react_ros.generators.attributes import attributes_of
+
+__all__ = ["Corpus", "CorpusConfig", "open_corpus"]
+
+_ATTRIBUTES_KIND = "attributes-1"
+
+
+def open_corpus(root: str | Path, config: CorpusConfig | None = None) -> Corpus:
+    """A corpus on disk, in the layout of REACT 2023/24 or of MARS (REACT 2025).
+
+    Raises CorpusError, in one sentence, where the folder holds none or its corpus.yaml says something impossible.
+    """
+    root = Path(root).expanduser()
+    return Corpus(root, read_settings(root), config or CorpusConfig())
+
+
+class Corpus:
+    """An open corpus. It holds no file open, and may be sent to another process.
+
+    Everything is read when it is asked for, and checked then: CorpusError names the clip, and the column.
+    Arrays are float32 at `fps` frames a second, and the caller's to keep.
+    """
+
+    def __init__(self, root: Path, settings: CorpusSettings, config: CorpusConfig) -> None:
+        self.root = root
+        self.config = config
+        self.settings: Mapping[str, Any] = settings.all
+        """The whole corpus.yaml; empty without one."""
+        self.layout: Layout = settings.layout
+        self.scheme = settings.scheme
+        """What the first 52 of a face model are."""
+        self.source_fps = settings.fps
+        """Frames a second of the files."""
+        self.fps = settings.fps if config.native_rate else float(FPS)
+        """Frames a second of what is read: 25, or the files' own (`native_rate`)."""
+        self.simulated = settings.simulated
+        self.notice = settings.notice
+        """What a reader of any result must know; may be empty."""
+        self.role_swap = settings.role_swap if config.role_swap is None else config.role_swap
+        self._rule = settings.appropriateness
+        # Not the user's: the matrix belongs to the corpus, however it is read.
+        self._swaps = settings.role_swap
+        self._cache = FeatureCache(config.cache)
+        self._dyads: dict[tuple[Split, bool], list[Dyad]] = {}
+
+    # Clips --------------------------------------------------------------------------------------------------------
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits that are there."""
+        return layouts.splits(self.root, self.layout)
+
+    def dyads(self, split: Split) -> list[Dyad]:
+        """The dyads of a split, in the order of its appropriateness matrix; nothing of them has been read yet.
+
+        All of the table, then all with the roles swapped (unless the corpus or its user has it otherwise).
+        Raises CorpusError where the split or its table is missing.
+        """
+        return list(self._all_dyads(split, self.role_swap))
+
+    def persons(self, split: Split) -> list[PersonClip]:
+        """Everybody in a split, once: all speakers, then who only listens."""
+        dyads = self.dyads(split)
+        return list(dict.fromkeys([d.speaker for d in dyads] + [d.listener for d in dyads]))
+
+    def _all_dyads(self, split: Split, role_swap: bool) -> list[Dyad]:
+        if (split, role_swap) not in self._dyads:
+            found = layouts.find_dyads(self.root, self.layout, split, self.config.persons, role_swap=role_swap)
+            self._dyads[split, role_swap] = found
+        return self._dyads[split, role_swap]
+
+    def length(self, person: PersonClip, modality: str = "attributes") -> int:
+        """All frames, at `fps`, of a clip's "attributes" or "face_model", whatever they hold. Raises CorpusError."""
+        raw = self._raw_attributes(person) if modality == "attributes" else self._raw_face_model(person)
+        return int((len(raw) - 1) * self.fps / self.source_fps + 1e-9) + 1
+
+    # What is on disk ----------------------------------------------------------------------------------------------
+
+    def attributes(self, person: PersonClip, frames: int | None = None) -> Floats:
+        """(T, 25) in the order of `ATTRIBUTE_NAMES`, as the corpus has them; T as `face_model`. Raises CorpusError."""
+        return self._read(self._raw_attributes(person), frames, person, "attributes", nearest=AU)
+
+    def face_model(self, person: PersonClip, frames: int | None = None) -> Floats:
+        """(T, 58) coefficients as the corpus has them, never normalised (see `faceverse.normalise`).
+
+        frames: T; None takes the configuration's. MARS' clips have lengths of their own: T is at most `frames` there.
+        Raises CorpusError.
+        """
+        return self._read(self._raw_face_model(person), frames, person, "face model")
+
+    def sound(self, person: PersonClip, frames: int | None = None) -> SoundTable:
+        """What is heard of a person in each frame, as the live robot would hear it; kept in the cache.
+
+        frames: as many rows; None takes the configuration's, and where that is None too, all. Beyond the sound's end
+        rows are MISSING. At another rate than 25 fps, a frame has the newest live frame's sound. Raises CorpusError.
+        """
+        if person.audio is None:
+            raise CorpusError(f"{person.name}: this corpus has no audio")
+        table = sounds.sound_table(person.audio, person.name, self._cache)
+        frames = self.config.frames if frames is None else frames
+        if frames is None:
+            frames = int(len(table) * self.fps / FPS)
+        return table.take((np.arange(frames) * (FPS / self.fps) + 1e-9).astype(np.int64))
+
+    def precompute_sounds(
+        self, persons: Sequence[PersonClip], *, jobs: int = 0, progress: Progress | None = None
+    ) -> None:
+        """Fill the cache with these persons' sounds, over processes (0: one a core).
+
+        A clip whose sound cannot be read is passed over: `sound` tells whoever asks for it.
+        """
+        sounds.precompute([p.audio for p in persons if p.audio is not None], self._cache, jobs=jobs, progress=progress)
+
+    def frames(self, person: PersonClip, frames: int | None = None) -> list[SpeakerFrame]:
+        """The clip as a generator hears and sees it live.
+
+        Attributes are the corpus' own. With scheme "arkit52" so are the blendshapes. FaceVerse's coefficients are no
+        ARKit weights: there, blendshapes are DERIVED from the action units (`faceverse.blendshapes_of_units`), and
+        rotation and translation are those of the 58 less the published mean, so that the head is around its rest;
+        their axes and units are FaceVerse's own, whose signs nobody published.
+        What the corpus does not have is MISSING, as it is live. Raises CorpusError for a file that should be there.
+        """
+        arrays = self._face(person, frames)
+        count = frames if frames is not None else self.config.frames
+        if arrays is not None:
+            count = len(arrays[0])
+        heard = None
+        if person.audio is not None:
+            heard = self.sound(person, count)
+            count = len(heard)
+        out = []
+        for k in range(count or 0):
+            face = Face() if arrays is None else Face(FaceState.TRACKED, *(a[k] for a in arrays), count=1)
+            sound = Sound() if heard is None else heard.frame(k)
+            out.append(SpeakerFrame(k, round(k * 1e9 / self.fps), face, sound))
+        return out
+
+    def _face(self, person: PersonClip, frames: int | None) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Blendshapes (T, 52), rotation (T, 3), translation (T, 3), attributes (T, 25); None where there is no face."""
+        model = None if person.face_model is None else self.face_model(person, frames)
+        attributes = None if person.attributes is None else self.attributes(person, frames)
+        own = self.scheme == ARKIT_SCHEME
+        blendshapes = None
+        if model is not None and own:
+            blendshapes = np.clip(model[:, EXPRESSION_58], 0.0, 1.0)
+            attributes = attributes_of(blendshapes) if attributes is None else attributes
+        if attributes is None:
+            return None
+        if blendshapes is None:
+            blendshapes = blendshapes_of_units(attributes[:, AU])
+        pose = np.zeros((len(attributes), FACE_MODEL), np.float32)
+        if model is not None:
+            pose = model if own else model - MEAN
+        count = min(len(attributes), len(pose))  # MARS: a clip's files may differ by a frame
+        rotation = pose[:count, ROTATION_58]
+        if not own:
+            # FaceVerse's pitch lies about pi: once less its mean, it must not jump by a turn.
+            rotation = (rotation + np.float32(np.pi)) % np.float32(2.0 * np.pi) - np.float32(np.pi)
+        return blendshapes[:count], rotation, pose[:count, TRANSLATION_58], attributes[:count]
+
+    def _read(
+        self,
+        raw: np.ndarray[Any, Any],
+        frames: int | None,
+        person: PersonClip,
+        what: str,
+        nearest: slice | None = None,
+    ) -> Floats:
+        """The frames that are wanted, checked, at `fps`, of all those of a file."""
+        frames = self.config.frames if frames is None else frames
+        if self.fps == self.source_fps:
+            array = expect_finite(np.array(raw[:frames], np.float32), person.name, what)
+        else:
+            needed = None if frames is None else int((frames - 1) * self.source_fps / self.fps) + 2
+            array = expect_finite(np.array(raw[:needed], np.float32), person.name, what)
+            array = resample(array, self.source_fps, self.fps, nearest)[:frames]
+        if frames is not None and len(array) < frames and self.layout != "mars":
+            raise CorpusError(f"{person.name}: its {what} has {len(array)} frames, but {frames} are wanted")
+        return array
+
+    def _raw_attributes(self, person: PersonClip) -> np.ndarray[Any, Any]:
+        """All frames of the file, at its own rate."""
+        path, clip = person.attributes, person.name
+        if path is None:
+            raise CorpusError(f"{clip}: this corpus has no attributes")
+        if path.suffix == ".npy":
+            return read_npy(path, clip, ATTRIBUTES, "attributes")
+        try:
+            return self._cache.array(_ATTRIBUTES_KIND, path, ATTRIBUTES, lambda: read_attributes_csv(path, clip))
+        except FileNotFoundError:
+            raise CorpusError(f"{clip}: its attributes are missing ({path})") from None
+        except OSError as error:
+            raise CorpusError(f"{clip}: its attributes {path} cannot be read: {error}") from None
+
+    def _raw_face_model(self, person: PersonClip) -> np.ndarray[Any, Any]:
+        """All frames of the file, at its own rate, memory-mapped."""
+        if person.face_model is None:
+            raise CorpusError(f"{person.name}: this corpus has no face model (58 coefficients)")
+        return read_npy(person.face_model, person.name, FACE_MODEL, "face model")
+
+    # Appropriateness ----------------------------------------------------------------------------------------------
+
+    def appropriate(self, split: Split, *, jobs: int = 0, progress: Progress | None = None) -> rule.Mask:
+        """(N, N) for the N dyads of a split: [i, j], whether j's listener is appropriate for i's speaker.
+
+        MARS: who shares a session. Otherwise the challenge's own file where it is there; else computed (see
+        `corpus.appropriateness`) and written beside the table in the challenge's format, (2n, 2n) float64, with a
+        yaml that says so; in the cache where the corpus cannot be written to. The distances take the first 750
+        frames, or as many as most clips have; a clip that cannot be used is appropriate for itself only.
+        Raises CorpusError for a matrix that does not fit.
+        """
+        originals = self._all_dyads(split, False)
+        if self.layout == "mars":
+            return rule.same_session(self.dyads(split))
+        clips = [d.speaker.name for d in originals]
+        path = rule.split_file(self.root, split)
+        published = None if rule.our_notes(path) else rule.read_published(self.root, split, clips)
+        if published is not None:
+            return rule.checked(*published, clips, role_swap=self.role_swap)
+        matrix, path = self._computed(split, jobs, progress)
+        return rule.checked(matrix, path, clips, role_swap=self.role_swap)
+
+    def _computed(self, split: Split, jobs: int, progress: Progress | None) -> tuple[np.ndarray[Any, Any], Path]:
+        """Our own (2n, 2n) matrix: kept from an earlier time where the same clips gave it, else computed and kept."""
+        dyads = self._all_dyads(split, True)
+        if all(d.speaker.attributes is None for d in dyads):
+            raise CorpusError(
+                f"{rule.split_file(self.root, split)} is missing, and without attributes it cannot be computed"
+            )
+        content = [f"{d.speaker.name} {self._attributes_digest(d.speaker)}" for d in dyads]
+        said = {"rule": dict(self._rule) or {"quantile": rule.QUANTILE}, "role_swap": self._swaps, "clips": content}
+        # Where nobody swaps roles, three quarters of the distances would be for nothing.
+        both = self._swaps or self.role_swap
+        fingerprint, whole = (hashlib.sha256(repr({**said, "swapped": b}).encode()).hexdigest() for b in (both, True))
+        name = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:16]
+        places = [rule.split_file(folder, split) for folder in (self.root, self._cache.folder / "corpora" / name)]
+        for path in places:
+            notes = rule.our_notes(path)
+            if notes is not None and notes.get("fingerprint") in (fingerprint, whole):
+                with suppress(OSError, ValueError, EOFError):
+                    return np.load(path, allow_pickle=False), path
+        matrix, notes = self._compute(dyads, both, jobs, progress)
+        for path in places:
+            with suppress(OSError):
+                rule.write_computed(path, matrix, {**notes, "fingerprint": fingerprint})
+                return matrix, path
+        return matrix, places[0]
+
+    def _compute(
+        self, dyads: list[Dyad], swapped: bool, jobs: int, progress: Progress | None
+    ) -> tuple[rule.Mask, dict[str, object]]:
+        whole: dict[int, np.ndarray[Any, Any]] = {}
+        for i, dyad in enumerate(dyads):
+            if dyad.swapped and not swapped:
+                continue
+            with suppress(CorpusError):
+                whole[i] = self._raw_attributes(dyad.speaker)
+        if not whole:
+            raise CorpusError(
+                f"no speaker of the {dyads[0].split} split of {self.root} has attributes that can be read"
+            )
+        frames = min(EVALUATED_FRAMES, Counter(len(a) for a in whole.values()).most_common(1)[0][0])
+        used = [i for i, a in whole.items() if len(a) >= frames and np.isfinite(a[:frames]).all()]
+        if not used:
+            raise CorpusError(f"no speaker of the {dyads[0].split} split of {self.root} has finite attributes")
+        among = None if self._swaps else sum(not dyads[i].swapped for i in used)
+        result = rule.appropriateness(
+            np.stack([whole[i][:frames] for i in used]).astype(np.float32),
+            quantile=self._rule.get("quantile", rule.QUANTILE),
+            threshold=self._rule.get("threshold"),
+            among=among,
+            jobs=jobs,
+            progress=progress,
+        )
+        matrix = np.eye(len(dyads), dtype=bool)
+        matrix[np.ix_(used, used)] = result.matrix
+        compared = [i for i, dyad in enumerate(dyads) if swapped or not dyad.swapped]
+        left_out = sorted({dyads[i].speaker.name for i in compared if i not in set(used)})
+        return matrix, {
+            "what": "appropriate listeners; computed, not the challenge's own file",
+            "how": "FRDist between the speakers' attributes, at most the threshold (a rule inferred, not published)",
+            **({"threshold_from": "corpus.yaml"} if "threshold" in self._rule else {}),
+            **({} if "threshold" in self._rule else {"quantile": self._rule.get("quantile", rule.QUANTILE)}),
+            "quantile_over": "all dyads" if among is None else "dyads without swapped roles",
+            "threshold": result.threshold,
+            "swapped_roles": "compared" if swapped else "not compared: each is appropriate for itself only",
+            "frames": frames,
+            "dyads": len(dyads),
+            "left_out": left_out,
+        }
+
+    def _attributes_digest(self, person: PersonClip) -> str:
+        try:
+            return "" if person.attributes is None else self._cache.digest(person.attributes)
+        except OSError:
+            return "missing"

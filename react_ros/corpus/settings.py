@@ -1,0 +1,120 @@
+"""How a corpus is to be read: what its own corpus.yaml says of it, and what its user asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from react_ros.corpus import layouts
+from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Layout
+from react_ros.face import ARKIT_SCHEME, FACEVERSE_SCHEME
+
+FILE = "corpus.yaml"
+Scheme = Literal["arkit52", "faceverse"]
+MARS_FPS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusConfig:
+    """What a corpus' user asks for. Raises ValueError for a value that makes no sense."""
+
+    frames: int | None = EVALUATED_FRAMES
+    """How many frames of a clip are read where nobody says otherwise; None: all there are. MARS' clips have lengths
+    of their own: there it is the most that is read."""
+    role_swap: bool | None = None
+    """Whether every dyad comes a second time with the roles swapped; None: as the corpus says."""
+    persons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """For a modality (attributes, face_model, audio, video), which folder stands for a person of the table, e.g.
+    {"attributes": {"Expert_video": "P1", "Novice_video": "P2"}}."""
+    cache: Path | None = None
+    """Where features are kept; None: ~/.cache/react_ros/features (XDG)."""
+    native_rate: bool = False
+    """Whether a corpus of another rate than 25 fps keeps it."""
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and not 1 <= self.frames <= 1_000_000:
+            raise ValueError(f"frames is {self.frames}: it must be from 1 to 1000000")
+        for modality, persons in self.persons.items():
+            if modality not in layouts.MODALITIES:
+                raise ValueError(f"persons names {modality!r}: the modalities are {', '.join(layouts.MODALITIES)}")
+            for person, folder in persons.items():
+                if not isinstance(folder, str) or not folder or {"/", "\\"} & set(folder) or folder == "..":
+                    raise ValueError(f"persons of {modality}: {person!r} must be one folder, not {folder!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSettings:
+    """What a corpus says of itself."""
+
+    layout: Layout
+    scheme: Scheme
+    fps: float
+    """Of the files."""
+    simulated: bool
+    role_swap: bool
+    notice: str
+    appropriateness: Mapping[str, float]
+    """{"quantile": q} or {"threshold": x}; empty: the default."""
+    all: Mapping[str, Any]
+    """The whole file."""
+
+
+def read_settings(root: Path) -> CorpusSettings:
+    """What `corpus.yaml` says, with the published corpora's habits where it says nothing (or is not there).
+
+    Raises CorpusError, in one sentence, for a folder that is no corpus and for an impossible value.
+    """
+    path, said = root / FILE, {}
+    if path.is_file():
+        try:
+            said = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CorpusError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(said, dict):
+            raise CorpusError(f"{path} must hold names and values, e.g. 'layout: react2024'")
+
+    def value(name: str, default: Any, kind: type | tuple[type, ...], meaning: str) -> Any:
+        given = said.get(name, default)
+        if not isinstance(given, kind) or (isinstance(given, bool) and kind is not bool):
+            raise CorpusError(f"{path}: {name} is {given!r}, but it must be {meaning}")
+        return given
+
+    layout = value("layout", None, str, "react2024 or mars") if "layout" in said else layouts.detect(root)
+    scheme = value("scheme", FACEVERSE_SCHEME, str, "arkit52 or faceverse")
+    for name, given, known in (
+        ("layout", layout, get_args(Layout)),
+        ("scheme", scheme, (ARKIT_SCHEME, FACEVERSE_SCHEME)),
+    ):
+        if given not in known:
+            raise CorpusError(f"{path}: {name} is {given!r}, but it must be {' or '.join(known)}")
+    fps = float(value("fps", MARS_FPS if layout == "mars" else 25.0, (int, float), "a number of frames a second"))
+    if not (math.isfinite(fps) and 1.0 <= fps <= 240.0):
+        raise CorpusError(f"{path}: fps is {fps:g}, but it must be from 1 to 240")
+    return CorpusSettings(
+        layout,
+        scheme,
+        fps,
+        value("simulated", False, bool, "true or false"),
+        value("role_swap", True, bool, "true or false"),
+        value("notice", "", str, "a text"),
+        _rule(path, value("appropriateness", {}, dict, "{quantile: q} or {threshold: x}")),
+        said,
+    )
+
+
+def _rule(path: Path, rule: dict[Any, Any]) -> dict[str, float]:
+    if not rule:
+        return {}
+    name, given = next(iter(rule.items()))
+    known = {"quantile": 1.0, "threshold": math.inf}
+    if len(rule) != 1 or name not in known:
+        raise CorpusError(f"{path}: appropriateness is {rule!r}, but it must be {{quantile: q}} or {{threshold: x}}")
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0.0 < given < known[name]:
+        limit = "between 0 and 1" if name == "quantile" else "above 0"
+        raise CorpusError(f"{path}: the {name} of appropriateness is {given!r}, but it must be a number {limit}")
+    return {name: float(given)}

@@ -1,0 +1,176 @@
+"""Writes a corpus of simulated dyads in the layout of REACT 2024, which nobody needs a licence for."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import yaml
+
+from react_ros import __version__
+from react_ros.corpus.clips import SPLITS
+from react_ros.corpus.pool import spread
+from react_ros.corpus.simulation.listener import ListenerStyle
+from react_ros.corpus.simulation.session import TELLERS, SimulatedPerson, SimulatedSession, tell
+from react_ros.corpus.simulation.story import Story, stories
+from react_ros.face import ARKIT_SCHEME, ATTRIBUTE_NAMES, AU, FPS, SAMPLE_RATE
+
+THRESHOLD = 4.0
+"""FRDist of two speakers up to which they tell the same story: in the gap between the two kinds of distance."""
+SPEAKER, LISTENER = "Expert_video", "Novice_video"
+_CLIP = "1"
+NOTICE = "Simulated by react_ros: faces, voices and conversations of nobody, made by rule; no data about people."
+
+_README = """{notice}
+
+{sessions} sessions of 30.04 s at 25 frames a second, in the layout of REACT 2024. Each story is told by up to {tellers}
+speakers, each to another listener; the listeners of one story are appropriate for all of its speakers.
+No story is in two splits. There are no films: no Video_files. Speakers' coefficients are as a face tracker would
+report them, with biases and noise, translation in m from the camera; listeners' are the face itself, pose from its
+rest: that is why roles cannot be swapped. Coefficients are 52 ARKit blendshapes, rotation in rad, translation in m.
+Action units in Emotion are occurrences, 0 or 1. What listeners do follows from what their speakers do, with delays as
+published of human listeners, a style of each listener's own (simulation.csv) and chance; nothing was learned from
+anybody. The site is called NoXI only so that others' code finds the files: nothing here comes from NoXI.
+
+Made by: {made_by}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    story: Story
+    index: int
+
+
+def simulate(
+    out: Path,
+    *,
+    sessions: int = 200,
+    seed: int = 7,
+    tellers: int = TELLERS,
+    audio_rate: int = SAMPLE_RATE,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a simulated corpus; the same seed gives the same bytes, and more sessions keep the first ones.
+
+    out: a folder that does not exist or is empty; it appears when all is written. sessions: at least two stories'
+    worth and one more, so that every split has a clip. tellers: sessions a story, 4 to 6. audio_rate: Hz. jobs:
+    processes, None for one a core. progress: told (sessions done, in all). Raises ValueError for an impossible
+    number, FileExistsError for a folder in use, OSError.
+    """
+    _check(out, sessions, seed, tellers, audio_rate, jobs)
+    told = stories(seed, -(-sessions // tellers))
+    tasks = [_Task(told[i // tellers], i) for i in range(sessions)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-unfinished-"))
+    try:
+        making.chmod(0o755)
+        work = partial(_write_session, making, seed, audio_rate)
+        rows = spread(work, tasks, jobs=jobs or 0, progress=progress)
+        _write_tables(making, rows)
+        _write_settings(making, sessions, seed, tellers, audio_rate)
+        _write_appropriateness(making, jobs)
+        making.rename(out)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+
+
+def _check(out: Path, sessions: int, seed: int, tellers: int, audio_rate: int, jobs: int | None) -> None:
+    if not 4 <= tellers <= 6:
+        raise ValueError(f"tellers is {tellers}: a story is told by 4 to 6 people")
+    least = 2 * tellers + 1
+    if not least <= sessions <= 100_000:
+        raise ValueError(f"sessions is {sessions}: it must be from {least} (a story for each split) to 100000")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: it must be 0 or more")
+    if not 8_000 <= audio_rate <= 48_000:
+        raise ValueError(f"audio_rate is {audio_rate}: it must be from 8000 to 48000 Hz")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs is {jobs}: it must be 1 or more")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is already there: name a folder that is new or empty")
+
+
+def _write_session(root: Path, seed: int, audio_rate: int, task: _Task) -> list[object]:
+    """Write one session's files; returns its row of simulation.csv."""
+    session = tell(task.story, task.index, seed, audio_rate)
+    folder = root / session.split
+    for person, name in ((session.speaker, SPEAKER), (session.listener, LISTENER)):
+        _write_person(folder, f"NoXI/{session.chat}/{name}/{_CLIP}", person, audio_rate)
+    return _row(session, task.story)
+
+
+def _write_person(folder: Path, name: str, person: SimulatedPerson, audio_rate: int) -> None:
+    sound, table, coefficients = (
+        folder / kind / f"{name}{ending}"
+        for kind, ending in (("Audio_files", ".wav"), ("Emotion", ".csv"), ("3D_FV_files", ".npy"))
+    )
+    for path in (sound, table, coefficients):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(sound, person.sound, audio_rate, subtype="PCM_16")
+    formats = ["%d" if i < AU.stop else "%.5f" for i in range(len(ATTRIBUTE_NAMES))]
+    np.savetxt(table, person.attributes, fmt=formats, delimiter=",", header=",".join(ATTRIBUTE_NAMES), comments="")
+    np.save(coefficients, person.face_model[:, None, :], allow_pickle=False)
+
+
+def _row(session: SimulatedSession, story: Story) -> list[object]:
+    style = [round(value, 5) for value in asdict(session.heard.style).values()]
+    return [f"NoXI/{session.chat}/{SPEAKER}/{_CLIP}", session.split, session.story, int(story.neutral), *style]
+
+
+def _write_tables(root: Path, rows: list[list[object]]) -> None:
+    for split in SPLITS:
+        clips = [str(row[0]) for row in rows if row[1] == split]
+        table = [[i, clip, clip.replace(SPEAKER, LISTENER)] for i, clip in enumerate(clips)]
+        _write_csv(root / f"{split}.csv", ["", "speaker_path", "listener_path"], table)
+    _write_csv(
+        root / "simulation.csv", ["clip", "split", "story", "neutral", *(f.name for f in fields(ListenerStyle))], rows
+    )
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_rate: int) -> None:
+    made_by = f"react-ros corpus simulate OUT --sessions {sessions} --seed {seed}"
+    made_by += f" --tellers {tellers}" * (tellers != TELLERS) + f" --audio-rate {audio_rate}" * (
+        audio_rate != SAMPLE_RATE
+    )
+    readme = _README.format(notice=NOTICE, sessions=sessions, tellers=tellers, made_by=made_by)
+    (root / "README.txt").write_text(readme, encoding="utf-8")
+    settings = {
+        "layout": "react2024",
+        "scheme": ARKIT_SCHEME,
+        "fps": FPS,
+        "simulated": True,
+        "role_swap": False,
+        "notice": NOTICE,
+        "made_by": made_by,
+        "seed": seed,
+        "sessions": sessions,
+        "tellers": tellers,
+        "version": __version__,
+        "appropriateness": {"threshold": THRESHOLD},
+    }
+    (root / "corpus.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _write_appropriateness(root: Path, jobs: int | None) -> None:
+    from react_ros.corpus.reader import open_corpus
+
+    corpus = open_corpus(root)
+    for split in SPLITS:
+        corpus.appropriate(split, jobs=jobs or 0)

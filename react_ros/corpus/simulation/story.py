@@ -1,0 +1,290 @@
+"""A story: the script of thirty seconds of somebody's talk, and what becomes of its timing when another tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from react_ros.corpus.clips import CLIP_FRAMES, SPLITS, Split
+from react_ros.corpus.simulation.expressions import SPOKEN, face_of
+from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles, lognormal, swell
+from react_ros.face import FPS
+from react_ros.generators.attributes import attributes_of
+
+Ending = Literal["fall", "level", "rise"]
+
+CONSONANTS = ("m", "b", "p", "s", "f", "t", "l", "")
+VOWELS = ("a", "e", "i", "o", "u", "ə")
+
+
+@dataclass(frozen=True, slots=True)
+class Syllable:
+    """A consonant and a vowel; times in s."""
+
+    start: float
+    end: float
+    consonant: str
+    vowel: str
+    stress: float
+    """0 unstressed to 1 emphasised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Talk between two pauses, or a burst of laughter."""
+
+    syllables: tuple[Syllable, ...]
+    ending: Ending
+    low: float
+    """Length of the region of low pitch at the end of a falling phrase, s."""
+    yields: bool = False
+    """Whether the pause after it leaves the turn to the listener."""
+    laughed: bool = False
+
+    @property
+    def start(self) -> float:
+        return self.syllables[0].start
+
+    @property
+    def end(self) -> float:
+        return self.syllables[-1].end
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A feeling that comes and goes; times in s."""
+
+    kind: str
+    onset: float
+    apex: float
+    release: float
+    end: float
+    intensity: float
+    """0 to 1 of the full expression."""
+
+    def envelope(self) -> Doubles:
+        """(751,) 0 to intensity."""
+        return self.intensity * swell(TIMES, self.onset, self.apex, self.release, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Gesture:
+    """A movement of the head about one axis."""
+
+    axis: int
+    """0 pitch, 1 yaw, 2 roll."""
+    start: float
+    seconds: float
+    size: float
+    """rad, signed."""
+    cycles: int = 0
+    """Whole cycles of a nod or a shake; 0 for a pose that is taken, held and left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that is told, whoever tells it."""
+
+    number: int
+    neutral: bool
+    """Nearly neutral talk: its feelings are few and slight."""
+    phrases: tuple[Phrase, ...]
+    episodes: tuple[Episode, ...]
+    gestures: tuple[Gesture, ...]
+
+    @property
+    def split(self) -> Split:
+        return split_of(self.number)
+
+    def retold(self, rng: np.random.Generator) -> Story:
+        """The same story in another person's timing: every moment moves by up to 120 ms, neighbours together."""
+        knots = np.arange(0.0, SECONDS + 3.0, 3.0)
+        shifts = 0.06 * np.clip(rng.standard_normal(len(knots)), -2.0, 2.0)
+        shifts[0] = abs(shifts[0])
+
+        def at(time: float) -> float:
+            return float(time + np.interp(time, knots, shifts))
+
+        return replace(
+            self,
+            phrases=tuple(
+                replace(p, syllables=tuple(replace(s, start=at(s.start), end=at(s.end)) for s in p.syllables))
+                for p in self.phrases
+            ),
+            episodes=tuple(
+                replace(e, onset=at(e.onset), apex=at(e.apex), release=at(e.release), end=at(e.end))
+                for e in self.episodes
+            ),
+            gestures=tuple(replace(g, start=at(g.start)) for g in self.gestures),
+        )
+
+
+SEPARATION = 5.0
+"""Least planned distance between two stories of a split (FRDist of their feelings alone): they stay apart, whoever
+tells them."""
+_COARSE = 10
+"""Plans are compared at a tenth of the frame rate."""
+
+
+def split_of(number: int) -> Split:
+    """Three stories in five are for training; the first three stories give one to each split."""
+    return SPLITS[(0, 1, 2, 0, 0)[number % 5]]
+
+
+def stories(seed: int, count: int) -> tuple[Story, ...]:
+    """The first `count` stories of a seed; asking for more keeps those. No two of a split are alike (`SEPARATION`).
+
+    Raises ValueError where so many different stories cannot be found (above about 400).
+    """
+    told = _STORIES.setdefault(seed, [])
+    while len(told) < count:
+        told.append(_draw_unlike(seed, told))
+    return tuple(story for story, _ in told[:count])
+
+
+_STORIES: dict[int, list[tuple[Story, Doubles]]] = {}
+
+
+def _draw_unlike(seed: int, told: list[tuple[Story, Doubles]]) -> tuple[Story, Doubles]:
+    from react_ros.dtw import frdist_matrix
+
+    rivals = [plan for story, plan in told if story.split == split_of(len(told))]
+    others = np.stack(rivals) if rivals else None
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, len(told))))
+    for _ in range(200):
+        # The neutral ones are spread evenly, so that every split has its third.
+        neutral = (len(told) * 7 + 3) % 15 in (0, 2, 5, 9, 12)
+        episodes = _draw_episodes(rng, neutral)
+        plan = _plan(episodes)
+        # Every coarse frame stands for ten: the sum of squares under the root is ten times as large.
+        if others is None or frdist_matrix(plan[None], others).min() * np.sqrt(_COARSE) >= SEPARATION:
+            phrases = _draw_phrases(rng, episodes)
+            return Story(len(told), neutral, phrases, episodes, _draw_gestures(rng, phrases, episodes)), plan
+    raise ValueError(f"no room for more than {len(told)} stories that differ: ask for fewer sessions")
+
+
+def _plan(episodes: tuple[Episode, ...]) -> Doubles:
+    """(75, 25) attributes of the feelings alone."""
+    face = sum((e.envelope()[:, None] * _face(e.kind) for e in episodes), np.zeros((CLIP_FRAMES, 52)))
+    return attributes_of(face[::_COARSE]).astype(np.float64)
+
+
+@cache
+def _face(kind: str) -> Doubles:
+    return face_of(kind)
+
+
+def _draw_episodes(rng: np.random.Generator, neutral: bool) -> tuple[Episode, ...]:
+    """Feelings one after the other, with time between them; no two alike in a row."""
+    count = int(rng.integers(3, 5)) if neutral else int(rng.integers(4, 7))
+    lengths = rng.uniform(1.8, 3.0, count) if neutral else rng.uniform(2.2, 4.2, count)
+    free = SECONDS - 1.6 - lengths.sum()
+    gaps = rng.dirichlet(np.full(count + 1, 2.0)) * free
+    out: list[Episode] = []
+    time = 0.8
+    for gap, length in zip(gaps, lengths, strict=False):
+        kinds = [k for k in SPOKEN if not (out and k == out[-1].kind) and not (neutral and k == "laughter")]
+        kind = kinds[int(rng.integers(len(kinds)))]
+        onset = time + gap
+        rise = rng.uniform(0.16, 0.3) if kind == "surprise" else rng.uniform(0.35, 0.7)
+        fall = rng.uniform(0.5, 0.9)
+        level = float(rng.choice([0.55, 0.7])) if neutral else float(rng.choice([0.7, 0.85, 1.0]))
+        out.append(Episode(kind, onset, onset + rise, onset + length - fall, onset + length, level))
+        time = onset + length
+    return tuple(out)
+
+
+def _draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tuple[Phrase, ...]:
+    """Talk and pauses in the time that laughter leaves."""
+    laughs = [e for e in episodes if e.kind == "laughter"]
+    out: list[Phrase] = []
+    time = float(rng.uniform(0.2, 0.9))
+    for laugh in [*laughs, None]:
+        stop = laugh.onset - 0.1 if laugh else SECONDS - 0.6
+        while stop - time >= 0.8:
+            length = float(np.clip(lognormal(rng, 1.8, 0.5), 0.8, 4.0))
+            # No rest too short for a phrase of its own.
+            length = min(length, stop - time)
+            yields = bool(rng.random() < 0.35)
+            pause = rng.uniform(0.8, 2.2) if yields else rng.uniform(0.25, 0.75)
+            endings: tuple[Ending, ...] = ("fall", "level", "rise")
+            ending = endings[int(rng.choice(3, p=(0.6, 0.1, 0.3) if yields else (0.45, 0.45, 0.1)))]
+            syllables = _draw_syllables(rng, time, length)
+            out.append(Phrase(syllables, ending, float(rng.uniform(0.26, 0.4)), yields))
+            time += length + pause
+        if laugh:
+            out.append(_draw_laughter(rng, laugh))
+            time = laugh.release + float(rng.uniform(0.3, 0.6))
+    return tuple(out)
+
+
+def _draw_syllables(rng: np.random.Generator, start: float, length: float) -> tuple[Syllable, ...]:
+    count = max(3, round(length * rng.uniform(4.2, 5.6)))
+    shares = rng.uniform(0.7, 1.3, count)
+    shares[-1] *= 1.5  # the last syllable of a phrase is drawn out
+    edges = start + length * np.concatenate([[0.0], np.cumsum(shares) / shares.sum()])
+    stressed = rng.random(count) < 0.3
+    emphasised = int(rng.integers(0, max(1, count - 2))) if rng.random() < 0.7 else -1
+    return tuple(
+        Syllable(
+            float(edges[i]),
+            float(edges[i + 1]),
+            CONSONANTS[int(rng.integers(len(CONSONANTS)))],
+            VOWELS[int(rng.integers(len(VOWELS)))],
+            1.0 if i == emphasised else 0.45 if stressed[i] else 0.0,
+        )
+        for i in range(count)
+    )
+
+
+def _draw_laughter(rng: np.random.Generator, laugh: Episode) -> Phrase:
+    """Breathy bursts, five a second."""
+    period = 1.0 / float(rng.uniform(4.6, 5.4))
+    count = max(3, int((laugh.release - laugh.onset) / period))
+    starts = laugh.onset + 0.05 + period * (np.arange(count) + 0.1 * np.clip(rng.standard_normal(count), -2.0, 2.0))
+    vowel = ("a", "ə", "e")[int(rng.integers(3))]
+    bursts = tuple(Syllable(float(s), float(s + 0.85 * period), "h", vowel, 0.6) for s in starts)
+    return Phrase(bursts, "level", 0.0, laughed=True)
+
+
+def _draw_gestures(
+    rng: np.random.Generator, phrases: tuple[Phrase, ...], episodes: tuple[Episode, ...]
+) -> tuple[Gesture, ...]:
+    """Beats on emphasised syllables, shakes and tilts with feelings, turns and nods between."""
+    out: list[Gesture] = []
+    for phrase in phrases:
+        if phrase.laughed:
+            out.append(Gesture(0, phrase.start, phrase.end - phrase.start, -rng.uniform(0.06, 0.12)))
+            continue
+        out += [Gesture(0, s.start - 0.06, 0.36, rng.uniform(0.03, 0.06), 1) for s in phrase.syllables if s.stress >= 1]
+        pose = float(rng.choice([-1.0, 1.0])) * rng.uniform(0.05, 0.14)
+        if phrase.ending == "rise":
+            out.append(Gesture(2, phrase.end - 0.6, 1.5, pose))
+        elif rng.random() < 0.5:
+            out.append(
+                Gesture(int(rng.integers(3)), phrase.start - 0.1, max(1.1, 0.7 * (phrase.end - phrase.start)), pose)
+            )
+        if phrase.yields and phrase.ending == "fall" and rng.random() < 0.5:
+            out.append(Gesture(0, phrase.end - 0.3, 0.7, rng.uniform(0.05, 0.09), 2))
+    for e in episodes:
+        if e.kind in ("sadness", "disgust", "indignation"):
+            out.append(Gesture(1, e.apex, 1.0, rng.uniform(0.06, 0.1), 2))
+        if e.kind in ("sadness", "worry"):
+            out.append(Gesture(0, e.onset, e.end - e.onset, rng.uniform(0.06, 0.12)))
+        elif e.kind in ("surprise", "disgust"):
+            out.append(Gesture(0, e.onset, min(1.6, e.end - e.onset), -rng.uniform(0.05, 0.1)))
+        elif e.kind in ("irony", "joy"):
+            out.append(Gesture(2, e.onset, e.end - e.onset, float(rng.choice([-1.0, 1.0])) * rng.uniform(0.05, 0.12)))
+    return tuple(out)
+
+
+def frames_of(phrases: tuple[Phrase, ...]) -> np.ndarray:
+    """(751,) whether a frame's time lies inside a phrase (laughter is none)."""
+    inside = np.zeros(CLIP_FRAMES, bool)
+    for phrase in phrases:
+        if not phrase.laughed:
+            inside[int(np.ceil(phrase.start * FPS)) : int(phrase.end * FPS) + 1] = True
+    return inside

@@ -1,0 +1,53 @@
+"""Confidence intervals over clips that are not independent: a bootstrap of whole groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 4000
+LEAST_GROUPS = 5
+"""Fewer say too little of how groups differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A mean over clips and its 95 % interval; None where there is no interval."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """In plain types, for JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def mean_with_interval(values: npt.NDArray[np.floating], groups: npt.NDArray[np.integer]) -> Value | None:
+    """The mean of (n,) values and its 95 % percentile interval when whole groups are drawn with replacement.
+
+    groups: (n,) the group of each value: clips that share appropriate listeners say the same thing twice. NaN values
+    are left out. Fewer than 5 groups: no interval. Nothing left: None. The same input gives the same interval.
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    kept = values[known].astype(np.float64)
+    _, index = np.unique(groups[known], return_inverse=True)
+    sums, counts = np.bincount(index, kept), np.bincount(index)
+    mean = float(kept.mean())
+    if len(sums) < LEAST_GROUPS:
+        return Value(mean)
+    draws = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    low, high = np.percentile((draws @ sums) / (draws @ counts), [2.5, 97.5])
+    return Value(mean, float(low), float(high))
+
+
+def connected(related: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """(n,) the number of the connected component of each of n clips; related: (n, n), taken as symmetric."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    return connected_components(csr_array(related), directed=False)[1].astype(np.intp)
