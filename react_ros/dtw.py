@@ -30,10 +30,6 @@ LANES = 16
 _PARTS = ((AU.start, AU.stop), (VA.start, VA.stop), (EXPRESSIONS.start, EXPRESSIONS.stop))
 _WEIGHTS = np.array([1 / 15, 1.0, 1 / 8])
 """What FRDist weighs each part by: the official code's, 1 and not 1/2 for valence and arousal."""
-_LOOK_EVERY = 96
-"""Rows between two looks at whether a pack of pairs can still win."""
-_SLACK = 1.0 + 1e-5
-"""Bounds are sums in another order than costs: a pair is given up only when its bound is beyond rounding's reach."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -82,39 +78,6 @@ def frdist_matrix(predictions: npt.ArrayLike, listeners: npt.ArrayLike) -> Float
     return out
 
 
-def nearest_frdist(predictions: npt.ArrayLike, listeners: npt.ArrayLike) -> Floats64:
-    """(P,) FRDist of each prediction to its nearest listener: `frdist_matrix(…).min(axis=1)`, to the bit, in less time.
-
-    Listeners are visited in the order of a lower bound and given up as soon as no path can beat the best so far.
-    predictions: (P, T, 25); listeners: (K, U, 25), K >= 1. Raises ValueError for other shapes.
-    """
-    p, k = _attributes(predictions, "predictions"), _attributes(listeners, "listeners")
-    if len(k) <= LANES:
-        return frdist_matrix(p, k).min(axis=1)
-    left = np.empty((len(p), len(k), k.shape[1] + 1, 3))  # what is left to pay from each of the listener's frames on
-    bounds = np.empty((len(p), len(k)))
-    for i in range(len(p)):
-        low, high = p[i].min(axis=0), p[i].max(axis=0)
-        for j in range(len(k)):
-            left[i, j] = _cost_left(k[j], low, high)
-            bounds[i, j] = np.sqrt(left[i, j, 0]) @ _WEIGHTS
-    order = np.argsort(bounds.mean(axis=0), kind="stable")
-    # Those that fill no pack go first, and in full: the others have something to beat.
-    first, others = np.split(order, [len(order) % LANES])
-    nearest = frdist_matrix(p, k[first]).min(axis=1) if len(first) else np.full(len(p), np.inf)
-    # Neighbours of a kind share a pack, so that a pack is given up as one.
-    packs = others.reshape(-1, LANES)
-    packed = [_pack(k[pack]) for pack in packs]
-    rows = np.empty((p.shape[1] + 1, 3, LANES))
-    for i in range(len(p)):
-        for n in sorted(range(len(packs)), key=lambda n, i=i: bounds[i, packs[n]].min()):
-            if bounds[i, packs[n]].min() > nearest[i] * _SLACK:
-                break
-            costs = _pack_costs(packed[n], p[i], rows, _pack(left[i, packs[n]]), nearest[i] * _SLACK)
-            nearest[i] = min(nearest[i], (_WEIGHTS @ np.sqrt(costs)).min())
-    return nearest
-
-
 def _attributes(array: npt.ArrayLike, what: str) -> Floats32:
     x = np.ascontiguousarray(array, np.float32)
     if x.ndim != 3 or x.shape[2] != ATTRIBUTES or 0 in x.shape:
@@ -125,12 +88,11 @@ def _attributes(array: npt.ArrayLike, what: str) -> Floats32:
 def _all_pairs(columns: Floats32, lanes: Floats32) -> Floats64:
     rows = np.empty((columns.shape[1] + 1, 3, LANES))
     out = np.empty((len(columns), len(lanes)))
-    nothing_left = np.zeros((lanes.shape[1] + 1, 3, LANES))
     for s in range(0, len(lanes), LANES):
         pack = _pack(lanes[s : s + LANES])
         width = min(LANES, len(lanes) - s)
         for i, column in enumerate(columns):
-            costs = _pack_costs(pack, column, rows, nothing_left, np.inf)
+            costs = _pack_costs(pack, column, rows)
             out[i, s : s + width] = (_WEIGHTS @ np.sqrt(costs))[:width]
     return out
 
@@ -158,24 +120,6 @@ def _path_cost(a: Floats64, b: Floats64) -> float:
             row[j + 1] = min(up, diagonal, row[j]) + cost
             diagonal = up
     return row[-1]
-
-
-@compiled()
-def _cost_left(series: Floats32, low: Floats32, high: Floats32) -> Floats64:
-    """(T + 1, 3) what any path must still pay from frame t of (T, 25) on, against a sequence within low..high (25,).
-
-    Every frame is matched with some frame of the other sequence, which is no nearer than the box that holds it.
-    """
-    left = np.zeros((len(series) + 1, 3))
-    for t in range(len(series) - 1, -1, -1):
-        for part in range(3):
-            begin, end = _PARTS[part]
-            cost = 0.0
-            for d in range(begin, end):
-                gap = max(low[d] - series[t, d], series[t, d] - high[d], np.float32(0.0))
-                cost += gap * gap
-            left[t, part] = left[t + 1, part] + cost
-    return left
 
 
 def _row_step_typed(_context: Any, series: types.Array, column: types.Array, rows: types.Array) -> Any:
@@ -252,28 +196,14 @@ _row_step: Callable[[Floats32, Floats32, Floats64], None] = cast(Any, intrinsic(
 
 
 @compiled()
-def _pack_costs(pack: Floats32, column: Floats32, rows: Floats64, left: Floats64, limit: float) -> Floats64:
-    """(3, 16) smallest path sums of each part and lane, or inf where no lane can come to `limit` or below.
+def _pack_costs(pack: Floats32, column: Floats32, rows: Floats64) -> Floats64:
+    """(3, 16) smallest path sums of each part and lane.
 
-    pack: (T, 25, 16); column: (U, 25); rows: (U + 1, 3, 16), scratch; left: (T + 1, 3, 16), see `_cost_left`.
+    pack: (T, 25, 16); column: (U, 25); rows: (U + 1, 3, 16), scratch.
     """
     rows[:] = np.inf
     rows[0] = 0.0
     for i in range(len(pack)):
         _row_step(pack[i], column, rows)
         rows[0] = np.inf
-        if i % _LOOK_EVERY == _LOOK_EVERY - 1 and limit < np.inf:
-            least = np.full((3, LANES), np.inf)
-            for j in range(1, len(rows)):
-                for part in range(3):
-                    for lane in range(LANES):
-                        least[part, lane] = min(least[part, lane], rows[j, part, lane])
-            hope = False
-            for lane in range(LANES):
-                bound = 0.0
-                for part in range(3):
-                    bound += _WEIGHTS[part] * np.sqrt(least[part, lane] + left[i + 1, part, lane])
-                hope = hope or bound <= limit
-            if not hope:
-                return np.full((3, LANES), np.inf)
     return rows[-1].copy()

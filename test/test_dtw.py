@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from tslearn.metrics import dtw as tslearn_dtw
 
 import react_ros.dtw
-from react_ros.dtw import LANES, dtw, frdist_matrix, nearest_frdist
+from react_ros.dtw import LANES, dtw, frdist_matrix
 
 LENGTHS = (2, 3, 10, 50, 99, 100, 101, 300, 750, 751)
 
@@ -85,39 +85,6 @@ def test_a_pair_scores_the_same_whatever_it_is_computed_with(p: int, k: int) -> 
     alone = np.array([[frdist_matrix(x[None], y[None])[0, 0] for y in b] for x in a])
     assert (together == alone).all()
     assert (together == frdist_matrix(b, a).T).all()
-
-
-@pytest.mark.parametrize("kind", ["alike", "far apart", "with the listener itself", "constant"])
-@pytest.mark.parametrize("k", [1, 16, 17, 40, 64])
-def test_the_pruned_nearest_is_the_unpruned_minimum_to_the_bit(k: int, kind: str) -> None:
-    rng = np.random.default_rng(k)
-    a, b = reactions(rng, 4, 150), reactions(rng, k, 150, binary=kind != "alike")
-    if kind == "far apart":
-        b += np.arange(k, dtype=np.float32)[rng.permutation(k), None, None]
-    elif kind == "with the listener itself":
-        b[k // 2] = a[2]
-    elif kind == "constant":
-        a[:], b[:, :, :15] = a[:, :1], b[:, :1, :15]
-    nearest = nearest_frdist(a, b)
-    assert (nearest == frdist_matrix(a, b).min(axis=1)).all()
-    assert kind != "with the listener itself" or nearest[2] == 0.0
-
-
-def test_listeners_that_cannot_win_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(5)
-    a, b = reactions(rng, 2, 200), reactions(rng, 80, 200)
-    b[16:] += 30
-    packs: list[float] = []
-    compute = react_ros.dtw._pack_costs
-
-    def counted(*args):
-        costs = compute(*args)
-        packs.append(float(costs.min()))
-        return costs
-
-    monkeypatch.setattr(react_ros.dtw, "_pack_costs", counted)
-    nearest_frdist(a, b)
-    assert len(packs) == 2  # of ten: one for each prediction
 
 
 @pytest.mark.parametrize(

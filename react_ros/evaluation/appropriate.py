@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.dtw import nearest_frdist
+from react_ros.dtw import frdist_matrix
 
 Mode = Literal["official", "sound"]
 Series = npt.NDArray[np.floating]
@@ -56,7 +56,7 @@ def frdist(predictions: Series, listeners: Listeners, mode: Mode = "official") -
 
     predictions: (P, T, 25). listeners: (K, U, 25), or K of (U, 25), of any lengths. Raises ValueError otherwise.
     """
-    nearest = [nearest_frdist(predictions, group) for group in by_length(predictions, listeners)]
+    nearest = [frdist_matrix(predictions, group).min(axis=1) for group in by_length(predictions, listeners)]
     return _out_of_ten(np.min(nearest, axis=0), mode)
 
 

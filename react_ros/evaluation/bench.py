@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from react_ros.dtw import frdist_matrix, nearest_frdist
+from react_ros.dtw import frdist_matrix
 from react_ros.evaluation.appropriate import frcorr
 from react_ros.evaluation.metrics import evaluate_arrays
 from react_ros.evaluation.synchrony import MOST_LAG, frsyn_offsets
@@ -79,8 +79,7 @@ def bench_metrics(
     console.print(
         f"Core time, one thread, medians of {rounds} alternated rounds; {SAMPLES} predictions of {frames} frames. All: "
         f"{CLIPS} clips, extrapolated to {NEIGHBOURS} neighbours each, FRSyn over all {SAMPLES} predictions. Simulated "
-        "reactions: slow noise, listeners' action units 0 or 1. Pruned: the exact minimum over the neighbours, giving "
-        "up those that cannot win. Alike: all faces about the same level, the worst case; varied: each its own."
+        "reactions: slow noise, listeners' action units 0 or 1."
     )
     if memory:
         peak, seconds = _whole_set()
@@ -91,15 +90,11 @@ def bench_metrics(
     return comparisons
 
 
-def simulated_reactions(rng: np.random.Generator, *shape: int, binary: bool = False, variety: float = 0.0) -> Floats:
-    """(…, T, 25) slow noise through a logistic: action units 0 to 1 (or 0 and 1), VA -1 to 1, expressions sum to 1.
-
-    variety: how far each face's own level lies from the others', in deviations of the noise (about 1).
-    """
+def simulated_reactions(rng: np.random.Generator, *shape: int, binary: bool = False) -> Floats:
+    """(…, T, 25) slow noise through a logistic: action units 0 to 1 (or 0 and 1), VA -1 to 1, expressions sum to 1."""
     from scipy.signal import lfilter
 
     noise = np.asarray(lfilter([0.25], [1.0, -0.97], rng.standard_normal((*shape, ATTRIBUTES)), axis=-2))
-    noise += variety * rng.standard_normal((*shape[:-1], 1, ATTRIBUTES))
     out = 1.0 / (1.0 + np.exp(-2.0 * noise))
     out[..., VA] = 2.0 * out[..., VA] - 1.0
     out[..., EXPRESSIONS] /= out[..., EXPRESSIONS].sum(axis=-1, keepdims=True)
@@ -114,8 +109,6 @@ def _compare(rounds: int, frames: int) -> list[Comparison]:
     predictions = simulated_reactions(rng, SAMPLES, frames)
     listeners = simulated_reactions(rng, NEIGHBOURS, frames, binary=True)
     speaker = simulated_reactions(rng, frames)
-    varied = simulated_reactions(rng, SAMPLES, frames, variety=1.5)
-    varied_listeners = simulated_reactions(rng, NEIGHBOURS, frames, binary=True, variety=1.5)
     pairs = SAMPLES * NEIGHBOURS
     few = [(p, k) for p in range(2) for k in range(2)]
 
@@ -126,10 +119,6 @@ def _compare(rounds: int, frames: int) -> list[Comparison]:
     cases: list[tuple[str, str, Callable[[], object], int, Callable[[], object], int, int]] = [
         ("FRDist", "pair", official(official_distance), len(few),
          lambda: frdist_matrix(predictions, listeners), pairs, whole),
-        ("FRDist pruned, alike", "pair", official(official_distance), len(few),
-         lambda: nearest_frdist(predictions, listeners), pairs, whole),
-        ("FRDist pruned, varied", "pair", official(official_distance), len(few),
-         lambda: nearest_frdist(varied, varied_listeners), pairs, whole),
         ("FRCorr", "pair", official(_official_ccc), len(few), lambda: frcorr(predictions, listeners), pairs, whole),
         ("FRSyn", "prediction", lambda: _official_offset(predictions[0], speaker), 1,
          lambda: frsyn_offsets(predictions, speaker), SAMPLES, CLIPS * SAMPLES),
