@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def fail(sentence: object) -> typer.Exit:
     """Print one sentence for people and end with exit code 2."""
-    print(f"react-ros: {str(sentence).rstrip('.')}.", file=sys.stderr)
+    print(f"react-ros: {_said(sentence).rstrip('.')}.", file=sys.stderr)
     return typer.Exit(2)
+
+
+def _said(error: object) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+@contextmanager
+def sentences(then: str = "") -> Iterator[None]:
+    """What goes wrong with data and files is one sentence and exit code 2; Ctrl-C one word and exit code 130.
+
+    then: what a person may do after Ctrl-C, or when there is room on the disk again.
+    """
+    from react_ros.corpus.clips import CorpusError
+
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise fail(f"{_said(error)}; with room again, {then}" if full and then else error) from None
+    except (CorpusError, ValueError) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        print(f"\nstopped; {then}" if then else "\nstopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def lines() -> Console:
+    """A console for tables and sentences: what goes to a file or to another program is never folded."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; what comes out is told (done, in all), and shows nothing before it is told."""
+    """A progress bar on a terminal; what comes out is told (done, in all), and shows nothing before it is told."""
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -28,7 +67,10 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), transient=not sys.stdout.isatty()) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None, visible=False)
 
         def tell(done: int, total: int) -> None:

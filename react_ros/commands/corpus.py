@@ -7,38 +7,38 @@ from typing import Annotated
 
 import typer
 
-from react_ros.commands import fail, progress
-from react_ros.corpus.clips import SPLITS, CorpusError, Split
+from react_ros.commands import fail, lines, progress, sentences
+from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, Split
 
 app = typer.Typer(no_args_is_help=True, help="Clips on disk: the REACT layouts, and simulated dyads.")
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; all without")]
-Jobs = Annotated[int, typer.Option(help="processes; 0: one a core", min=0)]
+Frames = Annotated[int, typer.Option(help="frames that a clip must have (MARS: at most)", metavar="N")]
+Jobs = Annotated[int, typer.Option(help="processes; 0: one a core", metavar="N")]
 
 
 @app.command()
-def check(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) -> None:
+def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_FRAMES, jobs: Jobs = 0) -> None:
     """Read everything once; list every missing, short, unreadable or odd file. Exit code 1 where clips are unusable."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from react_ros.corpus.check import check as check_corpus
-    from react_ros.corpus.reader import open_corpus
+    from react_ros.corpus.reader import CorpusConfig, open_corpus
 
-    console = Console(highlight=False)
-    try:
-        opened = open_corpus(corpus)
+    console = lines()
+    with sentences():
+        opened = open_corpus(corpus, CorpusConfig(frames=frames))
         with progress("reading every clip") as tell:
             report = check_corpus(opened, _splits(split), jobs=jobs, progress=tell)
-    except (CorpusError, ValueError) as error:
-        raise fail(error) from None
     if opened.notice:
-        console.print(opened.notice)
+        console.print(opened.notice, markup=False)
     if report.problems:
-        table = Table("split", "clip", "what", "", "problem", box=None, padding=(0, 2, 0, 0))
+        table = Table("split", "", "problem", box=None, padding=(0, 2, 0, 0))
+        table.columns[2].overflow = "fold"
         for p in report.problems:
-            table.add_row(p.split, p.clip, p.modality, "odd" if p.warning else "unusable", p.sentence)
+            table.add_row(p.split, "odd" if p.warning else "unusable", escape(p.sentence))
         console.print(table)
     totals = Table("", "clips", "good", "missing", "unusable", box=None, padding=(0, 2, 0, 0))
     for modality, t in report.totals.items():
@@ -63,14 +63,10 @@ def simulate(
     """Write a corpus of simulated dyads in the layout of REACT 2024: nobody's data, and it says so everywhere."""
     from react_ros.corpus.simulation import simulate as write
 
-    try:
-        with progress("simulating dyads") as tell:
-            write(
-                out, sessions=sessions, seed=seed, tellers=tellers, audio_rate=audio_rate, jobs=jobs or None,
-                progress=tell,
-            )  # fmt: skip
-    except (ValueError, OSError) as error:
-        raise fail(error) from None
+    with sentences(), progress("simulating dyads") as tell:
+        write(
+            out, sessions=sessions, seed=seed, tellers=tellers, audio_rate=audio_rate, jobs=jobs or None, progress=tell
+        )
     print(f"{out}: {sessions} simulated sessions. Look at them with: react-ros corpus check {out}")
 
 
@@ -81,7 +77,7 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
 
     from react_ros.corpus.reader import open_corpus
 
-    try:
+    with sentences():
         opened = open_corpus(corpus)
         for name in _splits(split) or opened.splits:
             with progress(f"comparing speakers: {name}") as tell:
@@ -91,8 +87,6 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
                 f"{name}: {len(matrix)} dyads; appropriate listeners each: {each.min()} to {each.max()}, "
                 f"median {np.median(each):g}"
             )
-    except (CorpusError, ValueError) as error:
-        raise fail(error) from None
 
 
 @app.command("mean-listener")
@@ -101,19 +95,19 @@ def mean_listener(
     file: Annotated[
         Path, typer.Argument(help="what to write: FILE.safetensors, with its card FILE.yaml", metavar="FILE")
     ],
-    split: Annotated[str, typer.Option(help="whose listeners")] = "train",
+    split: Annotated[str, typer.Option(help="whose listeners", metavar="NAME")] = "train",
+    frames: Frames = EVALUATED_FRAMES,
 ) -> None:
     """Write the mean of a corpus' listeners, for mean_frame and mean_sequence (statistics=FILE)."""
     from react_ros.corpus.mean_listener import write_mean_listener
-    from react_ros.corpus.reader import open_corpus
+    from react_ros.corpus.reader import CorpusConfig, open_corpus
 
     if file.suffix != ".safetensors":
         raise fail(f"{file} must end in .safetensors")
-    try:
+    with sentences():
         for name in _splits([split]) or ():
-            write_mean_listener(open_corpus(corpus), file, name)
-    except (CorpusError, ValueError, OSError) as error:
-        raise fail(error) from None
+            for sentence in write_mean_listener(open_corpus(corpus, CorpusConfig(frames=frames)), file, name):
+                print(f"left out: {sentence}")
     print(f"{file} and its card {file.with_suffix('.yaml').name}")
 
 

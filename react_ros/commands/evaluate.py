@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.commands import fail, progress
+from react_ros.commands import lines, progress, sentences
 from react_ros.evaluation.plan import DEFAULT_ROWS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from react_ros.evaluation.summary import Summary
 
 
 def evaluate(
@@ -19,48 +22,47 @@ def evaluate(
         typer.Argument(
             help="NAME[,parameter=value…][:shuffled_speaker], ground_truth, another_listener or predictions=FILE.npy; "
             f"without any: {', '.join(DEFAULT_ROWS)}",
-            metavar="[ROW]…",
+            metavar="ROW",
         ),
     ] = None,
-    corpus: Annotated[Path, typer.Option(help="folder of the corpus")] = Path("corpus"),
-    out: Annotated[Path, typer.Option(help="folder of the results; the same command again goes on")] = Path(
-        "evaluation"
-    ),
-    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
-    protocol: Annotated[str, typer.Option(help="online or offline")] = "online",
-    samples: Annotated[int, typer.Option(help="reactions a clip")] = 10,
-    seed: Annotated[int, typer.Option(help="of generators and of shuffling")] = 0,
-    frames: Annotated[int, typer.Option(help="frames a clip (MARS: at most)")] = 750,
+    corpus: Annotated[Path, typer.Option(help="folder of the corpus", metavar="DIR")] = Path("corpus"),
+    out: Annotated[
+        Path, typer.Option(help="folder of the results; the same command again goes on", metavar="DIR")
+    ] = Path("evaluation"),
+    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "test",
+    protocol: Annotated[str, typer.Option(help="online or offline", metavar="NAME")] = "online",
+    samples: Annotated[int, typer.Option(help="reactions a clip", metavar="N")] = 10,
+    seed: Annotated[int, typer.Option(help="of generators and of shuffling", metavar="N")] = 0,
+    frames: Annotated[int, typer.Option(help="frames a clip (MARS: at most)", metavar="N")] = 750,
     binarize: Annotated[
         bool, typer.Option("--binarize", help="round action units first, as “+ Binarized AUs”")
     ] = False,
-    limit: Annotated[int, typer.Option(help="only the first so many clips; 0: all")] = 0,
+    limit: Annotated[int, typer.Option(help="only the first so many clips; 0: all", metavar="N")] = 0,
     role_swap: Annotated[
         bool | None,
         typer.Option("--role-swap/--no-role-swap", help="also with roles swapped; default: the corpus' own"),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="processes; 0: one a core", min=0)] = 0,
-    shard: Annotated[str, typer.Option(help="i/n: only every n-th block, for n machines")] = "1/1",
-    merge: Annotated[list[Path] | None, typer.Option(help="folder of another shard; repeatable")] = None,
-    save_predictions: Annotated[bool, typer.Option("--save-predictions", help="keep the reactions as npy")] = False,
-    inception: Annotated[str, typer.Option(help="FRRea's FID: inception-2015-12-05.pt (TorchScript)")] = "",
-    i3d: Annotated[str, typer.Option(help="FRRea's FVD: i3d_torchscript.pt")] = "",
+    jobs: Annotated[int, typer.Option(help="processes; 0: one a core", metavar="N")] = 0,
+    shard: Annotated[str, typer.Option(help="i/n: only every n-th block, for n machines", metavar="I/N")] = "1/1",
+    merge: Annotated[list[Path] | None, typer.Option(help="folder of another shard; repeatable", metavar="DIR")] = None,
+    save_predictions: Annotated[bool, typer.Option("--save-predictions", help="keep the reactions, npz")] = False,
+    inception: Annotated[
+        str, typer.Option(help="FRRea's FID: inception-2015-12-05.pt (TorchScript)", metavar="FILE")
+    ] = "",
+    i3d: Annotated[str, typer.Option(help="FRRea's FVD: i3d_torchscript.pt", metavar="FILE")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first clip that cannot be used")] = False,
 ) -> None:
     """Score generators, or predictions from a file, on a corpus; leaves OUT/results.json and OUT/report.html."""
-    from rich.console import Console
-
-    from react_ros.corpus.clips import CorpusError
+    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.page import write_report
     from react_ros.evaluation.plan import Plan, parse_row, parse_shard
     from react_ros.evaluation.run import prepare, run
     from react_ros.evaluation.summary import summarise, write_results
     from react_ros.machine import describe_machine
 
-    # Where nobody looks, a table is not squeezed into 80 columns.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    jobs = jobs or len(os.sched_getaffinity(0))
-    try:
+    console = lines()
+    goes_on = f"the same command goes on where it was ({out})"
+    with sentences(goes_on):
         chosen = list(dict.fromkeys(parse_row(text) for text in rows or DEFAULT_ROWS))
         plan = Plan(
             corpus, split, protocol, samples, seed, frames, binarize, limit, role_swap, inception, i3d  # type: ignore[arg-type]
@@ -73,26 +75,23 @@ def evaluate(
                 prepared, chosen, out, shard=part, merge=merge or (), jobs=jobs, save_predictions=save_predictions,
                 strict=strict, progress=tell,
             )  # fmt: skip
-    except (CorpusError, ValueError, OSError) as error:
-        raise fail(error) from None
-    except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on where it was ({out})")
-        raise typer.Exit(130) from None
     missing = [row.label for row in chosen if row not in results]
     if missing:
         console.print(f"shard {shard} is done. Still to come from others: {', '.join(missing)}", markup=False)
         console.print(f"then: react-ros evaluate … --out OUT --merge {out}", markup=False)
         return
-    with console.status("figures, two-sample test, report"):
+    with sentences(goes_on), console.status("figures, two-sample test, report"):
         summary = summarise(prepared, results)
         write_results(summary, out / "results.json")
-        (out / "report.html").write_text(write_report(summary, describe_machine()), encoding="utf-8")
+        page = write_report(summary, describe_machine()).encode()
+        atomically(out / "report.html", lambda file: file.write(page))
     _print(console, summary)
-    console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False)
+    console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)
 
 
-def _print(console, summary) -> None:
-    """The table for the terminal."""
+def _print(console: Console, summary: Summary) -> None:
+    """The tables for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     from react_ros.evaluation.page import DIGITS, figure_of
@@ -100,21 +99,27 @@ def _print(console, summary) -> None:
 
     if summary.notice:
         console.print(summary.notice, markup=False)
-    table = Table("official", *METRICS, "FRCorr sound", "FRSyn sound", "FRRea-motion", "told apart", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    # Two narrow tables: beside a row's name, one of all columns does not fit into 80.
+    official = Table("official", *METRICS, box=None)
+    more = Table("sound", "FRCorr", "FRDist", "FRSyn", "FRRea-motion", "told apart", box=None)
     for r in summary.rows:
-        cells = [figure_of(r.official[m], DIGITS[m]) for m in METRICS]
-        cells += [figure_of(r.sound[m], 2) for m in ("FRCorr", "FRSyn")]
+        label = escape(r.row.label)
+        official.add_row(label, *(figure_of(r.official[m], DIGITS[m]) for m in METRICS))
+        cells = [figure_of(r.sound[m], DIGITS[m]) for m in ("FRCorr", "FRDist", "FRSyn")]
         cells.append("–" if r.motion is None else f"{r.motion:.1f}")
         cells.append("–" if r.attributes_test is None else f"{r.attributes_test.accuracy:.2f}")
-        table.add_row(r.row.label.replace("[", "\\["), *cells)
-    console.print(table)
+        more.add_row(label, *cells)
+    for table in (official, more):
+        table.columns[0].overflow = "fold"
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        console.print(table)
     for g in summary.gaps:
         d = g.difference
         interval = "" if d.low is None else f" (95 %: {d.low:.2f} to {d.high:.2f})"
         console.print(
-            f"{g.label}: FRCorr {g.own:.2f}, to another clip's speaker {g.shuffled:.2f}; gap {d.mean:.2f}{interval}"
+            f"{g.label}: FRCorr {g.own:.2f}, to another clip's speaker {g.shuffled:.2f}; gap {d.mean:.2f}{interval}",
+            markup=False,
         )
     skipped = summary.problems + [f for r in summary.rows for f in r.failed]
     for sentence in skipped[:10]:

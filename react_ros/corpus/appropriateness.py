@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import CorpusError, Dyad, Split
 from react_ros.corpus.pool import Progress, spread
@@ -197,12 +198,9 @@ def write_computed(path: Path, matrix: Mask, notes: dict[str, object]) -> None:
 
 def _load(path: Path) -> npt.NDArray[np.generic]:
     try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return map_npy(path)
+    except (OSError, ValueError) as error:
         raise CorpusError(f"{path} cannot be read as npy: {error}") from None
-    if not isinstance(matrix, np.ndarray):
-        raise CorpusError(f"{path} holds several arrays, but one matrix is expected")
-    return matrix
 
 
 def _cut(path: Path, indices: Path, clips: Sequence[str]) -> npt.NDArray[np.generic]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.corpus.clips import CorpusError
+from react_ros.corpus.clips import CorpusError, missing
 from react_ros.face import ATTRIBUTE_NAMES, ATTRIBUTES, FACE_MODEL, Floats
 
 FACE_MODEL_NAMES = (
@@ -27,9 +27,11 @@ def read_attributes_csv(path: Path, clip: str) -> Floats:
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise CorpusError(f"{clip}: its attributes are missing ({path})") from None
+        raise missing(clip, "attributes", path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{clip}: its attributes {path} cannot be read: {error}") from None
+    if not text.strip():
+        raise CorpusError(f"{clip}: {path} is empty")
     header, _, body = text.partition("\n")
     names = [name.strip().strip('"').lower() for name in header.split(",")]
     if any(_is_number(name) for name in names):
@@ -50,16 +52,28 @@ def read_attributes_csv(path: Path, clip: str) -> Floats:
 def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.generic]:
     """A memory map of an npy that squeezes to (T, columns). what: "attributes" or "face model". Raises CorpusError."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_npy(path)
     except FileNotFoundError:
-        raise CorpusError(f"{clip}: its {what} is missing ({path})") from None
-    except (OSError, ValueError, EOFError) as error:
+        raise missing(clip, what, path) from None
+    except (OSError, ValueError) as error:
         raise CorpusError(f"{clip}: its {what} {path} cannot be read as npy: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise CorpusError(f"{clip}: its {what} {path} holds no numbers")
+    if array.dtype.kind not in "fiu":
+        raise CorpusError(f"{clip}: its {what} {path} holds {array.dtype}, but numbers are expected")
     if array.shape[-1:] != (columns,) or sum(n != 1 for n in array.shape[:-1]) > 1 or not array.size:
-        raise CorpusError(f"{clip}: its {what} has shape {array.shape}, but (frames, {columns}) is right ({path})")
+        raise CorpusError(
+            f"{clip}: the shape of its {what} is {array.shape}, but (frames, {columns}) is right ({path})"
+        )
     return array.reshape(-1, columns)
+
+
+def map_npy(path: Path) -> npt.NDArray[np.generic]:
+    """A memory map of an npy file. Raises OSError where there is none, ValueError with the reason for another file."""
+    with path.open("rb") as file:
+        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+    # np.load would take these for pickles, and tell people to trust them.
+    if magic != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is no npy file" if magic else "it is empty")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def expect_finite(array: Floats, clip: str, what: str) -> Floats:
@@ -95,7 +109,7 @@ def resample(array: Floats, rate: float, wanted: float, nearest: slice | None = 
 def _expect_columns(count: int, names: Sequence[str], clip: str, path: Path) -> None:
     if count == ATTRIBUTES:
         return
-    sentence = f"{clip}: {path} has {count} columns, but the {ATTRIBUTES} attributes are expected"
+    sentence = f"{clip}: {path} has {count} column{'s' * (count != 1)}, but the {ATTRIBUTES} attributes are expected"
     if len(set(names) & set(_KNOWN)) > ATTRIBUTES // 2:
         missing = [name for name in ATTRIBUTE_NAMES if name.lower() not in names]
         beyond = [name for name in names if name not in _KNOWN]

@@ -24,6 +24,10 @@ def atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with temporary.open("xb") as file:
             write(file)
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # a full disk names nothing
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from react_ros.corpus.clips import CorpusError, Dyad, PersonClip, Split
+from react_ros.corpus.clips import CorpusError, Dyad, PersonClip, Split, missing
 from react_ros.corpus.layouts import MODALITIES
 from react_ros.corpus.pool import Progress, spread
 from react_ros.corpus.reader import Corpus
@@ -139,9 +139,21 @@ def _first_problem(corpus: Corpus, split: Split, person: PersonClip, speaks: boo
         modality = "audio"
         if speaks and person.audio is not None:
             _seconds_of_head(person.audio, person.name)
-    except CorpusError as error:
-        return Problem(split, person.name, modality, str(error))
+    except (CorpusError, OSError) as error:
+        return Problem(split, person.name, modality, _sentence(person, error))
     return None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; True too where nobody may look: whoever reads it says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
+def _sentence(person: PersonClip, error: CorpusError | OSError) -> str:
+    return f"{person.name}: {error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 @dataclass(slots=True)
@@ -162,13 +174,11 @@ def _inspect(corpus: Corpus, item: tuple[Split, PersonClip]) -> _Inspected:
         path: Path | None = getattr(person, modality)
         if path is None:
             continue
-        if not path.exists():
+        if not _is_there(path):
             out.states[modality] = "missing"
             if modality != "video":
-                noun = modality.replace("_", " ")
-                out.problems.append(
-                    Problem(split, person.name, modality, f"{person.name}: its {noun} is missing ({path})")
-                )
+                sentence = str(missing(person.name, modality.replace("_", " "), path))
+                out.problems.append(Problem(split, person.name, modality, sentence))
             continue
         try:
             if modality in readers:
@@ -181,10 +191,10 @@ def _inspect(corpus: Corpus, item: tuple[Split, PersonClip]) -> _Inspected:
             elif modality == "audio":
                 odd = _odd_sound(path, person.name, out.frames, corpus.fps)
             else:
-                odd = _odd_film(path, out.frames, corpus)
-        except CorpusError as error:
+                odd = _odd_film(path, person.name, out.frames, corpus)
+        except (CorpusError, OSError) as error:
             out.states[modality] = "bad"
-            out.problems.append(Problem(split, person.name, modality, str(error)))
+            out.problems.append(Problem(split, person.name, modality, _sentence(person, error)))
             continue
         out.states[modality] = "good"
         out.problems += [Problem(split, person.name, modality, f"{person.name}: {o}", warning=True) for o in odd]
@@ -236,12 +246,12 @@ def _odd_sound(path: Path, clip: str, frames: int | None, fps: float) -> list[st
     return out
 
 
-def _odd_film(path: Path, frames: int | None, corpus: Corpus) -> list[str]:
+def _odd_film(path: Path, clip: str, frames: int | None, corpus: Corpus) -> list[str]:
     if path.is_dir():
         count = sum(1 for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg"))
         shown = "images"
     else:
-        count, shown = _film_frames(path), "frames"
+        count, shown = _film_frames(path, clip), "frames"
     # The film has the files' own rate.
     wanted = None if frames is None else int(frames * corpus.source_fps / corpus.fps)
     if count == 0 or (wanted is not None and count < wanted):
@@ -249,21 +259,21 @@ def _odd_film(path: Path, frames: int | None, corpus: Corpus) -> list[str]:
     return []
 
 
-def _film_frames(path: Path) -> int:
+def _film_frames(path: Path, clip: str) -> int:
     """Frames that a film's head tells of. Raises CorpusError where it is no film."""
     import av
 
     try:
         with av.open(str(path)) as film:
             if not film.streams.video:
-                raise CorpusError(f"{path} has no picture in it")
+                raise CorpusError(f"{clip}: its film {path} has no picture in it")
             stream = film.streams.video[0]
             if stream.frames:
                 return stream.frames
             rate = stream.average_rate or stream.guessed_rate
             return int(float(film.duration or 0) / av.time_base * float(rate or 0))
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read as a film: {error}") from None
+        raise CorpusError(f"{clip}: its film {path} cannot be read as a film: {error}") from None
 
 
 def _seconds_of_head(path: Path, clip: str) -> float:
@@ -271,7 +281,7 @@ def _seconds_of_head(path: Path, clip: str) -> float:
     import soundfile
 
     if not path.is_file():
-        raise CorpusError(f"{clip}: its audio is missing ({path})")
+        raise missing(clip, "audio", path)
     try:
         seconds = soundfile.info(path).duration
     except soundfile.LibsndfileError:

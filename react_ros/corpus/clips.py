@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,25 @@ Layout = Literal["react2024", "mars"]
 
 class CorpusError(Exception):
     """Something in a corpus cannot be used; the message is one sentence that names the clip (and the column)."""
+
+
+def missing(clip: str, what: str, path: Path) -> CorpusError:
+    """The error for a clip's file that is not there. what: "attributes", "face model", "audio".
+
+    Where the clip's chat has other persons' folders instead (NoXI's Emotion has P1 and P2), it says how to map them.
+    """
+    sentence = f"{clip}: its {what} {'are' if what.endswith('s') else 'is'} missing ({path})"
+    person, chat = path.parent, path.parent.parent
+    others: list[str] = []
+    with suppress(OSError):  # nobody may look into the folder
+        others = [] if person.is_dir() else sorted(p.name for p in chat.iterdir() if p.is_dir())
+    if others:
+        modality = what.replace(" ", "_")
+        sentence += (
+            f"; {chat.name} has folders {', '.join(others)} instead: say in corpus.yaml which is this person's, "
+            f"persons: {{{modality}: {{{person.name}: …}}}}"
+        )
+    return CorpusError(sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,12 +77,16 @@ def _react_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
     table = root / f"{split}.csv"
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            # The challenge's own loader drops the first row whatever it holds.
-            rows = list(csv.reader(file))[1:]
+            header, *rows = list(csv.reader(file)) or [[]]
     except FileNotFoundError:
         raise CorpusError(f"{table} is missing: it names the clips of the {split} split") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{table} cannot be read as csv: {error}") from None
+    if any("/" in cell or "\\" in cell for cell in header):
+        # The challenge's own loader drops the first row whatever it holds: a clip would be lost without a word.
+        raise CorpusError(
+            f"{table}, line 1 names a clip, but a header such as idx,speaker_path,listener_path comes first"
+        )
     shelf = _Shelf(root / split, persons)
     for line, row in enumerate(rows, start=2):
         if not row:
@@ -125,10 +130,11 @@ class _Shelf:
 
 def _film(path: Path) -> Path:
     """A folder of images, or the film of that name."""
-    if path.is_dir():
+    # os.path, not Path: a folder that nobody may look into is no film, and no end of everything.
+    if os.path.isdir(path):
         return path
     films = [path.with_name(path.name + suffix) for suffix in _FILMS]
-    return next((film for film in films if film.is_file()), films[0])
+    return next((film for film in films if os.path.isfile(film)), films[0])
 
 
 # MARS (REACT 2025) ------------------------------------------------------------------------------------------------

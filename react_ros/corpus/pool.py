@@ -1,12 +1,15 @@
-"""Spreads independent work over processes, in order, with progress."""
+"""Spreads independent work over processes that end with whoever started them, with progress."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import TypeVar
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process
+from typing import Any, TypeVar
 
 Progress = Callable[[int, int], None]
 """Is told (done, in all)."""
@@ -31,22 +34,74 @@ def spread(
     (or one item) runs right here. An exception in `work` ends it all and is raised here.
     """
     count = min(processes(jobs), len(items))
+    tell = progress or (lambda _done, _total: None)
+    out: list[Result] = []
     if count <= 1:
-        return _gather(map(work, items), len(items), progress)
+        for item in items:
+            out.append(work(item))
+            tell(len(out), len(items))
+        return out
+    size = max(1, min(16, len(items) // (8 * count)))
+    parts = [items[i : i + size] for i in range(0, len(items), size)]
+    found: dict[int, list[Result]] = {}
+    done = 0
+    for number, results in as_done(partial(_all, work), parts, count):
+        found[number] = results
+        done += len(results)
+        tell(done, len(items))
+    return [result for number in range(len(parts)) for result in found[number]]
+
+
+def as_done(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    count: int,
+    begin: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[tuple[int, Result]]:
+    """(number, result) of each item as it is done, from `count` processes, each of which first calls `begin`.
+
+    An exception in `work` is raised here; it and Ctrl-C end the processes at once. Raises ChildProcessError where one
+    of them ended by itself.
+    """
+    others = set(active_children())
     # spawn: forked children of a process with threads (progress bar, BLAS) may hang.
-    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
-        chunk = max(1, min(16, len(items) // (8 * count)))
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(begin, arguments)) as pool:
         try:
-            return _gather(pool.map(work, items, chunksize=chunk), len(items), progress)
+            # Ctrl-C reaches the children too: held until they know what to do with it, else each prints a traceback.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                numbers = {pool.submit(work, item): number for number, item in enumerate(items)}
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        except BrokenExecutor:
+            raise ChildProcessError(
+                "a process ended without a word, which is mostly for want of memory: try fewer with --jobs"
+            ) from None
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(active_children()) - others:
+                child.terminate()
             raise
 
 
-def _gather(results: Iterable[Result], total: int, progress: Progress | None) -> list[Result]:
-    out: list[Result] = []
-    for result in results:
-        out.append(result)
-        if progress:
-            progress(len(out), total)
-    return out
+def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if begin:
+        begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    # A pool's processes wait for work on a pipe that they themselves hold open: they would outlive a killed parent.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _all(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [work(item) for item in items]

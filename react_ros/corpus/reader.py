@@ -15,7 +15,7 @@ from react_ros.corpus import appropriateness as rule
 from react_ros.corpus import layouts, sounds
 from react_ros.corpus.arrays import expect_finite, read_attributes_csv, read_npy, resample
 from react_ros.corpus.cache import FeatureCache
-from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Dyad, Layout, PersonClip, Split
+from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Dyad, Layout, PersonClip, Split, missing
 from react_ros.corpus.faceverse import MEAN, blendshapes_of_units
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.settings import CorpusConfig, CorpusSettings, read_settings
@@ -74,6 +74,7 @@ class Corpus:
         self.notice = settings.notice
         """What a reader of any result must know; may be empty."""
         self.role_swap = settings.role_swap if config.role_swap is None else config.role_swap
+        self._persons = {**settings.persons, **config.persons}
         self._rule = settings.appropriateness
         # Not the user's: the matrix belongs to the corpus, however it is read.
         self._swaps = settings.role_swap
@@ -102,7 +103,7 @@ class Corpus:
 
     def _all_dyads(self, split: Split, role_swap: bool) -> list[Dyad]:
         if (split, role_swap) not in self._dyads:
-            found = layouts.find_dyads(self.root, self.layout, split, self.config.persons, role_swap=role_swap)
+            found = layouts.find_dyads(self.root, self.layout, split, self._persons, role_swap=role_swap)
             self._dyads[split, role_swap] = found
         return self._dyads[split, role_swap]
 
@@ -212,7 +213,7 @@ class Corpus:
             array = expect_finite(np.array(raw[:needed], np.float32), person.name, what)
             array = resample(array, self.source_fps, self.fps, nearest)[:frames]
         if frames is not None and len(array) < frames and self.layout != "mars":
-            raise CorpusError(f"{person.name}: its {what} has {len(array)} frames, but {frames} are wanted")
+            raise CorpusError(f"{person.name}: {len(array)} frames of its {what}, but {frames} are wanted")
         return array
 
     def _raw_attributes(self, person: PersonClip) -> np.ndarray[Any, Any]:
@@ -225,7 +226,7 @@ class Corpus:
         try:
             return self._cache.array(_ATTRIBUTES_KIND, path, ATTRIBUTES, lambda: read_attributes_csv(path, clip))
         except FileNotFoundError:
-            raise CorpusError(f"{clip}: its attributes are missing ({path})") from None
+            raise missing(clip, "attributes", path) from None
         except OSError as error:
             raise CorpusError(f"{clip}: its attributes {path} cannot be read: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from react_ros.face import ARKIT_SCHEME, FACEVERSE_SCHEME
 FILE = "corpus.yaml"
 Scheme = Literal["arkit52", "faceverse"]
 MARS_FPS = 30.0
+_KEYS = ("layout", "scheme", "fps", "simulated", "role_swap", "notice", "persons", "appropriateness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class CorpusConfig:
     """Whether every dyad comes a second time with the roles swapped; None: as the corpus says."""
     persons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """For a modality (attributes, face_model, audio, video), which folder stands for a person of the table, e.g.
-    {"attributes": {"Expert_video": "P1", "Novice_video": "P2"}}."""
+    {"attributes": {"Expert_video": "P1", "Novice_video": "P2"}}; instead of what the corpus says of that modality."""
     cache: Path | None = None
     """Where features are kept; None: ~/.cache/react_ros/features (XDG)."""
     native_rate: bool = False
@@ -39,12 +41,7 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if self.frames is not None and not 1 <= self.frames <= 1_000_000:
             raise ValueError(f"frames is {self.frames}: it must be from 1 to 1000000")
-        for modality, persons in self.persons.items():
-            if modality not in layouts.MODALITIES:
-                raise ValueError(f"persons names {modality!r}: the modalities are {', '.join(layouts.MODALITIES)}")
-            for person, folder in persons.items():
-                if not isinstance(folder, str) or not folder or {"/", "\\"} & set(folder) or folder == "..":
-                    raise ValueError(f"persons of {modality}: {person!r} must be one folder, not {folder!r}")
+        expect_persons(self.persons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,24 @@ class CorpusSettings:
     simulated: bool
     role_swap: bool
     notice: str
+    persons: Mapping[str, Mapping[str, str]]
+    """As `CorpusConfig.persons`."""
     appropriateness: Mapping[str, float]
     """{"quantile": q} or {"threshold": x}; empty: the default."""
     all: Mapping[str, Any]
     """The whole file."""
+
+
+def expect_persons(persons: Mapping[Any, Any]) -> None:
+    """Raises ValueError, in one sentence, for what is no mapping of persons to folders (see `CorpusConfig.persons`)."""
+    for modality, folders in persons.items():
+        if modality not in layouts.MODALITIES:
+            raise ValueError(f"persons names {modality!r}: the modalities are {', '.join(layouts.MODALITIES)}")
+        if not isinstance(folders, Mapping):
+            raise ValueError(f"persons of {modality} is {folders!r}, but it must be {{person: folder, …}}")
+        for person, folder in folders.items():
+            if not isinstance(folder, str) or not folder or {"/", "\\"} & set(folder) or folder == "..":
+                raise ValueError(f"persons of {modality}: {person!r} must be one folder, not {folder!r}")
 
 
 def read_settings(root: Path) -> CorpusSettings:
@@ -77,6 +88,11 @@ def read_settings(root: Path) -> CorpusSettings:
             raise CorpusError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
         if not isinstance(said, dict):
             raise CorpusError(f"{path} must hold names and values, e.g. 'layout: react2024'")
+
+    for given in said:
+        meant = get_close_matches(str(given), _KEYS, 1, 0.75)
+        if meant and given not in _KEYS:
+            raise CorpusError(f"{path}: there is no {given!r}: {meant[0]} is meant")
 
     def value(name: str, default: Any, kind: type | tuple[type, ...], meaning: str) -> Any:
         given = said.get(name, default)
@@ -95,6 +111,11 @@ def read_settings(root: Path) -> CorpusSettings:
     fps = float(value("fps", MARS_FPS if layout == "mars" else 25.0, (int, float), "a number of frames a second"))
     if not (math.isfinite(fps) and 1.0 <= fps <= 240.0):
         raise CorpusError(f"{path}: fps is {fps:g}, but it must be from 1 to 240")
+    persons = value("persons", {}, dict, "{modality: {person: folder, …}, …}")
+    try:
+        expect_persons(persons)
+    except ValueError as error:
+        raise CorpusError(f"{path}: {error}") from None
     return CorpusSettings(
         layout,
         scheme,
@@ -102,6 +123,7 @@ def read_settings(root: Path) -> CorpusSettings:
         value("simulated", False, bool, "true or false"),
         value("role_swap", True, bool, "true or false"),
         value("notice", "", str, "a text"),
+        persons,
         _rule(path, value("appropriateness", {}, dict, "{quantile: q} or {threshold: x}")),
         said,
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from react_ros.clock import ClockConfig, FrameClock
 from react_ros.corpus.cache import FeatureCache
-from react_ros.corpus.clips import CorpusError
+from react_ros.corpus.clips import CorpusError, missing
 from react_ros.corpus.pool import Progress, spread
 from react_ros.face import FPS, FRAME_NS, Floats, Sound, SoundState
 from react_ros.perception.acoustics import Acoustics
@@ -100,7 +100,7 @@ def sound_table(path: Path, clip: str, store: FeatureCache) -> SoundTable:
     except FileNotFoundError:
         if path.exists():
             raise
-        raise CorpusError(f"{clip}: its audio is missing ({path})") from None
+        raise missing(clip, "audio", path) from None
     except OSError as error:
         raise CorpusError(f"{clip}: its audio {path} cannot be read: {error}") from None
 

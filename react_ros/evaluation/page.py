@@ -165,6 +165,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **how: Any) -> t
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "react_ros"  # the same figures, the same page
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **how)
@@ -249,8 +250,8 @@ def _timing_plot(summary: Summary) -> str:
         band = BANDS[name]
         axis.axvspan(band.low, band.high, color=_PALE, lw=0)
         for y, r in enumerate(summary.rows):
-            m = next(m for m in timing_rows(summary, r) if m.name == name)
-            if m.value is None:
+            m = next((m for m in timing_rows(summary, r) if m.name == name), None)
+            if m is None or m.value is None:
                 axis.text(band.low, y, "not measurable", fontsize=6, color=_REAL, va="center")
                 continue
             if m.low is not None and m.high is not None:

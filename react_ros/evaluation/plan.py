@@ -63,7 +63,10 @@ def parse_row(text: str) -> Row:
     from react_ros.generators import registry
 
     if text.startswith(f"{PREDICTIONS}="):
-        return Row(PREDICTIONS, file=text.split("=", 1)[1])
+        file = text.split("=", 1)[1]
+        if not file:
+            raise ValueError(f"row {text!r}: name the file, {PREDICTIONS}=FILE.npy")
+        return Row(PREDICTIONS, file=file)
     head, colon, variant = text.partition(f":{SHUFFLED}")
     if variant or (":" in head and not colon):
         raise ValueError(f"row {text!r}: after a colon only {SHUFFLED} is known")
@@ -77,7 +80,10 @@ def parse_row(text: str) -> Row:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise ValueError(f"row {text!r}: {pair!r} is no parameter=value")
-        parameters[key] = yaml.safe_load(value)
+        try:
+            parameters[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"row {text!r}: {value!r} is no value for {key}") from None
     if name not in registry.names():
         known = ", ".join((GROUND_TRUTH, ANOTHER_LISTENER, *registry.names()))
         raise ValueError(f"there is no row {name!r}: there are {known}, and {PREDICTIONS}=FILE.npy")

@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,13 @@ from react_ros.corpus.cache import atomically
 from react_ros.corpus.check import usable_dyads
 from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.mean_listener import write_mean_listener
+from react_ros.corpus.pool import Progress, as_done, processes
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.evaluation.pictures import PictureScorer
 from react_ros.evaluation.plan import MEANS, Plan, Row, Shard, block_size
 from react_ros.evaluation.scoring import Block, Scorer, read_block, write_block
 from react_ros.evaluation.sources import Mask, open_source
 from react_ros.face import ARKIT_SCHEME
-
-Progress = Callable[[int, int], None]
-"""(clips done, clips in all), over all rows."""
 
 _ONLY_SHOWS = ("bench", "intervals", "latency", "page", "published", "report", "summary")
 """Modules that no block depends on: they may change while an evaluation is resumed."""
@@ -72,7 +69,7 @@ def prepare(plan: Plan, *, strict: bool = False, progress: Progress | None = Non
     corpus = open_corpus(plan.corpus, CorpusConfig(frames=plan.frames, role_swap=plan.role_swap))
     dyads, problems = usable_dyads(corpus, plan.split, strict=strict)
     if not dyads:
-        raise CorpusError(f"{plan.corpus} has no usable clips in its {plan.split} split")
+        raise CorpusError(f"{plan.corpus} has no usable clips in its {plan.split} split, e.g. {problems[0]}")
     if plan.inception or plan.i3d:
         if corpus.scheme != ARKIT_SCHEME:
             raise ValueError(f"FID and FVD need faces of scheme {ARKIT_SCHEME}, but {corpus.root} has {corpus.scheme}")
@@ -105,17 +102,21 @@ def run(
     """Compute every block that is not there yet; the rows whose blocks are all there, in order.
 
     out: a new folder, or one of the same plan, which is resumed. merge: folders of other shards of the same plan.
-    jobs: processes; 0 for one a core. Raises ValueError where a folder holds another evaluation.
+    jobs: processes; 0 for one a core. save_predictions: whether the reactions are kept, an npz beside each block with
+    an array (P, T, 25) a dyad, named by its index. progress: told of clips, over all rows. Raises ValueError where a
+    folder holds another evaluation, OSError where nothing can be written: what is there stays, to be resumed.
     """
     _claim(out, prepared)
     for folder in merge:
         _take(folder, out, prepared)
     mean = out / "mean_listener.safetensors"
     if any(row.name in MEANS for row in rows) and not mean.is_file():
-        temporary = mean.with_name("mean_listener_partial.safetensors")
-        write_mean_listener(prepared.corpus, temporary)
-        temporary.with_suffix(".yaml").replace(mean.with_suffix(".yaml"))
-        temporary.replace(mean)
+        # In a folder of its own: another run of the same evaluation may be at it too.
+        with tempfile.TemporaryDirectory(dir=out, prefix=".mean_listener") as folder:
+            whole = Path(folder) / mean.name
+            write_mean_listener(prepared.corpus, whole)
+            whole.with_suffix(".yaml").replace(mean.with_suffix(".yaml"))
+            whole.replace(mean)
     blocks, shard = prepared.blocks, shard or Shard()
     for row in rows:
         _claim_row(out, row)
@@ -125,13 +126,16 @@ def run(
         (row, number)
         for row in rows
         for number in range(len(blocks))
-        if shard.has(number) and not _block_path(out, row, number).is_file()
+        if shard.has(number)
+        and not (
+            _block_path(out, row, number).is_file() and (not save_predictions or _kept_path(out, row, number).is_file())
+        )
     ]
     total = len(rows) * sum(len(b) for n, b in enumerate(blocks) if shard.has(n))
     done = total - sum(len(blocks[number]) for _, number in todo)
     tell = progress or (lambda _done, _total: None)
     tell(done, total)
-    for number in _work(prepared, out, todo, jobs or os.cpu_count() or 1, save_predictions, strict):
+    for number in _work(prepared, out, todo, processes(jobs), save_predictions, strict):
         done += len(blocks[number])
         tell(done, total)
     complete = {}
@@ -154,20 +158,8 @@ def _work(
             compute(row, number)
             yield number
         return
-    # spawn: forked children of a process with threads (progress bar, BLAS) may hang.
-    with ProcessPoolExecutor(
-        min(jobs, len(todo)), get_context("spawn"), initializer=_begin, initargs=(prepared, out, save, strict)
-    ) as pool:
-        try:
-            waiting: dict[Future[None], int] = {pool.submit(_compute, *task): task[1] for task in todo}
-            while waiting:
-                ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    future.result()
-                    yield waiting.pop(future)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for done, _ in as_done(_compute, todo, min(jobs, len(todo)), _begin, (prepared, out, save, strict)):
+        yield todo[done][1]
 
 
 class _Worker:
@@ -187,9 +179,7 @@ class _Worker:
         path = _block_path(self._out, row, number)
         if self._save:
             kept = {str(int(clip)): x for clip, x in zip(block.values["clip"], reactions, strict=True)}
-            atomically(
-                path.with_name(f"reactions-{number:04}.npz"), lambda file: np.savez(file, allow_pickle=False, **kept)
-            )
+            atomically(_kept_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
         atomically(path, lambda file: write_block(file, block))
 
 
@@ -206,13 +196,17 @@ def _begin(prepared: Prepared, out: Path, save: bool, strict: bool) -> None:
     _worker = _Worker(prepared, out, save, strict)
 
 
-def _compute(row: Row, number: int) -> None:
+def _compute(task: tuple[Row, int]) -> None:
     assert _worker is not None
-    _worker(row, number)
+    _worker(*task)
 
 
 def _block_path(out: Path, row: Row, number: int) -> Path:
     return out / "rows" / row.key / f"block-{number:04}.npz"
+
+
+def _kept_path(out: Path, row: Row, number: int) -> Path:
+    return out / "rows" / row.key / f"reactions-{number:04}.npz"
 
 
 def _mean(out: Path) -> Path | None:
@@ -225,12 +219,23 @@ def _claim(out: Path, prepared: Prepared) -> None:
     plan_file = out / "plan.json"
     mine = {**prepared.plan.described(), "react_ros": __version__, "fingerprint": prepared.fingerprint}
     if plan_file.is_file():
-        _compare(out, json.loads(plan_file.read_text(encoding="utf-8")), mine)
+        _compare(out, _told(plan_file), mine)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise ValueError(f"{out} is there already and holds no evaluation: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     atomically(plan_file, lambda file: file.write(json.dumps(mine, indent=1).encode()))
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a file of ours says. Raises OSError, or ValueError in one sentence."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(said, dict):
+        raise ValueError(f"{path} was not written by react_ros")
+    return said
 
 
 def _compare(out: Path, theirs: dict[str, Any], mine: dict[str, Any]) -> None:
@@ -247,7 +252,7 @@ def _claim_row(out: Path, row: Row) -> None:
     mine = {"row": row.label, "files": {k: _digest_of(v) for k, v in _files(row).items()}}
     row_file = folder / "row.json"
     if row_file.is_file():
-        theirs = json.loads(row_file.read_text(encoding="utf-8"))
+        theirs = _told(row_file)
         if theirs.get("files") != mine["files"]:
             raise ValueError(f"{row.label}: its files have changed since {out} was begun: choose another folder")
         return
@@ -264,9 +269,9 @@ def _files(row: Row) -> dict[str, Path]:
 def _take(folder: Path, out: Path, prepared: Prepared) -> None:
     """Copy another shard's blocks. Raises ValueError where the folder is none, or of another plan."""
     try:
-        theirs = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder} holds no evaluation to merge: {error}") from error
+        theirs = _told(folder / "plan.json")
+    except FileNotFoundError:
+        raise ValueError(f"{folder} holds no evaluation to merge: it has no plan.json") from None
     _compare(
         folder, theirs, {**prepared.plan.described(), "react_ros": __version__, "fingerprint": prepared.fingerprint}
     )

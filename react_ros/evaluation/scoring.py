@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def read_block(path: Path) -> Block:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
             told = json.loads(arrays.pop("told").tobytes())
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path} is no block of an evaluation (delete it to have it computed anew): {error}"
         ) from error

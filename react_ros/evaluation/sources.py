@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.reader import Corpus
 from react_ros.evaluation.plan import ANOTHER_LISTENER, GROUND_TRUTH, MEANS, Plan, Row
@@ -110,9 +111,10 @@ class Predictions(Source):
     def __init__(self, row: Row, plan: Plan, clips: int) -> None:
         path = Path(row.file)
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = map_npy(path)
         except (OSError, ValueError) as error:
-            raise ValueError(f"predictions {path} cannot be read as npy: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"predictions {path} cannot be read as npy: {reason}") from error
         wanted = f"({clips}, {plan.samples}, {plan.frames}, {ATTRIBUTES} or {FACE_MODEL + ATTRIBUTES})"
         if array.ndim == 3:
             array = array[:, None]
@@ -154,11 +156,13 @@ def clip_seed(seed: int, dyad: Dyad) -> int:
 def other_speaker(dyad: Dyad, dyads: Sequence[Dyad], appropriate: Mask, seed: int) -> Dyad:
     """The dyad whose speaker a shuffled generator hears instead: one whose listener is not appropriate.
 
-    Raises CorpusError where all are.
+    Nor is its speaker an appropriate listener, as with swapped roles: to mime that one would be a perfect answer.
+    Raises CorpusError where nobody is left.
     """
-    strangers = [d for d in dyads if not appropriate[dyad.index, d.index]]
+    answers = {d.listener for d in dyads if appropriate[dyad.index, d.index]} | {dyad.listener}
+    strangers = [d for d in dyads if not appropriate[dyad.index, d.index] and d.speaker not in answers]
     if not strangers:
-        raise CorpusError(f"{dyad.name}: every listener is appropriate, so there is no other speaker to shuffle in")
+        raise CorpusError(f"{dyad.name}: everybody else is appropriate, so there is no other speaker to shuffle in")
     draw = np.random.default_rng(np.random.SeedSequence((seed, dyad.index, 1)))
     return strangers[int(draw.integers(len(strangers)))]
 

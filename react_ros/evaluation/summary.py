@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from react_ros.corpus.cache import atomically
 from react_ros.evaluation.intervals import Value, connected, mean_with_interval
 from react_ros.evaluation.metrics import DvsSums, Mode
 from react_ros.evaluation.pictures import PictureRealism, PictureSums, picture_realism
@@ -162,7 +163,8 @@ def summarise(prepared: Prepared, results: Mapping[Row, Sequence[Block]]) -> Sum
 
 def write_results(summary: Summary, path: Path) -> None:
     """The figures as JSON; what is not a number becomes null."""
-    path.write_text(json.dumps(_finite(summary.to_dict()), indent=1), encoding="utf-8")
+    told = json.dumps(_finite(summary.to_dict()), indent=1).encode()
+    atomically(path, lambda file: file.write(told))
 
 
 def _finite(value: Any) -> Any:
@@ -174,12 +176,15 @@ def _finite(value: Any) -> Any:
 
 
 def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.NDArray[np.intp]) -> RowSummary:
+    failed = [f for b in blocks for f in b.failed]
+    blocks = [b for b in blocks if len(b.values["clip"])]  # the others have no sums, nor arrays of the right shape
+
     def all_of(name: str) -> Doubles:
-        return np.concatenate([b.values[name] for b in blocks])
+        return np.concatenate([b.values[name] for b in blocks] or [np.zeros(0)])
 
     clips = all_of("clip").astype(np.int64)
     groups = group_of[clips]
-    notes: list[str] = []
+    notes = [] if blocks else ["no clip of this row could be scored"]
 
     def mean(name: str) -> Value | None:
         return mean_with_interval(all_of(name), groups)
@@ -190,6 +195,8 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
         return None if value is None else Value(value)
 
     def synchrony(name: str, mode: Mode) -> Value | None:
+        if not len(clips):
+            return None
         offsets = np.abs(all_of(f"{name}/{mode}"))  # (clips, P), NaN where there is none
         if mode == "official":
             return mean_with_interval(offsets[:, 0], groups)
@@ -206,7 +213,7 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
         for mode in MODES
     }
     reactface = {}
-    if all("smse" in b.values for b in blocks):
+    if blocks and all("smse" in b.values for b in blocks):
         reactface = {
             "DivC": dvs("divc"),
             "DivF": mean("divf"),
@@ -214,9 +221,9 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
             "TLCC": synchrony("offset58", "official"),
             "TLCC sound": synchrony("offset58", "sound"),
         }
-    real, made = (merge(MomentSums.from_arrays(b.part(n)) for b in blocks) for n in ("motion/real", "motion/made"))
     motion = None
     try:
+        real, made = (merge(MomentSums.from_arrays(b.part(n)) for b in blocks) for n in ("motion/real", "motion/made"))
         motion = motion_distance(real, made)
     except ValueError as error:
         notes.append(str(error))
@@ -226,7 +233,7 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
     return RowSummary(
         row=row,
         clips=len(clips),
-        failed=[f for b in blocks for f in b.failed],
+        failed=failed,
         official=modes["official"],
         sound=modes["sound"],
         reactface=reactface,
@@ -264,7 +271,7 @@ def _two_sample(
     listeners = {d.index: d.listener for d in prepared.dyads}
     kept = [(int(c), x) for b in blocks if b.tested for c, x in zip(b.values["tested/clip"], b.tested, strict=True)]
     results: list[TwoSampleResult | None] = []
-    wide = bool(kept) and kept[0][1].shape[1] > ATTRIBUTES
+    wide = bool(kept) and kept[0][1].shape[1] > ATTRIBUTES and listeners[kept[0][0]].face_model is not None
     for width in (ATTRIBUTES, None):
         if width is None and not wide:
             results.append(None)

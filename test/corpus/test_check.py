@@ -71,7 +71,7 @@ def test_every_missing_short_unreadable_and_non_finite_file_is_found_in_one_go(r
     sentences = [str(p) for p in report.errors]
     for sentence, words in zip(
         sentences,
-        ("is missing", "50 frames", "coefficient 0 is inf", "arousal is nan in frame 5", "4.wav"),
+        ("are missing", "50 frames", "coefficient 0 is inf", "arousal is nan in frame 5", "4.wav"),
         strict=True,
     ):
         assert words in sentence and "\n" not in sentence

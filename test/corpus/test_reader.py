@@ -300,7 +300,7 @@ ARRAY = tiny_corpus.attributes(np.random.default_rng(0), 61)
     ("write", "words"),
     [
         (lambda p: p.unlink(), "missing"),
-        (lambda p: tiny_corpus.write_csv(p, ARRAY[:59]), "59 frames, but 60"),
+        (lambda p: tiny_corpus.write_csv(p, ARRAY[:59]), "59 frames of its .*, but 60"),
         (lambda p: tiny_corpus.write_csv(p, ARRAY[:, :24], ATTRIBUTE_NAMES[:24]), "24 columns.*contempt missing"),
         (lambda p: tiny_corpus.write_csv(p, ARRAY[:, 1:], ATTRIBUTE_NAMES[1:]), "AU1 missing"),
         (lambda p: tiny_corpus.write_csv(p, ARRAY[:, :24], [f"c{i}" for i in range(24)]), "24 columns"),
@@ -327,12 +327,12 @@ def test_a_bad_csv_is_one_sentence_that_names_the_clip(react: Path, write, words
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((61, 57)), r"shape \(61, 57\), but \(frames, 58\)"),
-        (np.zeros((2, 61, 58)), r"shape \(2, 61, 58\)"),
-        (np.zeros((59, 58)), "59 frames, but 60"),
+        (np.zeros((61, 57)), r"is \(61, 57\), but \(frames, 58\)"),
+        (np.zeros((2, 61, 58)), r"is \(2, 61, 58\)"),
+        (np.zeros((59, 58)), "59 frames of its .*, but 60"),
         (damaged(np.zeros((61, 58)), 5, 54, np.nan), "roll is nan in frame 5"),
         (damaged(np.zeros((61, 58)), 5, 7, np.inf), "coefficient 7 is inf in frame 5"),
-        (np.array(["a"]), "no numbers"),
+        (np.array(["a"]), "holds <U1, but numbers"),
         (np.array([{}]), "cannot be read"),
     ],
 )
@@ -368,6 +368,11 @@ def test_a_fault_after_the_frames_that_are_wanted_is_no_fault(react: Path) -> No
         ("appropriateness: {limit: 1}", "appropriateness is"),
         ("- a", "names and values"),
         ("a: [", "cannot be read as YAML"),
+        ("persons: 3", "persons is 3"),
+        ("persons: {emotion: {A: B}}", "persons names 'emotion'"),
+        ("persons: {attributes: 3}", "persons of attributes is 3"),
+        ("persons: {attributes: {A: ../x}}", "'A' must be one folder"),
+        ("layuot: mars", "there is no 'layuot': layout is meant"),
     ],
 )
 def test_an_impossible_corpus_yaml_is_one_sentence(react: Path, text: str, words: str) -> None:
@@ -392,12 +397,38 @@ def test_what_is_no_corpus_says_what_would_be_one(react: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("row", "words"),
-    [("0,only_one", "line 2"), ("0,a/b/c,d/e/f/g", "'a/b/c' is no clip"), ("0,../../a/b,a/b/c/d", "no clip")],
+    [
+        ("0,only_one", "line 2"),
+        ("0,a/b/c/d", "line 2"),
+        ("0,a/b/c,d/e/f/g", "'a/b/c' is no clip"),
+        ("0,../../a/b,a/b/c/d", "no clip"),
+    ],
 )
 def test_a_bad_row_of_the_table_is_named(react: Path, row: str, words: str) -> None:
     (react / "test.csv").write_text(f"idx,s,l\n{row}\n")
     with pytest.raises(CorpusError, match=words):
         opened(react).dyads("test")
+
+
+def test_a_table_without_a_header_would_lose_a_clip(react: Path) -> None:
+    table = react / "test.csv"
+    table.write_text(table.read_text().split("\n", 1)[1])
+    with pytest.raises(CorpusError, match="line 1 names a clip, but a header"):
+        opened(react).dyads("test")
+
+
+def test_a_corpus_says_itself_whose_folder_is_whose(react: Path) -> None:
+    emotion = react / "test" / "Emotion"
+    for person, folder in (("Expert_video", "P1"), ("Novice_video", "P2")):
+        for path in sorted(emotion.rglob(person)):
+            path.rename(path.with_name(folder))
+    with pytest.raises(CorpusError, match=r"chat_0 has folders P1, P2 instead: say in corpus\.yaml"):
+        opened(react).attributes(opened(react).dyads("test")[0].speaker)
+    (react / "corpus.yaml").write_text("persons: {attributes: {Expert_video: P1, Novice_video: P2}}\n")
+    corpus = opened(react)
+    dyad = corpus.dyads("test")[0]
+    assert [p.attributes.parent.name for p in (dyad.speaker, dyad.listener) if p.attributes] == ["P1", "P2"]
+    assert len(corpus.attributes(dyad.speaker)) == 60
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from official import literal_official
 from tiny_corpus import write_mars, write_react2024
 
 from react_ros.corpus.clips import CorpusError
@@ -22,7 +23,7 @@ from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.evaluation.page import write_report
 from react_ros.evaluation.plan import Plan, Row, Shard, parse_row, parse_shard
 from react_ros.evaluation.run import prepare, run
-from react_ros.evaluation.sources import open_source
+from react_ros.evaluation.sources import open_source, other_speaker
 from react_ros.evaluation.summary import Summary, summarise, write_results
 from react_ros.generators.mean import load
 
@@ -74,6 +75,29 @@ def test_the_real_listener_is_at_no_distance_from_the_real_listener(baselines: S
     assert baselines.rows[0].motion == pytest.approx(0.0, abs=0.01)
 
 
+def test_the_six_official_figures_of_a_file_are_those_of_the_official_procedure(tmp_path: Path) -> None:
+    root = write_react2024(tmp_path / "corpus", sessions=4, frames=121, seed=5, modalities=("attributes",))
+    rng = np.random.default_rng(6)
+    # Neither symmetric nor alike in its quarters: whoever mixes up rows, columns or halves scores something else.
+    appropriate = rng.random((8, 8)) < 0.3
+    appropriate[np.arange(8), (np.arange(8) * 3 + 1) % 8] = True
+    np.save(root / "neighbour_emotion_test.npy", appropriate.astype(np.float64))
+    predictions = np.cumsum(rng.normal(0.0, 0.1, (8, 3, 120, 25)), axis=2).astype(np.float32)
+    np.save(tmp_path / "mine.npy", predictions)
+    summary = evaluated(root, tmp_path / "out", f"predictions={tmp_path / 'mine.npy'}", frames=120)
+    write_results(summary, tmp_path / "results.json")
+    told = json.loads((tmp_path / "results.json").read_text())["rows"][0]["official"]
+
+    def of(person: str) -> np.ndarray:
+        files = [root / f"test/Emotion/NoXI/chat_{i}/{person}/{i + 1}.csv" for i in range(4)]
+        return np.stack([np.loadtxt(f, delimiter=",", skiprows=1, dtype=np.float32)[:120] for f in files])
+
+    experts, novices = of("Expert_video"), of("Novice_video")
+    speakers, listeners = np.concatenate([experts, novices]), np.concatenate([novices, experts])
+    expected = literal_official(predictions, speakers, listeners, appropriate)
+    assert {name.lower(): value["mean"] for name, value in told.items()} == pytest.approx(expected, rel=1e-6)
+
+
 def test_another_listener_is_never_held_against_itself(baselines: Summary) -> None:
     assert official(baselines, "another_listener", "FRDist") > 1.0
     assert 0.0 < official(baselines, "another_listener", "FRCorr") < official(baselines, "ground_truth", "FRCorr")
@@ -83,6 +107,18 @@ def test_another_listener_takes_appropriate_listeners_only_and_all_of_them(corpu
     prepared = prepare(a_plan(corpus, samples=5))
     source = open_source(Row("another_listener"), prepared.corpus, prepared.plan, prepared.dyads, prepared.appropriate)
     assert sorted(source.react(prepared.dyads[7]).left_out) == [5, 6, 7, 8, 9]  # type: ignore[type-var]
+
+
+def test_a_shuffled_generator_never_sees_an_appropriate_listener(tmp_path: Path) -> None:
+    root = write_react2024(tmp_path / "corpus", sessions=6, frames=61, modalities=("attributes",))
+    np.save(root / "neighbour_emotion_test.npy", np.kron(np.eye(6), np.ones((2, 2))))
+    prepared = prepare(a_plan(root, frames=60))
+    for dyad in prepared.dyads:
+        right = {d.listener for d in prepared.dyads if prepared.appropriate[dyad.index, d.index]} | {dyad.listener}
+        for seed in range(10):
+            other = other_speaker(dyad, prepared.dyads, prepared.appropriate, seed)
+            # With swapped roles the listener of this dyad speaks in another: to mime that is no shuffling.
+            assert not prepared.appropriate[dyad.index, other.index] and other.speaker not in right
 
 
 def test_uniform_noise_scores_as_published(baselines: Summary) -> None:
@@ -247,11 +283,68 @@ def test_a_prediction_that_is_not_finite_names_clip_sample_column_and_frame(corp
         ("attentive,nodding=9", "from 0 to 2"),
         ("ground_truth:shuffled_speaker", "neither parameters nor a variant"),
         ("mime:reversed", "after a colon only shuffled_speaker"),
+        ("attentive,nodding=[1", r"'\[1' is no value for nodding"),
+        ("predictions=", r"name the file, predictions=FILE\.npy"),
     ],
 )
 def test_an_impossible_row_is_one_sentence(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_row(text)
+
+
+def test_a_row_without_a_single_clip_says_why_and_stops_nothing(tmp_path: Path) -> None:
+    root = write_react2024(tmp_path / "corpus", sessions=5, frames=61, settings={"role_swap": False})
+    np.save(root / "neighbour_emotion_test.npy", np.eye(10))
+    summary = evaluated(root, tmp_path / "out", "another_listener", "random", frames=60)
+    alone, random = summary.rows
+    assert (alone.clips, len(alone.failed), random.clips) == (0, 5, 5)
+    assert "needs two" in alone.failed[0] and set(alone.official.values()) == {None}
+    assert "another_listener" in write_report(summary)
+
+
+def test_a_block_of_bad_clips_leaves_the_figures_of_the_others(corpus: Path, tmp_path: Path) -> None:
+    array = np.random.default_rng(1).random((CLIPS, 3, FRAMES, 25), dtype=np.float32)
+    array[:4] = np.nan  # the whole first block
+    np.save(tmp_path / "mine.npy", array)
+    summary = evaluated(corpus, tmp_path / "out", f"predictions={tmp_path / 'mine.npy'}")
+    row = summary.rows[0]
+    assert (row.clips, len(row.failed)) == (CLIPS - 4, 4)
+    variance = row.official["FRVar"]
+    assert variance is not None and variance.mean == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_what_a_corpus_lacks_altogether_is_not_missed(corpus: Path, tmp_path: Path) -> None:
+    bare = shutil.copytree(corpus, tmp_path / "bare")
+    for split in ("train", "test"):
+        shutil.rmtree(bare / split / "3D_FV_files")
+        shutil.rmtree(bare / split / "Audio_files")
+    summary = evaluated(bare, tmp_path / "out", "attentive", "mean_frame")
+    assert [(r.clips, r.failed) for r in summary.rows] == [(CLIPS, [])] * 2
+
+
+def test_the_mean_listener_does_without_a_listener_that_cannot_be_read(corpus: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(corpus, tmp_path / "broken")
+    (broken / "train/Emotion/NoXI/chat_2/Novice_video/3.csv").unlink()
+    opened = open_corpus(broken, CorpusConfig(frames=FRAMES))
+    (sentence,) = write_mean_listener(opened, tmp_path / "mean.safetensors")
+    assert "chat_2/Novice_video/3: its attributes are missing" in sentence
+    kept = [opened.attributes(d.listener) for d in opened.dyads("train") if d.index != 2]
+    assert load(tmp_path / "mean.safetensors").attributes == pytest.approx(np.mean(kept, axis=0), abs=2e-3)
+
+
+def test_a_damaged_block_is_one_sentence_that_names_it(corpus: Path, tmp_path: Path) -> None:
+    evaluated(corpus, tmp_path / "out", "ground_truth")
+    block = next((tmp_path / "out").glob("rows/*/block-0001.npz"))
+    block.write_bytes(block.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"block-0001\.npz is no block of an evaluation \(delete it"):
+        evaluated(corpus, tmp_path / "out", "ground_truth")
+
+
+def test_reactions_asked_for_later_are_kept_too(corpus: Path, tmp_path: Path) -> None:
+    prepared, rows = prepare(a_plan(corpus)), [parse_row("random")]
+    run(prepared, rows, tmp_path / "out", jobs=1)
+    run(prepared, rows, tmp_path / "out", jobs=1, save_predictions=True)
+    assert len(list((tmp_path / "out").glob("rows/*/reactions-*.npz"))) == len(prepared.blocks)
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "a/b", "-1/2"])

@@ -29,6 +29,9 @@ ANSWERS = {
 the speaker moves the listener in another way. Else the best listener would be a mirror, which people are not (in the
 challenge's corpora the mime baseline scores FRCorr 0.38 of 10)."""
 
+BRIEF = ("surprise", "dismay")
+"""Faces that nobody holds for long, however long the speaker does."""
+
 LOW_PITCH_S = 0.11
 """A region of low pitch is a cue once it has lasted this long (Ward and Tsukahara 2000)."""
 
@@ -203,6 +206,8 @@ def _feel(
         onset = e.onset + max(0.2, lognormal(rng, style.mimicry_delay, 0.15))
         rise = lognormal(rng, 0.3 if e.kind == "surprise" else 0.45, 0.15)
         release = max(e.release + lognormal(rng, 0.45, 0.45), onset + rise + 0.1)
+        if kind in BRIEF:
+            release = min(release, onset + 3.0 * rise)
         end = release + lognormal(rng, 0.8, 0.2)
         strength = e.intensity * lognormal(rng, 1.0, 0.3)
         if e.kind == "laughter" and mirth > style.laughs:

@@ -94,11 +94,12 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for e in story.episodes:
         face += feelings[e.onset][:, None] * face_of(e.kind) * lognormal(rng, 1.0, 0.03)
-    stressed = [s for p in story.phrases if not p.laughed for s in p.syllables if s.stress >= 1.0]
+    shown = [p for p in story.phrases if not p.laughed and not p.plain]
+    stressed = [s for p in shown for s in p.syllables if s.stress >= 1.0]
     for s in stressed:
         raised = swell(TIMES, s.start - 0.1, s.start + 0.04, s.end, s.end + 0.3)
         face += 0.5 * lognormal(rng, 1.0, 0.15) * raised[:, None] * face_of("brow")
-    for p in story.phrases:
+    for p in shown:
         if p.ending == "rise":
             asked = swell(TIMES, p.end - 0.5, p.end - 0.2, p.end + 0.3, p.end + 0.7)
             face += 0.55 * asked[:, None] * face_of("brow")
@@ -113,8 +114,8 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     gaze = motion.draw_gaze(rng, person.away, thinking)
     # Whoever looks far aside turns the head along, later and less.
     rotation[:, 1::-1] += 0.25 * gaussian_filter1d(gaze, 4.0, axis=0)
-    shown = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
-    wear_eyes(shown, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
+    seen = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
+    wear_eyes(seen, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
     place = np.array([rng.uniform(-0.05, 0.05), rng.uniform(-0.08, 0.04), rng.uniform(-0.75, -0.5)])
     translation = place + _neck(rotation) + 0.003 * motion.smooth_noise(rng, 3, 1.5)
     posture = np.array([0.05, 0.05, 0.03]) * np.clip(rng.standard_normal(3), -2.0, 2.0)
@@ -122,7 +123,7 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
         story,
         plan,
         sound,
-        _tracked(shown, rng),
+        _tracked(seen, rng),
         (rotation + posture + 0.003 * rng.standard_normal(rotation.shape)).astype(np.float32),
         (translation + 0.0008 * rng.standard_normal(translation.shape)).astype(np.float32),
         attributes,

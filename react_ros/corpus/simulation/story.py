@@ -43,6 +43,8 @@ class Phrase:
     yields: bool = False
     """Whether the pause after it leaves the turn to the listener."""
     laughed: bool = False
+    plain: bool = False
+    """Whether its stress and its question are only heard: the brows stay down."""
 
     @property
     def start(self) -> float:
@@ -122,6 +124,8 @@ class Story:
         )
 
 
+PLAIN = 0.6
+"""Share of phrases whose stress is in the voice alone: who listens must hear, and not only see."""
 SEPARATION = 5.0
 """Least planned distance between two stories of a split (FRDist of their feelings alone): they stay apart, whoever
 tells them."""
@@ -162,6 +166,8 @@ def _draw_unlike(seed: int, told: list[tuple[Story, Doubles]]) -> tuple[Story, D
         # Every coarse frame stands for ten: the sum of squares under the root is ten times as large.
         if others is None or frdist_matrix(plan[None], others).min() * np.sqrt(_COARSE) >= SEPARATION:
             phrases = _draw_phrases(rng, episodes)
+            shown = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, len(told))))
+            phrases = tuple(replace(p, plain=bool(shown.random() < PLAIN)) for p in phrases)
             return Story(len(told), neutral, phrases, episodes, _draw_gestures(rng, phrases, episodes)), plan
     raise ValueError(f"no room for more than {len(told)} stories that differ: ask for fewer sessions")
 
