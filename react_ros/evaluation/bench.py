@@ -62,7 +62,8 @@ def bench_metrics(
     from rich.console import Console
     from rich.table import Table
 
-    console = console or Console(highlight=False)
+    if console is None:
+        console = Console(highlight=False)
     console.print(describe_machine())
     comparisons = _one_core(lambda: _compare(rounds, frames))
     table = Table("", "official ms", "ours ms", "times", "all, official", "all, ours", box=None)

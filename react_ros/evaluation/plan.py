@@ -23,8 +23,8 @@ SHUFFLED = "shuffled_speaker"
 MEANS = ("mean_frame", "mean_sequence")
 
 DEFAULT_ROWS = (
-    GROUND_TRUTH, ANOTHER_LISTENER, "random", f"random:{SHUFFLED}", "mime", "mean_frame", "mean_sequence", "attentive",
-    f"attentive:{SHUFFLED}",
+    GROUND_TRUTH, ANOTHER_LISTENER, "random", f"random:{SHUFFLED}", "mime", "mime,delay_frames=9", "mean_frame",
+    "mean_sequence", "attentive", f"attentive:{SHUFFLED}",
 )  # fmt: skip
 
 

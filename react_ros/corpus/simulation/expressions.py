@@ -99,13 +99,15 @@ def annotate(feeling: Doubles, articulation: Doubles, rng: np.random.Generator) 
 
     feeling: (751, 52) the expressive face; articulation: (751, 52) what speech adds. Action units are 0 or 1 and
     count both. Expressions, valence and arousal are `attributes_of` the feeling with a quarter of the articulation
-    (nobody takes talking for surprise), with the slow small uncertainty of annotators on them.
+    (nobody takes talking for surprise), with a small uncertainty on them, slow and from frame to frame.
     """
     units = attributes_of(np.clip(feeling + articulation, 0.0, 1.0))[:, AU]
     felt = attributes_of(np.clip(feeling + 0.25 * articulation, 0.0, 1.0))
-    doubt = smooth_noise(rng, 10, 1.5)
+    # The slow doubt of an annotator and the flicker of a network that looks at single frames.
+    doubt, flicker = smooth_noise(rng, 10, 1.5), rng.standard_normal((len(felt), 10))
     # On the logarithm, so that what is all but impossible stays so.
-    probability = felt[:, EXPRESSIONS] * np.exp(0.1 * doubt[:, 2:])
+    probability = felt[:, EXPRESSIONS] * np.exp(0.1 * doubt[:, 2:] + 0.05 * flicker[:, 2:])
     probability /= probability.sum(axis=1, keepdims=True)
-    affect = felt[:, VA] + (probability - felt[:, EXPRESSIONS]) @ CIRCUMPLEX + 0.015 * doubt[:, :2]
+    affect = felt[:, VA] + (probability - felt[:, EXPRESSIONS]) @ CIRCUMPLEX
+    affect += 0.015 * doubt[:, :2] + 0.01 * flicker[:, :2]
     return join_attributes(occurrence(units.astype(np.float64)), np.clip(affect, -1.0, 1.0), probability)

@@ -248,13 +248,12 @@ def _acknowledge(
     """Nods after low pitch and pauses, with lips and chin that assent; (751, 52) the latter."""
     nods: list[Nod] = []
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
-    for p, following in zip(phrases, [*phrases[1:], None], strict=True):
+    for p in phrases:
         if p.laughed:
             continue
-        pause = (following.start if following else SECONDS) - p.end
         low = p.ending == "fall"
         cue = p.end - p.low + LOW_PITCH_S if low else p.end
-        willing = style.readiness * (1.0 if low or p.yields else 0.75 if pause > 0.4 else 0.45)
+        willing = style.readiness * (1.2 if low else 0.55 if p.yields else 0.3)
         answered, nodded = rng.random() < willing, rng.random() < 0.9
         time = cue + max(0.25, style.cue_delay + 0.1 * float(np.clip(rng.standard_normal(), -2.0, 2.0)))
         cycles = int(np.clip(1 + rng.poisson(style.nod_cycles - 1.0), 1, 5))

@@ -127,8 +127,7 @@ class Story:
 PLAIN = 0.6
 """Share of phrases whose stress is in the voice alone: who listens must hear, and not only see."""
 SEPARATION = 5.0
-"""Least planned distance between two stories of a split (FRDist of their feelings alone): they stay apart, whoever
-tells them."""
+"""Least planned distance between two stories (FRDist of their feelings alone): they stay apart, whoever tells them."""
 _COARSE = 10
 """Plans are compared at a tenth of the frame rate."""
 
@@ -139,9 +138,10 @@ def split_of(number: int) -> Split:
 
 
 def stories(seed: int, count: int) -> tuple[Story, ...]:
-    """The first `count` stories of a seed; asking for more keeps those. No two of a split are alike (`SEPARATION`).
+    """The first `count` stories of a seed; asking for more keeps those. No two are alike (`SEPARATION`), so that
+    nothing that is tested on was nearly trained on.
 
-    Raises ValueError where so many different stories cannot be found (above about 400).
+    Raises ValueError where so many different stories cannot be found (above about 200).
     """
     told = _STORIES.setdefault(seed, [])
     while len(told) < count:
@@ -155,8 +155,7 @@ _STORIES: dict[int, list[tuple[Story, Doubles]]] = {}
 def _draw_unlike(seed: int, told: list[tuple[Story, Doubles]]) -> tuple[Story, Doubles]:
     from react_ros.dtw import frdist_matrix
 
-    rivals = [plan for story, plan in told if story.split == split_of(len(told))]
-    others = np.stack(rivals) if rivals else None
+    others = np.stack([plan for _, plan in told]) if told else None
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, len(told))))
     for _ in range(200):
         # The neutral ones are spread evenly, so that every split has its third.
@@ -240,7 +239,7 @@ def _draw_syllables(rng: np.random.Generator, start: float, length: float) -> tu
             float(edges[i + 1]),
             CONSONANTS[int(rng.integers(len(CONSONANTS)))],
             VOWELS[int(rng.integers(len(VOWELS)))],
-            1.0 if i == emphasised else 0.45 if stressed[i] else 0.0,
+            1.0 if i == emphasised else 0.3 if stressed[i] else 0.0,
         )
         for i in range(count)
     )

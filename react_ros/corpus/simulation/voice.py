@@ -115,10 +115,10 @@ def articulate(phrases: tuple[Phrase, ...], base_f0: float, pitch_of_mood: Doubl
             if b <= a:
                 continue
             *tract, openness, rounding, spread = _VOWELS[syllable.vowel]
-            loud = (0.55 + 0.45 * openness) * (1.0 + 0.6 * syllable.stress)
+            loud = (0.55 + 0.45 * openness) * (1.0 + syllable.stress)
             u = (np.arange(b - a) + 0.5) / (b - a)
             paint[0, a:b] = loud * (0.55 + 0.45 * np.sin(np.pi * u))
-            paint[3, a:b] = openness * (1.0 + 0.35 * syllable.stress)
+            paint[3, a:b] = openness * (1.0 + 0.6 * syllable.stress)
             paint[4, a:b], paint[5, a:b] = rounding, spread
             formants[a:b] = tract
             if syllable.consonant:
@@ -158,7 +158,7 @@ def _paint_pitch(f0: Doubles, phrase: Phrase, base: float) -> None:
     tune = 1.16 - 0.2 * (t - phrase.start) / (phrase.end - phrase.start)
     for s in phrase.syllables:
         if s.stress > 0.0:
-            tune += 0.24 * s.stress * np.exp(-(((t - 0.5 * (s.start + s.end)) / 0.09) ** 2))
+            tune += 0.45 * s.stress * np.exp(-(((t - 0.5 * (s.start + s.end)) / 0.09) ** 2))
     to_end = phrase.end - t
     if phrase.ending == "fall":
         fall = np.clip((to_end - phrase.low) / 0.12, 0.0, 1.0)
