@@ -62,9 +62,8 @@ def bench_metrics(
     from rich.console import Console
     from rich.table import Table
 
-    if console is None:
-        console = Console(highlight=False)
-    console.print(describe_machine())
+    show = (console or Console(highlight=False)).print
+    show(describe_machine())
     comparisons = _one_core(lambda: _compare(rounds, frames))
     table = Table("", "official ms", "ours ms", "times", "all, official", "all, ours", box=None)
     for c in comparisons:
@@ -76,15 +75,15 @@ def bench_metrics(
             _duration(c.official_s * c.units),
             _duration(c.ours_s * c.units),
         )
-    console.print(table)
-    console.print(
+    show(table)
+    show(
         f"Core time, one thread, medians of {rounds} alternated rounds; {SAMPLES} predictions of {frames} frames. All: "
         f"{CLIPS} clips, extrapolated to {NEIGHBOURS} neighbours each, FRSyn over all {SAMPLES} predictions. Simulated "
         "reactions: slow noise, listeners' action units 0 or 1."
     )
     if memory:
         peak, seconds = _whole_set()
-        console.print(
+        show(
             f"Memory of all {CLIPS} clips x {SAMPLES} predictions ({_MEMORY_NEIGHBOURS} neighbours a clip, predictions "
             f"memory-mapped, all six metrics, one process): peak {peak / 2**30:.2f} GiB, in {seconds:.0f} s."
         )
