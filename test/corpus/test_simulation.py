@@ -248,11 +248,11 @@ def test_speakers_are_alike_exactly_where_they_tell_the_same_story(seed, count, 
     made = sessions if seed == 3 else [simulate_session(i, seed) for i in range(count)]
     attributes = np.stack([s.speaker.attributes[:750] for s in made])
     distance, same = frdist_matrix(attributes, attributes), same_story(made)
-    split = np.array([s.split for s in made])
-    compared = split[:, None] == split[None]
-    assert ((distance <= dyads.THRESHOLD) == same)[compared].all()
+    # Over all splits: nothing that is tested on was nearly trained on.
+    assert len({s.split for s in made}) == 3
+    assert ((distance <= dyads.THRESHOLD) == same).all()
     assert distance[same].max() < 0.95 * dyads.THRESHOLD
-    assert distance[~same & compared].min() > 1.05 * dyads.THRESHOLD
+    assert distance[~same].min() > 1.05 * dyads.THRESHOLD
 
 
 def test_tellers_of_a_story_keep_together_in_time(sessions):

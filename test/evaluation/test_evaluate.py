@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from react_ros.evaluation.plan import Plan, Row, Shard, parse_row, parse_shard
 from react_ros.evaluation.run import prepare, run
 from react_ros.evaluation.sources import open_source, other_speaker
 from react_ros.evaluation.summary import Summary, summarise, write_results
+from react_ros.face import Reaction, SpeakerFrame
 from react_ros.generators.mean import load
+from react_ros.generators.mime import Mime
 
 CLIPS = 10
 FRAMES = 200
@@ -365,6 +368,27 @@ def test_rounded_units_are_rounded_before_all_that_is_measured(corpus: Path, tmp
     # 15 of 25 channels of variance 1/4 instead of 1/12.
     assert official(rounded, "random", "FRVar") == pytest.approx((15 / 4 + 10 / 12) / 25, rel=0.03)
     assert official(plain, "random", "FRVar") == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_offline_a_generator_is_given_the_whole_clip_and_online_it_is_not(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks_ahead(self: Mime, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        """The speaker's face 12 frames before it is shown, which only a whole clip tells."""
+        late = self.generate(frames, samples=samples, seed=seed)
+        return [late[min(k + 12, len(late) - 1)] for k in range(len(late))]
+
+    monkeypatch.setattr(Mime, "generate_offline", looks_ahead)
+    online = evaluated(corpus, tmp_path / "online", "mime").rows[0]
+    offline = evaluated(corpus, tmp_path / "offline", "mime", protocol="offline").rows[0]
+    assert np.median(online.offsets) == 0.0
+    assert np.median(offline.offsets) == 12.0
+
+
+def test_a_generator_without_look_ahead_scores_the_same_in_both_protocols(corpus: Path, tmp_path: Path) -> None:
+    online = evaluated(corpus, tmp_path / "online", "attentive").rows[0]
+    offline = evaluated(corpus, tmp_path / "offline", "attentive", protocol="offline").rows[0]
+    assert offline.official == online.official
 
 
 def test_mars_clips_of_different_lengths_are_scored(tmp_path: Path) -> None:
