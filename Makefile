@@ -30,7 +30,7 @@ lint: setup
 	@echo "== style and types"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python   # its own guess is the first python on the path
 
 bench: setup assets
 	$(BIN)/react-ros bench perception
