@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
@@ -68,12 +69,8 @@ def as_done(
     # spawn: forked children of a process with threads (progress bar, BLAS) may hang.
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(begin, arguments)) as pool:
         try:
-            # Ctrl-C reaches the children too: held until they know what to do with it, else each prints a traceback.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
+            with _ctrl_c_held():
                 numbers = {pool.submit(work, item): number for number, item in enumerate(items)}
-            finally:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenExecutor:
@@ -85,6 +82,27 @@ def as_done(
             for child in set(active_children()) - others:
                 child.terminate()
             raise
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Holds a Ctrl-C back while processes are being started, which must neither be left half told nor be hit.
+
+    The mask is for the children, which inherit it, until they know what to do with a Ctrl-C; it does not keep the
+    signal from this process, where another thread (a progress bar's) may take it, so the handler waits as well.
+    """
+    held: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number)) if main else None
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if main:
+            signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

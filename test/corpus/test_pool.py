@@ -1,0 +1,40 @@
+"""Work spread over processes: what Ctrl-C may and may not hit."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from react_ros.corpus.pool import _ctrl_c_held, as_done
+
+
+def _interrupt() -> None:
+    other = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+    other.start()
+    other.join()
+
+
+def test_ctrl_c_waits_while_processes_start_even_where_another_thread_takes_it() -> None:
+    reached = False
+    # A thread that does not block the signal, as a progress bar's: it would wake the main thread's handler at once.
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), _ctrl_c_held():
+            _interrupt()
+            reached = sum(range(100_000)) > 0
+    finally:
+        end.set()
+        other.join()
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_processes_are_started_from_any_thread() -> None:
+    found: list[tuple[int, int]] = []
+    worker = threading.Thread(target=lambda: found.extend(as_done(abs, (-1, -2), 2)))
+    worker.start()
+    worker.join()
+    assert sorted(found) == [(0, 1), (1, 2)]
