@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
-from react_ros.commands import corpus, evaluate, fail
+from react_ros.commands import bench_generators, corpus, evaluate, fail, train
 
 app = typer.Typer(
     name="react-ros",
@@ -205,7 +205,9 @@ def bench_metrics(
         raise fail(error) from None
 
 
+bench_app.command("generators")(bench_generators.bench_generators)
 app.add_typer(corpus.app, name="corpus")
+app.command()(train.train)
 app.command()(evaluate.evaluate)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from typing import Any
 
 import numpy as np
 import yaml
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
 from react_ros.face import FPS, Reaction
 from react_ros.generators import registry
-from react_ros.generators.contract import Generator
+from react_ros.generators.contract import Generator, Stream
 from react_ros.msg import Lineage, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
@@ -25,6 +27,8 @@ from react_ros.nodes.messages import (
 )
 
 MAX_DELAY = 5.0
+FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
+"""Two seconds: while another thread imports a learned system's library, nothing else runs for up to half a second."""
 
 
 class ListenerNode(RobotNode):
@@ -50,36 +54,54 @@ class ListenerNode(RobotNode):
 
     LIVE = ("generator", "generator_parameters", "seed", "samples", "temperature", "delay", "delay_spread",
             "max_stamp_age", "max_stamp_ahead")  # fmt: skip
+    SYSTEM = ("generator", "generator_parameters", "temperature")
+    """Those that make another generator; the others only begin another stream of it."""
 
     def configure(self) -> None:
         self._wanted = {name: self.value(name) for name in self.LIVE}
         self._lock = threading.Lock()
-        self._coming: tuple[Generator, dict[str, Any]] | None = None
+        self._loading = threading.Lock()
+        self._loaded: tuple[dict[str, Any], Generator] | None = None
+        self._coming: tuple[Generator, Stream, dict[str, Any]] | None = None
+        self._heard: int | None = None
         try:
-            self._begin(self._load(self._wanted), self._wanted)
+            self._begin(*self._prepare(self._wanted), self._wanted)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
         self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", OUTPUT_QOS)
-        self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, OUTPUT_QOS)
+        self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, FEATURES_QOS)
 
     def activate(self) -> None:
         self._waiting.clear()
+        self._heard = None
 
-    def _load(self, wanted: dict[str, Any]) -> Generator:
-        name, text = wanted["generator"], wanted["generator_parameters"]
+    def _given_parameters(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        text = wanted["generator_parameters"]
         try:
             parameters = yaml.safe_load(text) if text.strip() else {}
         except yaml.YAMLError:
             parameters = None
         if not isinstance(parameters, dict):
             raise ValueError(f"generator_parameters must be a YAML mapping like {{expressiveness: 0.8}}, not {text!r}")
+        return parameters
+
+    def _load(self, wanted: dict[str, Any]) -> Generator:
+        name, parameters = wanted["generator"], self._given_parameters(wanted)
         known = registry.parameters(name)
         shared = {"temperature": wanted["temperature"], "device": self.value("device")}
         return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
 
-    def _begin(self, generator: Generator, wanted: dict[str, Any]) -> None:
+    def _prepare(self, wanted: dict[str, Any]) -> tuple[Generator, Stream]:
+        """All that may take long: weights are read only where the system changes, or its parameters."""
+        system = {name: wanted[name] for name in self.SYSTEM}
+        if self._loaded is None or self._loaded[0] != system:
+            self._loaded = system, self._load(wanted)
+        generator = self._loaded[1]
+        return generator, generator.start(samples=wanted["samples"], seed=wanted["seed"])
+
+    def _begin(self, generator: Generator, stream: Stream, wanted: dict[str, Any]) -> None:
         seed = wanted["seed"]
-        self._stream = generator.start(samples=wanted["samples"], seed=seed)
+        self._stream = stream
         self._generator = generator
         self._seed = seed
         delay = np.random.default_rng([seed, 0xDE1A]).normal(wanted["delay"], wanted["delay_spread"])
@@ -101,22 +123,29 @@ class ListenerNode(RobotNode):
         if wanted["generator"] not in registry.names():
             registry.info(wanted["generator"])  # raises the sentence that lists the names
         if wanted["generator_parameters"] != self._wanted["generator_parameters"]:
-            self._load(wanted)
+            self._given_parameters(wanted)
+            info = self._generator.info
+            if wanted["generator"] == info.name and not info.learned:
+                self._load(wanted)  # in no time; others would hold up the clock, and are told of once they load
         self._wanted = wanted
+        threading.Thread(target=self._prepare_beside, args=(wanted,), name="loader", daemon=True).start()
 
+    def _prepare_beside(self, wanted: dict[str, Any]) -> None:
         # A learned system may take seconds to load: the present one goes on listening until it is there.
-        def load() -> None:
+        with self._loading:
+            if wanted is not self._wanted:
+                return  # something else has been asked for meanwhile
             try:
-                generator = self._load(wanted)
-            except (ValueError, OSError) as error:
-                self.warning = str(error)
-                self.get_logger().error(f"{error}; {self._generator.info.name} goes on")
+                generator, stream = self._prepare(wanted)
+            except Exception as error:
+                known = isinstance(error, (ValueError, OSError))
+                self.warning = str(error) if known else f"{wanted['generator']} cannot be loaded: {error!r}"
+                reason = self.warning if known else traceback.format_exc()
+                self.get_logger().error(f"{reason}; {self._generator.info.name} goes on")
                 return
             with self._lock:
                 if wanted is self._wanted:
-                    self._coming = generator, wanted
-
-        threading.Thread(target=load, name="loader", daemon=True).start()
+                    self._coming = generator, stream, wanted
 
     def _on_features(self, message: SpeakerFeatures) -> None:
         if not self.active:
@@ -133,6 +162,9 @@ class ListenerNode(RobotNode):
         if coming is not None:
             self._begin(*coming)
             self.warning = ""
+        if self._heard is not None and frame.index > self._heard + 1:
+            self.counts["frames that never came"] += frame.index - self._heard - 1
+        self._heard = frame.index
         reaction = self._stream.step(frame)
         lineage = continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         self._waiting.append((reaction, lineage))

@@ -1,0 +1,1 @@
+"""What learned systems share: their inputs, quantizers, attention with caches, the device, the format of weights."""

@@ -1,0 +1,1 @@
+"""Corpus to weights: every system and stage through one trainer."""

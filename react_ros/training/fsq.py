@@ -1,0 +1,439 @@
+"""How the token listener is trained: the tokenizer, then the speaker's encoder, then the predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.generators.checks import in_range
+from react_ros.generators.fsq import annotation
+from react_ros.generators.fsq.model import (
+    ROTATION_UNIT,
+    TRANSLATION_UNIT,
+    ModelConfig,
+    Networks,
+    Predictor,
+    PredictorConfig,
+    SpeakerEncoder,
+    Tokenizer,
+    TokenizerConfig,
+)
+from react_ros.generators.parts.inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
+from react_ros.generators.parts.quantizers import Usage
+from react_ros.generators.parts.weights import config_to
+from react_ros.training.data import Batch, Clips
+from react_ros.training.task import Finished, Task
+
+
+def _named(*words: str) -> list[int]:
+    return [i for i, name in enumerate(ARKIT) if name.startswith(words)]
+
+
+REGIONS: dict[str, list[int]] = {
+    "brows": _named("brow"),
+    "eyelids": _named("eyeBlink", "eyeSquint", "eyeWide"),
+    "gaze": _named("eyeLook"),
+    "cheeks and nose": _named("cheek", "nose"),
+    "mouth and jaw": _named("mouth", "jaw", "tongue"),
+    "rotation": list(range(FACE_MODEL))[ROTATION_58],
+    "translation": list(range(FACE_MODEL))[TRANSLATION_58],
+}
+"""The facial regions over which the poster sums its loss, as places among the 58; together all of them."""
+
+
+STILL = 1e-4
+"""A coefficient that deviates less within every clip does not move."""
+
+
+def _default_weights() -> dict[str, float]:
+    return {"brows": 1.0, "eyelids": 1.0, "gaze": 0.5, "cheeks and nose": 0.7, "mouth and jaw": 1.0, "rotation": 1.0,
+            "translation": 0.3}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerLosses:
+    """Weights of what the tokenizer minimises. Raises ValueError for an unknown region or an impossible value."""
+
+    regions: dict[str, float] = field(default_factory=_default_weights)
+    """Of each region's error; a region that is not named counts nothing."""
+    motion: float = 1.0
+    """Of the error of the change from frame to frame, beside that of the frame itself."""
+    jerk: float = 0.5
+    """Of the error of the third difference: tokens come in steps, faces do not."""
+    units: float = 0.7
+    """Of the action units' cross-entropy."""
+    affect: float = 6.0
+    """Of the squared error of valence and arousal."""
+    expressions: float = 0.15
+    """Of the expressions' cross-entropy."""
+    unlikely: float = 0.06
+    """Of the error of the expressions' logarithms: what is unlikely must be as unlikely as it is."""
+
+    def __post_init__(self) -> None:
+        for name, weight in self.regions.items():
+            if name not in REGIONS:
+                raise ValueError(f"regions names {name!r}: the regions are {', '.join(REGIONS)}")
+            in_range(f"regions.{name}", weight, 0.0, 1e3)
+        for name in ("motion", "jerk", "units", "affect", "expressions", "unlikely"):
+            in_range(name, getattr(self, name), 0.0, 1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerTaskConfig:
+    model: TokenizerConfig = field(default_factory=TokenizerConfig)
+    losses: TokenizerLosses = field(default_factory=TokenizerLosses)
+
+
+def _mean(x: Tensor, valid: Tensor) -> Tensor:
+    """() over the valid frames (B, T) of (B, T, …)."""
+    shape = (*valid.shape, *(1,) * (x.dim() - 2))
+    weight = valid.view(shape)
+    return (x * weight).sum() / (weight.sum() * (x.numel() / valid.numel())).clamp_min(1.0)
+
+
+class TokenizerTask(Task):
+    """Faces to tokens and back, as well as the tokens allow."""
+
+    system, stage = "fsq", "tokenizer"
+    Config = TokenizerTaskConfig
+    needs = frozenset({"attributes", "face_model"})
+    units: Tensor
+
+    def __init__(self, config: TokenizerTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        self.losses = config.losses
+        self.model = Tokenizer(config.model)
+        # So that tanh spreads over the levels from the first step on, instead of calling everything 0.
+        nn.init.normal_(self.model.encoder_out.weight, std=0.2)
+        units = torch.ones(FACE_MODEL)
+        units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 10.0 * TRANSLATION_UNIT
+        self.register_buffer("units", units, persistent=False)
+
+    def prepare(self, clips: Clips) -> None:
+        chosen = range(0, len(clips), max(len(clips) // 100, 1))
+        deviation = np.max([np.asarray(clips.face_model(clip)).std(axis=0) for clip in chosen], axis=0)
+        self.model.moves.copy_(torch.from_numpy(deviation > STILL).float())
+
+    def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
+        decoded, quantized = self.model(batch.face_model, batch.attributes)
+        both = batch.valid[:, 1:] & batch.valid[:, :-1]
+        error = (decoded.face.float() - batch.face_model) / self.units
+        change = error[:, 1:] - error[:, :-1]
+        jerk = change.diff(n=2, dim=1)
+        long = batch.valid[:, 3:] & batch.valid[:, :-3]
+        total, told = error.new_zeros(()), {}
+        for name, weight in self.losses.regions.items():
+            own, moved = error[..., REGIONS[name]], change[..., REGIONS[name]]
+            part = _mean(own.abs() + 3.0 * own.square(), batch.valid) + self.losses.motion * _mean(moved.abs(), both)
+            part = part + self.losses.jerk * _mean(jerk[..., REGIONS[name]].abs(), long)
+            told[name] = part.detach()
+            total = total + weight * part
+        emotion = emotion_losses(decoded.emotion.float(), batch.attributes, batch.valid)
+        for name in ("units", "affect", "expressions", "unlikely"):
+            total = total + getattr(self.losses, name) * emotion[name]
+        return {"loss": total + quantized.loss, "quantizer": quantized.loss.detach(), **told, **_told(emotion)}
+
+    @torch.no_grad()
+    def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
+        """RMSE by region (weights of 0 to 1, rad, m), wrong action units, RMSE of affect, use of codes."""
+        usage = Usage(self.model.quantizer.groups, self.model.quantizer.size)
+        squares, wrong, affect, frames = torch.zeros(FACE_MODEL), 0.0, 0.0, 0
+        for batch, decoded, indices in _tokenized(self.model, clips):
+            valid = batch.valid
+            squares += (decoded.face - batch.face_model)[valid].square().sum(0).cpu()
+            wrong += float(((decoded.emotion[..., AU] > 0) != (batch.attributes[..., AU] > 0.5))[valid].sum())
+            affect += float((decoded.emotion - batch.attributes)[..., VA][valid].square().sum())
+            frames += int(valid.sum())
+            usage.add(indices[valid])
+        by_region = {f"RMSE of {name}": float((squares[i].mean() / frames).sqrt()) for name, i in REGIONS.items()}
+        return by_region | {
+            "wrong action units": wrong / (frames * 15),
+            "RMSE of affect": (affect / (frames * 2)) ** 0.5,
+            **usage.figures(),
+        }
+
+
+def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    """Errors of (B, T, 25) of D_emotion against attributes (B, T, 25): units, affect, expressions, unlikely."""
+    likely = emotion[..., EXPRESSIONS].log_softmax(-1)
+    real = attributes[..., EXPRESSIONS]
+    units = F.binary_cross_entropy_with_logits(emotion[..., AU], attributes[..., AU].clamp(0.0, 1.0), reduction="none")
+    return {
+        "units": _mean(units, valid),
+        "affect": _mean((emotion[..., VA] - attributes[..., VA]).square(), valid),
+        "expressions": _mean(-(real * likely).sum(-1), valid),
+        "unlikely": _mean(((likely.exp() + 2e-3).log() - (real + 2e-3).log()).abs(), valid),
+    }
+
+
+def _told(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
+    """(batch, Decoded, indices) of clips, 10 at a time; `most` clips, spread over all."""
+    device = next(model.parameters()).device
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(np.int64))
+    for k in range(0, len(chosen), 10):
+        part = chosen[k : k + 10]
+        batch = clips.batch(part, np.zeros_like(part), int(clips.lengths[part].max())).to(device)
+        decoded, quantized = model(batch.face_model, batch.attributes)
+        yield batch, decoded, quantized.indices
+
+
+@dataclass(frozen=True, slots=True)
+class Dropouts:
+    """How often, and for how long, a speaker is not seen or not heard in training."""
+
+    clip: float = 0.15
+    """Probability that one of both modalities is missing in a whole crop."""
+    gap: float = 0.15
+    """Probability that one of both is missing for a part of the crop."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "gap"):
+            in_range(name, getattr(self, name), 0.0, 1.0)
+
+
+def without_modalities(speaker: Tensor, dropouts: Dropouts, rng: torch.Generator) -> Tensor:
+    """(B, T, INPUTS) in which faces and sounds are missing as `SpeakerInputs` would say it."""
+    count, frames, _ = speaker.shape
+    device = speaker.device
+    chance, where, face_or_sound = torch.rand(3, count, 1, generator=rng, device=device)
+    edges = torch.rand(2, count, 1, generator=rng, device=device).sort(dim=0).values * frames
+    at = torch.arange(frames, device=device)
+    whole, gap = chance < dropouts.clip, where < dropouts.gap
+    missing = whole | (gap & (at >= edges[0]) & (at < edges[1]))  # (B, T)
+    blind = (missing & (face_or_sound < 0.5)).unsqueeze(-1)
+    deaf = (missing & (face_or_sound >= 0.5)).unsqueeze(-1)
+    column = torch.arange(INPUTS, device=device)
+    seen = (column < FACE_INPUTS.stop) | (column == FACE_PRESENT)
+    heard = (column >= SOUND_INPUTS.start) & (column < SOUND_INPUTS.stop) | (column == SOUND_PRESENT)
+    return speaker.masked_fill((blind & seen) | (deaf & heard), 0.0)
+
+
+class Expectation(nn.Module):
+    """What a listener shows on average, read linearly off the encoded speaker: it teaches the encoder to listen."""
+
+    units: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, ATTRIBUTES + FACE_MODEL)
+        units = torch.ones(FACE_MODEL)
+        units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
+        self.register_buffer("units", units, persistent=False)
+
+    def forward(self, memory: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Losses of the expectation at each frame."""
+        expected = self.read(memory).float()
+        emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
+        face = _mean((expected[..., ATTRIBUTES:] - batch.face_model / self.units).square(), batch.valid)
+        total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
+        return {"expectation": total, **emotion, "face": face}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderTaskConfig:
+    model: PredictorConfig = field(default_factory=PredictorConfig)
+    """The whole predictor's: its encoder is trained here."""
+    dropouts: Dropouts = field(default_factory=Dropouts)
+
+
+class EncoderTask(Task):
+    """The speaker's encoder learns what listeners do on average: quick to train, and the predictor's ears and eyes."""
+
+    system, stage = "fsq", "encoder"
+    Config = EncoderTaskConfig
+    needs = frozenset({"attributes", "face_model"})
+
+    def __init__(self, config: EncoderTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        self.dropouts = config.dropouts
+        self.model = SpeakerEncoder(config.model.width, config.model.encoder_layers, config.model.dropout)
+        self.expectation = Expectation(config.model.width)
+
+    def prepare(self, clips: Clips) -> None:
+        mean, deviation = _statistics(clips)
+        self.model.fit(mean, deviation)
+
+    def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
+        speaker = without_modalities(batch.speaker, self.dropouts, rng) if self.training else batch.speaker
+        losses = self.expectation(self.model(speaker), batch)
+        return {"loss": losses.pop("expectation"), **_told(losses)}
+
+
+def _statistics(clips: Clips) -> tuple[Tensor, Tensor]:
+    """(INPUTS,) mean and standard deviation of the features of frames in which they are present."""
+    count, total, squares = (np.zeros(INPUTS) for _ in range(3))
+    for clip in range(len(clips)):
+        x = np.asarray(clips.speaker(clip), np.float64)
+        present = np.zeros(x.shape, bool)
+        present[:, FACE_INPUTS] = x[:, FACE_PRESENT, None] > 0.5
+        present[:, SOUND_INPUTS] = x[:, SOUND_PRESENT, None] > 0.5
+        count += present.sum(0)
+        total += (x * present).sum(0)
+        squares += (x**2 * present).sum(0)
+    count = np.maximum(count, 1.0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    deviation[[FACE_PRESENT, SOUND_PRESENT]] = 1.0
+    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """What is done to the past tokens in training, so that the predictor does not merely continue them.
+
+    Frames of the past nearly tell the next frame: a predictor that is told them faithfully copies, and hears nobody.
+    """
+
+    replaced: float = 0.05
+    """Mean share of past tokens that are another listener's."""
+    forgotten: float = 0.6
+    """Probability that stretches of the past are unknown; then any share of it, in stretches of a second or so."""
+
+    def __post_init__(self) -> None:
+        for name in ("replaced", "forgotten"):
+            in_range(name, getattr(self, name), 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the weights advise to draw, see `FsqConfig`."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        in_range("temperature", self.temperature, 0.01, 10.0)
+        in_range("top_p", self.top_p, 0.01, 1.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorTaskConfig:
+    model: PredictorConfig = field(default_factory=PredictorConfig)
+    dropouts: Dropouts = field(default_factory=Dropouts)
+    corruption: Corruption = field(default_factory=Corruption)
+    nobody: float = 0.15
+    """Probability that the speaker is unknown, for guidance."""
+    expectation: float = 0.5
+    """Weight of the encoder's own loss."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        in_range("nobody", self.nobody, 0.0, 0.9)
+        in_range("expectation", self.expectation, 0.0, 100.0)
+
+
+class PredictorTask(Task):
+    """The next token of the listener, given their past and the speaker."""
+
+    system, stage = "fsq", "predictor"
+    Config = PredictorTaskConfig
+    needs = frozenset({"attributes", "face_model"})
+    judged_by = "tokens"
+
+    def __init__(self, config: PredictorTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        self.config = config
+        tokenized, encoded = previous["tokenizer"], previous["encoder"]
+        assert isinstance(tokenized, Finished) and isinstance(encoded, Finished)
+        self.tokenizer_config: TokenizerConfig = tokenized.config.model
+        tokenizer = Tokenizer(self.tokenizer_config)
+        tokenizer.load_state_dict(_inside(tokenized, "model."))
+        quantizer = tokenizer.quantizer
+        predictor = Predictor(config.model, quantizer.groups, quantizer.size)
+        if encoded.config.model != config.model:
+            raise ValueError("stages.encoder.task.model and stages.predictor.task.model must be the same")
+        predictor.encoder.load_state_dict(_inside(encoded, "model."))
+        self.networks = Networks(tokenizer.requires_grad_(False), predictor)
+        self.expectation = Expectation(config.model.width)
+        self.expectation.load_state_dict(_inside(encoded, "expectation."))
+
+    def train(self, mode: bool = True) -> PredictorTask:
+        super().train(mode)
+        self.networks.tokenizer.eval()
+        return self
+
+    @torch.no_grad()
+    def prepare(self, clips: Clips) -> None:
+        # From here on the tokenizer is what it is: how its faces were annotated can be measured.
+        decoded, real = [], []
+        for batch, d, _ in _tokenized(self.networks.tokenizer.eval(), clips):
+            whole = batch.valid.all(1)
+            decoded.append(d.emotion[whole].cpu())
+            real.append(batch.attributes[whole].cpu())
+        length = max(len(x[0]) for x in decoded if len(x))
+        emotion, attributes = (
+            torch.cat([x for x in part if len(x) and x.shape[1] == length]).numpy() for part in (decoded, real)
+        )
+        for name, values in annotation.fit(emotion, attributes).items():
+            getattr(self.networks, f"annotation_{name}").copy_(torch.from_numpy(values))
+
+    def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
+        predictor = self.networks.predictor
+        with torch.no_grad():
+            tokens = self.networks.tokenizer.tokens(batch.face_model, batch.attributes).indices
+        past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
+        speaker = batch.speaker
+        if self.training:
+            # A crop that begins within a clip has a past that is not told.
+            speaker = without_modalities(speaker, self.config.dropouts, rng)
+            past = corrupted(past, tokens, predictor.size, self.config.corruption, rng)
+        memory = predictor.encoder(speaker)
+        expectation = self.expectation(memory, batch)["expectation"]
+        if self.training:
+            unknown = torch.rand(len(memory), 1, 1, generator=rng, device=memory.device) < self.config.nobody
+            memory = torch.where(unknown, predictor.nobody.to(memory.dtype), memory)
+        told = {"tokens": self._surprise(predictor(past, memory, tokens), tokens, batch.valid)}
+        loss = told["tokens"] + self.config.expectation * expectation
+        if not self.training:
+            alone = predictor.nobody.to(memory.dtype).expand_as(memory)
+            told["tokens unheard"] = self._surprise(predictor(past, alone, tokens), tokens, batch.valid)
+            unknown_past = torch.full_like(past, predictor.size)
+            told["tokens without past"] = self._surprise(predictor(unknown_past, memory, tokens), tokens, batch.valid)
+        return {"loss": loss, "expectation": expectation.detach(), **_told(told)}
+
+    @staticmethod
+    def _surprise(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """() nats a frame."""
+        each = F.cross_entropy(logits.float().flatten(0, 2), tokens.flatten(), reduction="none")
+        return _mean(each.view(tokens.shape).sum(-1), valid)
+
+    def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        how = self.config.sampling
+        config = ModelConfig(self.tokenizer_config, self.config.model, how.temperature, how.top_p, how.guidance)
+        return self.networks.state_dict(), config_to(config)
+
+
+def corrupted(past: Tensor, tokens: Tensor, unknown: int, how: Corruption, rng: torch.Generator) -> Tensor:
+    """Past tokens (B, T, groups), some of another crop's `tokens`, some `unknown`, see `Corruption`."""
+    count, frames, _ = past.shape
+    device = past.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=rng, device=device)
+
+    share = 2.0 * how.replaced * uniform(count, 1)
+    others = tokens.roll(1, 0).roll(int(torch.randint(frames, (), generator=rng, device=device)), 1)
+    past = torch.where((uniform(count, frames) < share).unsqueeze(-1), others, past)
+    # Stretches: at each frame one ends with probability 1/25, and the next is forgotten with a share of its own.
+    ends = uniform(count, frames) < 1.0 / 25.0
+    stretch = ends.cumsum(1)
+    forgets = uniform(count, frames) < uniform(count, 1)
+    forgotten = forgets.gather(1, stretch.clamp_max(frames - 1)) & (uniform(count, 1) < how.forgotten)
+    return past.masked_fill(forgotten.unsqueeze(-1), unknown)
+
+
+def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
