@@ -58,7 +58,7 @@ def live(seconds: float, generator: str) -> None:
         console.print("preparing 25 frames a second of real footage")
         film = steady_film(Path(folder) / "human.mp4", min(seconds, 28.0))
         chosen = {"source": str(film), "microphone": voice, "generator": generator, "loop": "true",
-                  "start_at": repr(time.time() + 6.0)}  # fmt: skip
+                  "start_at": repr(time.time() + 8.0)}  # fmt: skip
         processes = bringup.processes(chosen)
         with Probe("/robot", {"avatar/status": Status}) as probe:
             runner = Runner(processes, say=console.print)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from react_ros.generators import registry
 from react_ros.package import dds_profile
 
 Value = str | int | float | bool
@@ -31,7 +32,7 @@ class Argument:
 ARGUMENTS = (
     Argument("source", "0", "camera: device number, film file or address; none: another driver publishes image_raw"),
     Argument("microphone", "default", "microphone: default, a device's name, a sound file; none: there is none"),
-    Argument("generator", "attentive", "which system listens (react-ros generators lists them)"),
+    Argument("generator", registry.DEFAULT, "which system listens (react-ros generators lists them)"),
     Argument("seed", "0", "seed of the listener: the same seed and input give the same face"),
     Argument("samples", "1", "how many listeners are drawn at once; the avatar shows one"),
     Argument("namespace", "robot", "namespace of all topics and nodes"),

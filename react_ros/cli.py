@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from react_ros import __version__, bringup
 from react_ros.commands import bench_generators, corpus, evaluate, fail, train
+from react_ros.generators import registry
 
 app = typer.Typer(
     name="react-ros",
@@ -31,7 +33,7 @@ def _option(name: str, *flags: str) -> typer.models.OptionInfo:
 def run(
     camera: Annotated[str, _option("source", "--camera")] = "0",
     mic: Annotated[str, _option("microphone", "--mic")] = "default",
-    generator: Annotated[str, _option("generator", "--generator")] = "attentive",
+    generator: Annotated[str, _option("generator", "--generator")] = registry.DEFAULT,
     seed: Annotated[int, _option("seed", "--seed")] = 0,
     samples: Annotated[int, _option("samples", "--samples")] = 1,
     namespace: Annotated[str, _option("namespace", "--namespace")] = "robot",
@@ -52,7 +54,7 @@ def run(
         "namespace": namespace, "device": device, "rendering": str(rendering).lower(), "view_port": str(view_port),
         "window": str(window).lower(), "loop": str(loop).lower(), "record": record, "config": config,
         # Picture and sound of files begin together, once every node is there.
-        "start_at": str(time.time() + 5.0),
+        "start_at": str(time.time() + 8.0),
     }  # fmt: skip
     try:
         processes = bringup.processes(chosen)
@@ -76,7 +78,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder for film, bag and page")] = Path("demo"),
     camera: Annotated[str, typer.Option(help="live: camera number or address; without: real footage")] = "",
     mic: Annotated[str, typer.Option(help="live: default or a device's name; without: a real recorded voice")] = "",
-    generator: Annotated[str, _option("generator", "--generator")] = "attentive",
+    generator: Annotated[str, _option("generator", "--generator")] = registry.DEFAULT,
     seed: Annotated[int, _option("seed", "--seed")] = 0,
     seconds: Annotated[float, typer.Option(help="how long; 0: the whole film, or until Ctrl-C", min=0.0)] = 0.0,
     view_port: Annotated[int, typer.Option(help="live page; 0: none; default: 8025 with a camera")] = -1,
@@ -112,11 +114,12 @@ def generators() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from react_ros.generators import registry
-
     table = Table("name", "what it is", "delay", "learned", box=None, padding=(0, 2, 1, 0))
     for name in registry.names():
-        info = registry.create(name).info
+        try:
+            info = registry.create(name).info
+        except ValueError as error:
+            info = replace(registry.info(name), notice=f"Not here: {error}")
         summary = info.summary + (f"\n{info.notice}" if info.notice else "")
         table.add_row(
             name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"
@@ -170,7 +173,7 @@ app.add_typer(bench_app, name="bench")
 @bench_app.command("live")
 def bench_live(
     seconds: Annotated[float, typer.Option(help="how long to measure", min=5.0)] = 30.0,
-    generator: Annotated[str, _option("generator", "--generator")] = "attentive",
+    generator: Annotated[str, _option("generator", "--generator")] = registry.DEFAULT,
 ) -> None:
     """Sensor stamp to face message, over DDS, with all five nodes on 640x480 at 25 frames a second."""
     from react_ros.bench import BenchError, live

@@ -17,6 +17,7 @@ from react_ros.avatar.film import FilmWriter, side_by_side
 from react_ros.evaluation.latency import measure
 from react_ros.evaluation.report import SessionFacts, Track, write_page
 from react_ros.face import ARKIT_INDEX, FRAME_NS
+from react_ros.generators import registry
 from react_ros.machine import describe_machine
 from react_ros.runner import Runner
 from react_ros.session.bag import BagError, read_bag
@@ -48,7 +49,7 @@ class DemoOptions:
     """Empty: the filmed human."""
     microphone: str = ""
     """Empty: the recorded voice."""
-    generator: str = "attentive"
+    generator: str = registry.DEFAULT
     seed: int = 0
     seconds: float = 0.0
     """How long; 0: the film's length, or until Ctrl-C for a live human."""

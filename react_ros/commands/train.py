@@ -67,9 +67,9 @@ def train(
         corpora = [open_corpus(path, CorpusConfig(frames=chosen.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
         run = Run(system, chosen, corpora, folder.expanduser(), name, stage, steps_limit, jobs, command)
-        with joined(device) as world, _watcher(world.first) as (watcher, reading):
-            watcher.say(f"{system} on {world.device}, {world.size} process{'es' if world.size > 1 else ''}; {folder}")
-            path = run_training(run, world, watcher, reading)
+        with joined(device) as world, watcher(world.first) as (shown, reading):
+            shown.say(f"{system} on {world.device}, {world.size} process{'es' if world.size > 1 else ''}; {folder}")
+            path = run_training(run, world, shown, reading)
     if not first:
         return
     if path is None:
@@ -90,7 +90,7 @@ def _quiet(quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[int, int], None]] | None]]:
+def watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[int, int], None]] | None]]:
     """Bars for reading and for steps, and sentences above them; on no terminal, sentences only."""
     if not first:
         yield _Silent(), None
@@ -110,12 +110,12 @@ def _watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[i
     with Progress(
         *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
     ) as bar:
-        watcher = _Shown(bar)
+        shown = _Shown(bar)
 
         def reading(split: str) -> Callable[[int, int], None]:
-            return lambda done, total: watcher.show(f"reading the {split} split", done, total)
+            return lambda done, total: shown.show(f"reading the {split} split", done, total)
 
-        yield watcher, reading
+        yield shown, reading
 
 
 class _Silent:

@@ -9,8 +9,12 @@ from typing import Any
 
 from react_ros.generators.contract import Generator, GeneratorInfo
 
+DEFAULT = "fsq"
+"""Who listens where nobody chose."""
+
 _SYSTEMS: dict[str, str] = {
     "attentive": "react_ros.generators.attentive:Attentive",
+    "fsq": "react_ros.generators.fsq.system:Fsq",
     "mean_frame": "react_ros.generators.mean:MeanFrame",
     "mean_sequence": "react_ros.generators.mean:MeanSequence",
     "mime": "react_ros.generators.mime:Mime",

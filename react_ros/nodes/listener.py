@@ -36,7 +36,7 @@ class ListenerNode(RobotNode):
 
     NAME = "listener"
     PARAMETERS = (
-        Parameter("generator", "attentive", "which system listens: see `react-ros generators`", live=True),
+        Parameter("generator", registry.DEFAULT, "which system listens: see `react-ros generators`", live=True),
         Parameter("generator_parameters", "", "further parameters of the generator, as YAML: {expressiveness: 0.8}",
                   live=True),
         Parameter("seed", 0, "seed of the stream: the same seed and input give the same face", 0, 2**31 - 1, live=True),

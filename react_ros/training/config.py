@@ -131,6 +131,12 @@ def read_config(
     parts = said.get("stages") or {}
     _expect_keys(parts, [task.stage for task in stages], f"{where}: stages")
     plans = {task.stage: _stage(task, parts.get(task.stage) or {}, f"{where}: stages.{task.stage}") for task in stages}
+    # Known before anything is trained, not when the stage's turn comes.
+    for i, task in enumerate(stages):
+        try:
+            task.expect_fit(plans[task.stage].task, {t.stage: plans[t.stage].task for t in stages[:i]})
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     return TrainConfig(numbers["seed"], numbers["frames"], plans)
 
 

@@ -21,6 +21,7 @@ from react_ros.generators.fsq.model import (
     Networks,
     Predictor,
     PredictorConfig,
+    Sampling,
     SpeakerEncoder,
     Tokenizer,
     TokenizerConfig,
@@ -122,7 +123,7 @@ class TokenizerTask(Task):
         self.model.moves.copy_(torch.from_numpy(deviation > STILL).float())
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        decoded, quantized = self.model(batch.face_model, batch.attributes)
+        decoded, quantized = self.model(batch.face_model, batch.attributes, batch.valid)
         both = batch.valid[:, 1:] & batch.valid[:, :-1]
         error = (decoded.face.float() - batch.face_model) / self.units
         change = error[:, 1:] - error[:, :-1]
@@ -306,26 +307,12 @@ class Corruption:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the weights advise to draw, see `FsqConfig`."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        in_range("temperature", self.temperature, 0.01, 10.0)
-        in_range("top_p", self.top_p, 0.01, 1.0)
-        in_range("guidance", self.guidance, 0.0, 10.0)
-
-
-@dataclass(frozen=True, slots=True)
 class PredictorTaskConfig:
     model: PredictorConfig = field(default_factory=PredictorConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
     corruption: Corruption = field(default_factory=Corruption)
     nobody: float = 0.15
-    """Probability that the speaker is unknown, for guidance."""
+    """Probability that the speaker is unknown, see `Sampling.guidance`."""
     expectation: float = 0.5
     """Weight of the encoder's own loss."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -343,6 +330,11 @@ class PredictorTask(Task):
     needs = frozenset({"attributes", "face_model"})
     judged_by = "tokens"
 
+    @classmethod
+    def expect_fit(cls, config: PredictorTaskConfig, previous: Mapping[str, Any]) -> None:
+        if previous["encoder"].model != config.model:
+            raise ValueError("stages.encoder.task.model and stages.predictor.task.model must be the same")
+
     def __init__(self, config: PredictorTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
@@ -353,8 +345,6 @@ class PredictorTask(Task):
         tokenizer.load_state_dict(_inside(tokenized, "model."))
         quantizer = tokenizer.quantizer
         predictor = Predictor(config.model, quantizer.groups, quantizer.size)
-        if encoded.config.model != config.model:
-            raise ValueError("stages.encoder.task.model and stages.predictor.task.model must be the same")
         predictor.encoder.load_state_dict(_inside(encoded, "model."))
         self.networks = Networks(tokenizer.requires_grad_(False), predictor)
         self.expectation = Expectation(config.model.width)
@@ -411,8 +401,7 @@ class PredictorTask(Task):
         return _mean(each.view(tokens.shape).sum(-1), valid)
 
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        how = self.config.sampling
-        config = ModelConfig(self.tokenizer_config, self.config.model, how.temperature, how.top_p, how.guidance)
+        config = ModelConfig(self.tokenizer_config, self.config.model, self.config.sampling)
         return self.networks.state_dict(), config_to(config)
 
 

@@ -43,6 +43,10 @@ class Task(nn.Module):
     judged_by: ClassVar[str] = "loss"
     """The figure of `measure` whose lowest value makes the best epoch."""
 
+    @classmethod
+    def expect_fit(cls, config: Any, previous: Mapping[str, Any]) -> None:
+        """Raises ValueError, in one sentence, where the config does not go with those of earlier stages, by stage."""
+
     def __init__(self, config: Any, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         """previous: what the earlier stages ended with, by stage: a `Finished` each."""
         super().__init__()

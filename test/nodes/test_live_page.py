@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from react_ros import assets
+from react_ros.generators import registry
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.browser]
 
@@ -74,7 +75,7 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> None:
 def test_the_page_shows_human_and_avatar_live(page, tmp_path):
     until(lambda: page.run(FACTS).get("state") == "live", 40, "the state live")
     facts = page.run(FACTS)
-    assert facts["generator"] == "attentive"
+    assert facts["generator"] == registry.DEFAULT
     assert 0 < float(facts["latency ms"]) < 1000
 
     pictures: list[np.ndarray] = []

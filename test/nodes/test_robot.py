@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from react_ros import assets
+from react_ros.generators import registry
 from react_ros.msg import Affect, Blendshapes, FaceModel, Status
 
 pytestmark = pytest.mark.ros
@@ -17,7 +18,7 @@ def test_a_filmed_human_is_answered_by_a_face_over_dds(start_robot):
     status = next(s for s in reversed(robot.probe["avatar/status"]) if s.state == Status.LIVE)
     stages = [stage.name for stage in status.lineage.stages]
     assert stages[0] == "image" and "face" in stages and stages[-2:] == ["listener", "motion"]
-    assert status.lineage.generator == "attentive"
+    assert status.lineage.generator == registry.DEFAULT
     assert 0 < status.latency < 1.0
     shapes = robot.probe["avatar/blendshapes"][-1]
     assert shapes.scheme == "arkit52" and len(shapes.names) == len(shapes.weights) == 52

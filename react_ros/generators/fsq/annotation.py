@@ -19,8 +19,14 @@ Doubles = npt.NDArray[np.float64]
 
 _DOUBTED = 10
 """Channels with doubt: valence, arousal and the logarithms of 8 expressions."""
+FELT = slice(VA.start, EXPRESSIONS.stop)
 SLOW_FRAMES = 25
 """The lag at which the slow doubt is told from the flicker."""
+
+
+CALM, JUMP = 0.15, 0.5
+"""Tokens tremble where a face rests: of a change that is small against JUMP (log odds, or valence) only the share CALM
+is followed in a frame, of larger ones more, of JUMP all."""
 
 
 class Annotation:
@@ -31,37 +37,49 @@ class Annotation:
         "slow": _DOUBTED,
         "persistence": _DOUBTED,
         "flicker": _DOUBTED,
+        "circumplex": 16,
+        "beyond": 2,
     }
     """Sizes of the arrays that the weights hold: of action units, the log odds by which a state must be overruled;
-    of the doubted channels, the slow doubt's standard deviation, its correlation from frame to frame, the flicker's
-    standard deviation."""
+    of the doubted channels, the slow doubt's standard deviation, its double pole, the flicker's standard deviation; valence and arousal of each of the 8 expressions, and how far the decoded valence and arousal
+    are believed where they say more than the expressions do."""
 
     def __init__(self, parameters: dict[str, Doubles], rngs: list[np.random.Generator]) -> None:
         """parameters: as `PARAMETERS`. rngs: one a face."""
         self._margin = parameters["margin"]
         self._slow, self._flicker = parameters["slow"], parameters["flicker"]
         self._keep = parameters["persistence"]
+        self._circumplex, self._beyond = parameters["circumplex"].reshape(8, 2), parameters["beyond"]
         self._rngs = rngs
         self._noise = np.empty((len(rngs), 2 * _DOUBTED))
         self._draw()
         self._doubt = self._noise[:, :_DOUBTED].copy()
-        """(S, 10), unit variance."""
+        """(S, 10), unit variance: a second-order process, smooth as people's doubts are."""
+        self._doubt_before = self._doubt
+        k2 = self._keep**2
+        self._push = np.sqrt((1.0 - k2) ** 3 / (1.0 + k2))
         self._there: npt.NDArray[np.bool_] | None = None
+        self._felt: Doubles | None = None
+        """(S, 10) valence, arousal and expressions' logits without their tremble."""
 
     def step(self, emotion: Floats) -> Floats:
         """(S, 25) of D_emotion (see `model.Decoded`) to (S, 25) attributes."""
         self._draw()
-        self._doubt = self._keep * self._doubt + np.sqrt(1.0 - self._keep**2) * self._noise[:, :_DOUBTED]
+        k, before = self._keep, self._doubt_before
+        self._doubt_before = self._doubt
+        self._doubt = 2.0 * k * self._doubt - k * k * before + self._push * self._noise[:, :_DOUBTED]
         doubt = self._slow * self._doubt + self._flicker * self._noise[:, _DOUBTED:]
         odds = emotion[:, AU].astype(np.float64)
         there = odds > 0.0 if self._there is None else odds > np.where(self._there, -self._margin, self._margin)
         self._there = there
         out = np.empty((len(emotion), ATTRIBUTES), np.float32)
         out[:, AU] = there
-        out[:, VA] = np.clip(emotion[:, VA] + doubt[:, :2], -1.0, 1.0)
-        likely = emotion[:, EXPRESSIONS] + doubt[:, 2:]
-        likely = np.exp(likely - likely.max(axis=1, keepdims=True))
-        out[:, EXPRESSIONS] = likely / likely.sum(axis=1, keepdims=True)
+        felt = self._felt = _follow(self._felt, emotion[:, FELT].astype(np.float64))
+        likely = _softmax(felt[:, 2:] + doubt[:, 2:])
+        out[:, EXPRESSIONS] = likely
+        # Who doubts the expression doubts what follows from it.
+        beyond = felt[:, :2] - _softmax(felt[:, 2:]) @ self._circumplex
+        out[:, VA] = np.clip(likely @ self._circumplex + self._beyond * beyond + doubt[:, :2], -1.0, 1.0)
         return out
 
     def _draw(self) -> None:
@@ -75,42 +93,84 @@ def fit(emotion: Floats, attributes: Floats) -> dict[str, Doubles]:
     margin: the least hysteresis with which a unit switches no more often than it really does. Doubt: what the decoded
     face lacks of the real one's spread, by medians, so that what happens now and then counts neither way: of third
     differences for the flicker, of changes over 25 and 50 frames for the slow doubt. (The residuals themselves would
-    not do: they hold the tokenizer's own errors, which the decoded face has already.)
+    not do: they hold the tokenizer's own errors, which the decoded face has already.) circumplex, beyond: by least
+    squares; doubts of valence and arousal are those that do not come from the expressions'.
     """
+    steady = emotion.copy()
+    felt = None
+    for t in range(emotion.shape[1]):
+        felt = _follow(felt, emotion[:, t, FELT].astype(np.float64))
+        steady[:, t, FELT] = felt
+    circumplex, *_ = np.linalg.lstsq(
+        attributes[..., EXPRESSIONS].reshape(-1, 8).astype(np.float64), attributes[..., VA].reshape(-1, 2), rcond=None
+    )
+    real_beyond = attributes[..., VA] - attributes[..., EXPRESSIONS] @ circumplex
+    beyond = steady[..., VA] - _softmax(steady[..., EXPRESSIONS]) @ circumplex
+    power = np.maximum((beyond**2).mean(axis=(0, 1)), 1e-12)
+    believed = np.clip((beyond * real_beyond).mean(axis=(0, 1)) / power, 0.0, 1.0)
     likely = np.log(np.maximum(attributes[..., EXPRESSIONS], 1e-6))
     # Against the first, neutral: what normalises the probabilities cancels, and the doubts of both remain.
-    real = np.concatenate([attributes[..., VA], (likely - likely[..., :1])[..., 1:]], axis=-1)
-    logits = emotion[..., EXPRESSIONS]
-    decoded = np.concatenate([emotion[..., VA], (logits - logits[..., :1])[..., 1:]], axis=-1)
+    real = np.concatenate([real_beyond, (likely - likely[..., :1])[..., 1:]], axis=-1)
+    logits = steady[..., EXPRESSIONS]
+    decoded = np.concatenate([believed * beyond, (logits - logits[..., :1])[..., 1:]], axis=-1)
     # Where an expression is all but impossible its logarithm says nothing about the doubt.
     possible = (attributes[..., EXPRESSIONS] > 0.003) & (attributes[..., EXPRESSIONS][..., :1] > 0.003)
     seen = np.concatenate([np.ones(emotion[..., VA].shape, bool), possible[..., 1:]], axis=-1)
 
     def variance(x: Floats | Doubles, change: Callable[[Doubles], Doubles]) -> Doubles:
         changes = change(x.astype(np.float64))
-        kept = seen[:, -changes.shape[1] :]
-        return np.array([(np.median(np.abs(changes[..., c][kept[..., c]])) / 0.6745) ** 2 for c in range(_DOUBTED - 1)])
+        kept = seen[:, seen.shape[1] - changes.shape[1] :]
+        return np.array([_spread(changes[..., c][kept[..., c]]) ** 2 for c in range(_DOUBTED - 1)])
 
     def lacking(change: Callable[[Doubles], Doubles]) -> Doubles:
         return np.maximum(variance(real, change) - variance(decoded, change), 0.0)
 
     # White noise of variance 1 has third differences of variance 20, and changes of variance 2.
     flicker = lacking(lambda x: np.diff(x, n=3, axis=1)) / 20.0
-    slow = np.maximum(lacking(lambda x: x[:, 2 * SLOW_FRAMES :] - x[:, : -2 * SLOW_FRAMES]) / 2.0 - flicker, 0.0)
-    soon = np.clip(lacking(lambda x: x[:, SLOW_FRAMES:] - x[:, :-SLOW_FRAMES]) / 2.0 - flicker, 0.0, slow)
-    share = np.clip(soon / np.maximum(slow, 1e-12), 0.1, 0.9)
+    late = lacking(lambda x: x[:, 2 * SLOW_FRAMES :] - x[:, : -2 * SLOW_FRAMES]) / 2.0
+    soon = lacking(lambda x: x[:, SLOW_FRAMES:] - x[:, :-SLOW_FRAMES]) / 2.0
+    late, soon = np.maximum(late - flicker, 0.0), np.maximum(soon - flicker, 0.0)
+    # How much of the change over two seconds has come after one says how slow the doubt is.
+    poles = np.linspace(0.9, 0.975, 76)
+    share = (1.0 - _correlation(poles, SLOW_FRAMES)) / (1.0 - _correlation(poles, 2 * SLOW_FRAMES))
+    ratio = np.clip(soon / np.maximum(late, 1e-12), 0.0, 1.0)
+    persistence = poles[np.argmin(np.abs(share - ratio[:, None]), axis=1)]
+    slow = late / (1.0 - _correlation(persistence, 2 * SLOW_FRAMES))
 
     def each(values: Doubles) -> Doubles:
         # Neutral doubts as the others do on the whole; each of them has half of what two doubts make together.
         return np.concatenate([values[:2], [np.median(values[2:]) / 2.0], values[2:] / 2.0])
 
-    persistence = (1.0 - share) ** (1.0 / SLOW_FRAMES)
     return {
         "margin": _margins(emotion[..., AU], attributes[..., AU] > 0.5),
         "slow": np.sqrt(each(slow)),
         "persistence": np.concatenate([persistence[:2], [np.median(persistence[2:])], persistence[2:]]),
         "flicker": np.sqrt(each(flicker)),
+        "circumplex": circumplex.ravel(),
+        "beyond": believed,
     }
+
+
+def _follow(before: Doubles | None, now: Doubles) -> Doubles:
+    if before is None:
+        return now
+    change = now - before
+    return before + np.minimum(CALM + (change / JUMP) ** 2, 1.0) * change
+
+
+def _softmax(x: Floats | Doubles) -> Doubles:
+    e: Doubles = np.exp(x.astype(np.float64) - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _correlation(pole: Doubles, lag: int) -> Doubles:
+    """Of the slow doubt with itself `lag` frames later: a second-order process with this double pole."""
+    return (1.0 + lag * (1.0 - pole**2) / (1.0 + pole**2)) * pole**lag
+
+
+def _spread(x: Doubles) -> float:
+    """A standard deviation by the median; 0 where there is nothing to measure: clips too short, never possible."""
+    return float(np.median(np.abs(x))) / 0.6745 if x.size else 0.0
 
 
 def _margins(odds: Floats, there: npt.NDArray[np.bool_]) -> Doubles:

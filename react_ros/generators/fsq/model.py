@@ -25,6 +25,8 @@ ROTATION_UNIT, TRANSLATION_UNIT = 0.05, 0.004
 """rad and m: about what a listener's head does. The networks count in these."""
 _SHAPE_UNIT = 0.25
 _LEAST_PROBABILITY = 1e-3
+LEAST_TEMPERATURE = 1e-3
+"""All but certain: the likeliest token."""
 _GRU = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _CLIP = 6.0
 """Standard deviations: nothing that is measured lies further out for long."""
@@ -70,6 +72,8 @@ class PredictorConfig:
         whole_in_range("width", self.width, 4, 4096)
         whole_in_range("layers", self.layers, 1, 48)
         whole_in_range("heads", self.heads, 1, 64)
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width} with {self.heads} heads: the heads must share it equally")
         whole_in_range("feedforward", self.feedforward, 1, 65536)
         whole_in_range("self_window", self.self_window, 1, 10_000, "frames")
         whole_in_range("cross_window", self.cross_window, 1, 10_000, "frames")
@@ -78,19 +82,32 @@ class PredictorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Raises ValueError for an impossible value."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    """Only the likeliest codes that together have this probability (Holtzman et al. 2020)."""
+    forgetting: float = 0.0
+    """How far the next token is drawn as if the listener's own past were not known: between 0 and 1 the distribution
+    is the geometric mean of the two. A listener who trusts the past alone goes on as before, and answers nobody."""
+    guidance: float = 0.0
+    """How much more the speaker counts than in training (Ho and Salimans 2022); exaggerates."""
+
+    def __post_init__(self) -> None:
+        in_range("temperature", self.temperature, 0.0, 10.0)
+        in_range("top_p", self.top_p, 0.01, 1.0)
+        in_range("forgetting", self.forgetting, 0.0, 1.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """What the weights' YAML says of their networks, and how they are best sampled."""
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    temperature: float = 1.0
-    top_p: float = 1.0
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        in_range("temperature", self.temperature, 0.01, 10.0)
-        in_range("top_p", self.top_p, 0.01, 1.0)
-        in_range("guidance", self.guidance, 0.0, 10.0)
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 class Decoded(NamedTuple):
@@ -149,12 +166,15 @@ class Tokenizer(nn.Module):
         self.register_buffer("moves", torch.ones(FACE_MODEL))
         """1 for what ever moved in training, 0 for what nobody's face did there: that stays exactly at rest."""
 
-    def forward(self, face_model: Tensor, attributes: Tensor) -> tuple[Decoded, Quantized]:
-        """(B, T, 58) and (B, T, 25) of real listeners to what their tokens say, and the tokens."""
-        quantized = self.tokens(face_model, attributes)
+    def forward(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> tuple[Decoded, Quantized]:
+        """(B, T, 58) and (B, T, 25) of real listeners to what their tokens say, and the tokens.
+
+        valid: (B, T) bool, see `Quantizer`.
+        """
+        quantized = self.tokens(face_model, attributes, valid)
         return self.decode(quantized.latent), quantized
 
-    def tokens(self, face_model: Tensor, attributes: Tensor) -> Quantized:
+    def tokens(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> Quantized:
         """(B, T, 58) and (B, T, 25) to tokens; frame t's depends on frames up to t."""
         face = torch.cat([face_model[..., :52] / _SHAPE_UNIT, face_model[..., 52:] / self.units[52:]], dim=-1)
         expressions = (attributes[..., EXPRESSIONS] + _LEAST_PROBABILITY).log() / 2.0
@@ -162,7 +182,7 @@ class Tokenizer(nn.Module):
         x = self.encoder_in(x)
         for block in self.encoder:
             x = block(x)
-        return self.quantizer(self.encoder_out(x).float())
+        return self.quantizer(self.encoder_out(x).float(), valid)
 
     def decode(self, latent: Tensor) -> Decoded:
         """(B, T, dim) latents of tokens to faces; frame t's depends on tokens up to t."""
@@ -244,7 +264,7 @@ class Predictor(nn.Module):
     """The next token of a listener, from their own past tokens and the speaker until now.
 
     The groups of a token are drawn one after the other, each knowing those before it. A past token may be unknown
-    (index `size`), as at the beginning; a speaker may be unknown too (`nobody`), for guidance.
+    (index `size`), as at the beginning, or for a listener who forgets; a speaker may be unknown too (`nobody`).
     """
 
     def __init__(self, config: PredictorConfig, groups: int, size: int) -> None:
@@ -272,10 +292,7 @@ class Predictor(nn.Module):
         past: (B, T, groups), the token before frame t's, `size` where unknown. memory: (B, T, width) of the encoder.
         tokens: (B, T, groups), frame t's own: each group's logits know the groups before it.
         """
-        x = self._past(past) + self.speaker_in(memory)
-        for layer in self.layers:
-            x = layer(x, memory)
-        x = self.norm(x)
+        x = self._read(past, memory)
         out = []
         for group in range(self.groups):
             out.append(self._logits(x, group))
@@ -283,43 +300,56 @@ class Predictor(nn.Module):
                 x = x + self.said[group](tokens[..., group])
         return torch.stack(out, dim=-2)
 
-    def start(self, samples: int, memories: int) -> list[LayerCache]:
-        """Caches for `samples` listeners in each of `memories` memories, on the weights' device."""
-        return [layer.start(samples * memories, memories) for layer in cast("list[DecoderLayer]", self.layers)]
+    def start(self, samples: int) -> list[LayerCache]:
+        """Caches for `samples` listeners, and one more who forgets, to one speaker; on the weights' device."""
+        return [layer.start(samples + 1, 1) for layer in cast("list[DecoderLayer]", self.layers)]
 
     def step(self, past: Tensor, memory: Tensor, caches: list[LayerCache], position: Tensor) -> Tensor:
-        """Frame `position` (): past (S, groups) and memory (M, width) to (M * S, width), from which `draw` draws."""
-        x = self._past(past)
-        x = (x + self.speaker_in(memory).unsqueeze(1)).flatten(0, 1)
+        """Frame `position` (): past (S, groups) and memory (1, width) to (S + 1, width), from which `draw` draws.
+
+        The last row is of a listener whose past is never known.
+        """
+        x = self._past(F.pad(past, (0, 0, 0, 1), value=self.size)) + self.speaker_in(memory)
         for layer, cache in zip(cast("list[DecoderLayer]", self.layers), caches, strict=True):
             x = layer.step(x, memory, cache, position)
         return self.norm(x)
 
-    def draw(self, x: Tensor, chance: Tensor, temperature: float, top_p: float, guidance: float) -> Tensor:
+    def nobody_heard(self) -> Tensor:
+        """(1, width): what `step` gives a listener without past to a speaker who is not known. Always the same.
+
+        All that the attentions see then is the same in each frame, so their weights make no difference.
+        """
+        memory = self.nobody[None, None]
+        return self._read(torch.full((1, 1, self.groups), self.size, device=memory.device), memory)[0]
+
+    def draw(self, x: Tensor, nobody: Tensor, chance: Tensor, how: Sampling) -> Tensor:
         """(S, groups) tokens by inverting the distribution's cumulative sum at `chance` (S, groups), 0 to 1.
 
-        x: (S, width), or (2 S, width) with the second half's speaker unknown: then
-        logits = unknown + guidance (known - unknown) (Ho and Salimans 2022). top_p: only the likeliest codes that
-        together have this probability (Holtzman et al. 2020).
+        x: (S + 1, width) of `step`. nobody: (1, width) of `nobody_heard`. With logits l(past, speaker), logits are
+        l(past, speaker) + forgetting (l(-, speaker) - l(past, speaker)) + guidance (l(-, speaker) - l(-, -)).
         """
         samples = len(chance)
+        known, forgetful, alone = x[:-1], x[-1:].expand(samples, -1), nobody.expand(samples, -1)
+        x = torch.cat([known, forgetful, alone])
         tokens = []
         for group in range(self.groups):
-            logits = self._logits(x, group)
-            if len(x) > samples:
-                known, unknown = logits.log_softmax(-1).split(samples)
-                logits = unknown + guidance * (known - unknown)
-            probability, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True)
-            reached = probability.cumsum(-1)
-            kept = reached - probability < top_p
-            probability = probability * kept
-            reached = probability.cumsum(-1)
+            told, forgot, unheard = self._logits(x, group).log_softmax(-1).split(samples)
+            logits = told + how.forgetting * (forgot - told) + how.guidance * (forgot - unheard)
+            probability, order = (logits / max(how.temperature, LEAST_TEMPERATURE)).softmax(-1).sort(descending=True)
+            kept = probability.cumsum(-1) - probability < how.top_p
+            reached = (probability * kept).cumsum(-1)
             place = (reached < chance[:, group, None] * reached[:, -1:]).sum(-1, keepdim=True).clamp_max(self.size - 1)
             token = order.gather(1, place).squeeze(1)
             tokens.append(token)
             if group < self.groups - 1:
-                x = x + self.said[group](token).repeat(len(x) // samples, 1)
+                x = x + self.said[group](token).repeat(3, 1)
         return torch.stack(tokens, dim=1)
+
+    def _read(self, past: Tensor, memory: Tensor) -> Tensor:
+        x = self._past(past) + self.speaker_in(memory)
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self.norm(x)
 
     def _past(self, tokens: Tensor) -> Tensor:
         x = self.past[0](tokens[..., 0])

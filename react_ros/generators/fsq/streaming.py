@@ -13,7 +13,7 @@ from react_ros.generators.attributes import attributes_of
 from react_ros.generators.checks import Presence, trusted
 from react_ros.generators.contract import Stream, sample_rngs
 from react_ros.generators.fsq.annotation import Annotation
-from react_ros.generators.fsq.model import ModelConfig, Networks, Predictor, Tokenizer
+from react_ros.generators.fsq.model import ModelConfig, Networks, Predictor, Sampling, Tokenizer
 from react_ros.generators.idle import IdleLife, wear_eyes
 from react_ros.generators.parts.device import CapturedStep, choose_device
 from react_ros.generators.parts.inputs import INPUTS, SpeakerInputs
@@ -26,8 +26,6 @@ MAX_ANGLE, MAX_SHIFT = 0.55, 0.25
 """Bounds of the head's motion, rad and m."""
 FADE = 0.12
 """Share by which listening and idle life replace each other in a frame: nine tenths within 0.7 s."""
-LEAST_TEMPERATURE = 1e-3
-"""All but certain: the likeliest token."""
 
 
 class Loaded:
@@ -48,9 +46,13 @@ class Loaded:
             name: getattr(networks, f"annotation_{name}").numpy().astype(np.float64) for name in Annotation.PARAMETERS
         }
         self.networks = networks.eval().requires_grad_(False).to(self.device)
-        self.temperature = max(config.temperature * model.temperature, LEAST_TEMPERATURE)
-        self.top_p = model.top_p if config.top_p is None else config.top_p
-        self.guidance = model.guidance if config.guidance is None else config.guidance
+        advised = model.sampling
+        self.sampling = Sampling(
+            config.temperature * advised.temperature,
+            advised.top_p if config.top_p is None else config.top_p,
+            advised.forgetting if config.forgetting is None else config.forgetting,
+            advised.guidance if config.guidance is None else config.guidance,
+        )
 
     def start(self, samples: int, seed: int) -> FsqStream:
         """A new stream."""
@@ -60,18 +62,16 @@ class Loaded:
     def step(self, samples: int) -> CapturedStep:
         """The step of a new stream: speaker (1, INPUTS) and chance (S, groups) to (S, 58) and (S, 25)."""
         predictor, tokenizer = self.networks.predictor, self.networks.tokenizer
-        device, memories = self.device, 1 if self.guidance == 1.0 else 2
+        device, nobody = self.device, predictor.nobody_heard()
         position = torch.zeros((), dtype=torch.int64, device=device)
         past = torch.full((samples, predictor.groups), predictor.size, device=device)
         heard = predictor.encoder.start()
-        layers, blocks = predictor.start(samples, memories), tokenizer.start(samples)
+        layers, blocks = predictor.start(samples), tokenizer.start(samples)
 
         def step(speaker: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
             memory = predictor.encoder.step(speaker, heard)
-            if memories == 2:
-                memory = torch.cat([memory, predictor.nobody.unsqueeze(0)])
             x = predictor.step(past, memory, layers, position)
-            past.copy_(predictor.draw(x, chance, self.temperature, self.top_p, self.guidance))
+            past.copy_(predictor.draw(x, nobody, chance, self.sampling))
             decoded = tokenizer.step(past, blocks, position)
             position.add_(1)
             return decoded.face, decoded.emotion

@@ -26,8 +26,10 @@ class FsqConfig:
     """How freely tokens are drawn, times what the weights advise."""
     top_p: float | None = None
     """Only the likeliest codes that together have this probability; None: as the weights advise."""
+    forgetting: float | None = None
+    """How far the listener answers as if its own past were not known, 0 to 1; None: as the weights advise."""
     guidance: float | None = None
-    """How much the speaker counts: 1 as in training, more exaggerates; None: as the weights advise."""
+    """How much more the speaker counts than in training; None: as the weights advise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
@@ -36,6 +38,8 @@ class FsqConfig:
         in_range("temperature", self.temperature, 0.0, 10.0)
         if self.top_p is not None:
             in_range("top_p", self.top_p, 0.01, 1.0)
+        if self.forgetting is not None:
+            in_range("forgetting", self.forgetting, 0.0, 1.0)
         if self.guidance is not None:
             in_range("guidance", self.guidance, 0.0, 10.0)
         if self.device not in DEVICES:

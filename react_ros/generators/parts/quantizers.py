@@ -102,40 +102,48 @@ class Quantizer(nn.Module):
     """
 
     group: Tensor
+    codes: Tensor
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
-        # The library takes a second and a half to load: whoever needs no quantizer does not wait for it.
-        from vector_quantize_pytorch import FSQ, LFQ, VectorQuantize
-
         self.config = config
         self.dim, self.groups, self.size = config.dim, config.groups, config.size
+        # Codes that follow from the config are listed here, so that a live listener, which only decodes, need not wait
+        # a second for the library; it is no submodule then, and nothing of it is saved. vq's are learned, inside it.
+        self._unsaved: list[nn.Module] = []
+        if config.kind == "vq":
+            self.library = self._library()
+        else:
+            self.register_buffer("codes", _codes(config), persistent=False)
+        self.register_buffer("group", torch.arange(config.groups), persistent=False)
+
+    def _library(self) -> nn.Module:
+        from vector_quantize_pytorch import FSQ, LFQ, VectorQuantize
+
+        config = self.config
         if config.kind == "fsq":
             # Symmetric, because the library's other form has an epsilon that moves the edges between the digits.
-            self.library = FSQ(
-                config.levels, num_codebooks=config.groups, keep_num_codebooks_dim=True, preserve_symmetry=True
+            return FSQ(
+                list(config.levels), num_codebooks=config.groups, keep_num_codebooks_dim=True, preserve_symmetry=True
             )
-        elif config.kind == "lfq":
-            self.library = LFQ(
+        if config.kind == "lfq":
+            return LFQ(
                 dim=config.dim, codebook_size=config.codebook_size, num_codebooks=config.groups,
                 keep_num_codebooks_dim=True, entropy_loss_weight=config.entropy_weight,
                 commitment_loss_weight=config.commitment_weight,
             )  # fmt: skip
-        else:
-            self.library = VectorQuantize(
-                dim=config.dim, codebook_dim=config.code_width, codebook_size=config.codebook_size,
-                heads=config.groups, separate_codebook_per_head=True, commitment_weight=config.commitment_weight,
-                decay=0.99, threshold_ema_dead_code=1, rotation_trick=False,
-            )  # fmt: skip
-        self.register_buffer("group", torch.arange(config.groups), persistent=False)
+        return VectorQuantize(
+            dim=config.dim, codebook_dim=config.code_width, codebook_size=config.codebook_size,
+            heads=config.groups, separate_codebook_per_head=True, commitment_weight=config.commitment_weight,
+            decay=0.99, threshold_ema_dead_code=1, rotation_trick=False,
+        )  # fmt: skip
 
     @property
     def codebook(self) -> Tensor:
         """(groups, size, dim / groups) the codes."""
         if self.config.kind == "vq":
             return cast(Tensor, self.library.codebook).reshape(self.groups, self.size, -1)
-        codes = cast(Tensor, self.library.implicit_codebook if self.config.kind == "fsq" else self.library.codebook)
-        return codes.expand(self.groups, -1, -1)
+        return self.codes.expand(self.groups, -1, -1)
 
     def forward(self, z: Tensor, valid: Tensor | None = None) -> Quantized:
         """Quantize z (B, T, dim).
@@ -162,10 +170,16 @@ class Quantizer(nn.Module):
         return self.codebook[self.group, indices].flatten(-2)
 
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.config.kind == "vq":
+            library = self.library
+        else:
+            if not self._unsaved:
+                self._unsaved.append(self._library())
+            library = self._unsaved[0].to(z.device).train(self.training)
         if self.config.kind == "fsq":
-            latent, indices = self.library(z)
+            latent, indices = library(z)
             return latent, indices, z.new_zeros(())
-        latent, indices, loss = self.library(z)
+        latent, indices, loss = library(z)
         indices = indices.reshape(*z.shape[:-1], self.groups)  # vq leaves a single group out
         return latent, indices, loss.float().reshape(()) if self.training else z.new_zeros(())
 
@@ -175,6 +189,16 @@ class Quantizer(nn.Module):
         indices[valid] = own.indices[0]
         latent = self.decode(indices).to(z.dtype).masked_scatter(valid.unsqueeze(-1), own.latent)
         return Quantized(latent, indices, own.loss)
+
+
+def _codes(config: QuantizerConfig) -> Tensor:
+    """(size, digits) of fsq and lfq, in the library's order: fsq counts its first digit fastest, lfq its last."""
+    if config.kind == "fsq":
+        digits = [2.0 * torch.arange(level) / (level - 1) - 1.0 for level in reversed(config.levels)]
+        return torch.cartesian_prod(*digits).view(config.size, -1).flip(1)
+    bits = config.codebook_size.bit_length() - 1
+    number = torch.arange(config.codebook_size)[:, None]
+    return 2.0 * ((number >> torch.arange(bits - 1, -1, -1)) & 1).float() - 1.0
 
 
 class Usage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import types
@@ -96,7 +97,7 @@ def save_weights(
             raise ValueError(f"{files.tensors} is not written: tensor {name} has values that are not finite")
     # Copied, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    data = save(plain, metadata={"system": system, "format": str(FORMAT)})
+    data = _in_order(save(plain, metadata={"system": system, "format": str(FORMAT)}))
     card = {
         "system": system,
         "format": FORMAT,
@@ -112,6 +113,16 @@ def save_weights(
         raise ValueError(f"{files.card} is not written: YAML cannot hold {_one_line(error)}") from None
     _replace(files.tensors, lambda file: file.write(data))
     _replace(files.card, lambda file: file.write(text.encode()))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file, its metadata in order: the library's order changes, and one run makes one file."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load_weights(name_or_path: str | Path, system: str) -> Weights:
