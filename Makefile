@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
 SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
-  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* models/* cmake/*)
+  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* config/*/* models/* cmake/*)
 
 .PHONY: demo test lint setup assets bench clean help
 
@@ -35,6 +35,7 @@ lint: setup
 bench: setup assets
 	$(BIN)/react-ros bench perception
 	$(BIN)/react-ros bench live
+	$(BIN)/react-ros bench generators
 	$(BIN)/react-ros bench metrics
 
 setup: $(INSTALLED)

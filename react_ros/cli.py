@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
-from react_ros.commands import bench_generators, corpus, evaluate, fail, train
+from react_ros.commands import ablation, bench_generators, corpus, evaluate, fail, train
 from react_ros.generators import registry
 
 app = typer.Typer(
@@ -211,6 +211,7 @@ def bench_metrics(
 bench_app.command("generators")(bench_generators.bench_generators)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train.train)
+app.command()(ablation.ablation)
 app.command()(evaluate.evaluate)
 
 

@@ -29,6 +29,7 @@ _MODEL = "{width: 16, layers: 1, heads: 2, feedforward: 16, self_window: 8, cros
 TINY = (
     "frames=300",
     "stages.tokenizer.task.model.width=8",
+    "stages.predictor.task.sampling.guidance=0",
     *(f"stages.{stage}.task.model={_MODEL}" for stage in ("encoder", "predictor")),
     *(f"stages.{stage}.crop=30" for stage in ("tokenizer", "encoder", "predictor")),
     *(f"stages.{stage}.batch=4" for stage in ("tokenizer", "encoder", "predictor")),

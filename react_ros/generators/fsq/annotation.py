@@ -41,8 +41,9 @@ class Annotation:
         "beyond": 2,
     }
     """Sizes of the arrays that the weights hold: of action units, the log odds by which a state must be overruled;
-    of the doubted channels, the slow doubt's standard deviation, its double pole, the flicker's standard deviation; valence and arousal of each of the 8 expressions, and how far the decoded valence and arousal
-    are believed where they say more than the expressions do."""
+    of the doubted channels, the slow doubt's standard deviation, its double pole, the flicker's standard deviation;
+    valence and arousal of each of the 8 expressions, and how far the decoded valence and arousal are believed where
+    they say more than the expressions do."""
 
     def __init__(self, parameters: dict[str, Doubles], rngs: list[np.random.Generator]) -> None:
         """parameters: as `PARAMETERS`. rngs: one a face."""
@@ -141,7 +142,7 @@ def fit(emotion: Floats, attributes: Floats) -> dict[str, Doubles]:
         # Neutral doubts as the others do on the whole; each of them has half of what two doubts make together.
         return np.concatenate([values[:2], [np.median(values[2:]) / 2.0], values[2:] / 2.0])
 
-    return {
+    found = {
         "margin": _margins(emotion[..., AU], attributes[..., AU] > 0.5),
         "slow": np.sqrt(each(slow)),
         "persistence": np.concatenate([persistence[:2], [np.median(persistence[2:])], persistence[2:]]),
@@ -149,6 +150,7 @@ def fit(emotion: Floats, attributes: Floats) -> dict[str, Doubles]:
         "circumplex": circumplex.ravel(),
         "beyond": believed,
     }
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 def _follow(before: Doubles | None, now: Doubles) -> Doubles:

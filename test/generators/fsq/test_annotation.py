@@ -118,7 +118,7 @@ def test_a_face_that_trembles_at_rest_is_followed_slowly_and_one_that_changes_at
 def test_a_small_change_that_lasts_is_followed_in_the_end() -> None:
     emotion = calm(1, 60)
     emotion[0, 10:, VA] = 0.1
-    out = annotated(emotion, parameters())[0][..., 0]
+    out = annotated(emotion, parameters())[0][:, VA.start]
     assert not out[:10].any() and 0.015 < out[10] < 0.025
     assert (np.diff(out[9:]) >= 0.0).all() and out[-1] == pytest.approx(0.1, abs=1e-3)
 
@@ -216,22 +216,22 @@ def test_without_anything_beyond_the_circumplex_is_recovered_exactly() -> None:
     np.testing.assert_allclose(found["circumplex"].reshape(8, 2), AFFECT, atol=1e-4)
 
 
-@pytest.mark.parametrize(("slow", "persistence", "flicker"), [(0.2, 0.97, 0.05), (0.3, 0.95, 0.1), (0.2, 0.97, 0.1)])
+@pytest.mark.parametrize(("slow", "persistence", "flicker"), [(0.2, 0.97, 0.05), (0.3, 0.95, 0.1), (0.2, 0.93, 0.1)])
 def test_doubt_is_recovered_from_faces_that_were_annotated_with_it(
     slow: float, persistence: float, flicker: float
 ) -> None:
-    """Of 30 minutes. The flicker is found well, the slow doubt roughly: the decoded face changes slowly as well."""
-    emotion = decoded(circumplex=AFFECT, strong=1.0)
+    """Of 90 minutes. The flicker is found well, the slow doubt roughly: the decoded face changes slowly as well."""
+    emotion = decoded(180, circumplex=AFFECT)
     size = np.array([0.5] * 2 + [1.0] * 8)
     truth = parameters(slow=slow * size, persistence=persistence, flicker=flicker * size,
                        circumplex=AFFECT.ravel())  # fmt: skip
     found = fit(emotion, annotated(emotion, truth))
     assert {name: len(x) for name, x in found.items()} == dict(Annotation.PARAMETERS)
-    np.testing.assert_allclose(found["flicker"], truth["flicker"], rtol=0.2)
-    np.testing.assert_allclose(found["slow"], truth["slow"], rtol=0.35)
+    np.testing.assert_allclose(found["flicker"], truth["flicker"], rtol=0.05)
+    np.testing.assert_allclose(found["slow"], truth["slow"], rtol=0.25)
     assert np.median(found["slow"] / truth["slow"]) == pytest.approx(1.0, abs=0.15)
-    assert np.median(found["persistence"]) == pytest.approx(persistence, abs=0.03)
-    assert (found["persistence"] > 0.8).all() and (found["persistence"] < 1.0).all()
+    assert np.median(found["persistence"]) == pytest.approx(persistence, abs=0.01)
+    np.testing.assert_allclose(found["persistence"], persistence, atol=0.015)
 
 
 def test_a_face_without_doubt_is_found_to_have_next_to_none() -> None:

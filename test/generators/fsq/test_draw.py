@@ -1,4 +1,4 @@
-"""Claims about drawing a token: temperature, top-p, forgetting, guidance and the inverse of the cumulative sum, as written down."""
+"""Claims about drawing a token: temperature, top-p, forgetting, guidance and the inverted cumulative sum, by hand."""
 
 from __future__ import annotations
 

@@ -28,9 +28,7 @@ def clip(seed: int = 1, frames: int = 250) -> tuple[SpeakerFrame, ...]:
 
 
 @cache
-def listener(
-    temperature: float = 1.0, forgetting: float | None = None, guidance: float | None = None
-) -> Generator:
+def listener(temperature: float = 1.0, forgetting: float | None = None, guidance: float | None = None) -> Generator:
     return registry.create("fsq", device="cpu", temperature=temperature, forgetting=forgetting, guidance=guidance)
 
 
@@ -120,7 +118,8 @@ def test_a_live_stream_says_what_the_whole_clip_computed_offline_says(
     memory = predictor.encoder(torch.from_numpy(speaker_inputs(frames))[None]).expand(samples, -1, -1)
     nobody = predictor.nobody.expand_as(memory)
     told, forgot, unheard = (
-        predictor(p, m, said).double().log_softmax(-1) for p, m in ((past, memory), (unknown, memory), (unknown, nobody))
+        predictor(p, m, said).double().log_softmax(-1)
+        for p, m in ((past, memory), (unknown, memory), (unknown, nobody))
     )
     how = shipped.sampling
     forgetting = how.forgetting if forgetting is None else forgetting

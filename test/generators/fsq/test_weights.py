@@ -125,8 +125,8 @@ def test_weights_that_are_sound_listen(saved: Path) -> None:
         (spoiled(lambda t, c: c["config"]["predictor"].update(layers=3)), r"has no tensor predictor\.layers\.2"),
     ],
     ids=["one bit", "truncated", "no card", "no tensors", "another system", "another format", "shape", "missing",
-         "too many", "NaN", "unknown key", "impossible", "unknown kind", "text", "too forgetful", "a key out of place", "no circumplex",
-         "other layers"],
+         "too many", "NaN", "unknown key", "impossible", "unknown kind", "text",
+         "too forgetful", "a key out of place", "no circumplex", "other layers"],
 )  # fmt: skip
 def test_unusable_weights_are_refused_with_a_sentence(
     saved: Path, spoil: Callable[[Path], None], sentence: str
