@@ -22,8 +22,6 @@ _DOUBTED = 10
 FELT = slice(VA.start, EXPRESSIONS.stop)
 SLOW_FRAMES = 25
 """The lag at which the slow doubt is told from the flicker."""
-
-
 CALM, JUMP = 0.15, 0.5
 """Tokens tremble where a face rests: of a change that is small against JUMP (log odds, or valence) only the share CALM
 is followed in a frame, of larger ones more, of JUMP all."""
@@ -56,8 +54,10 @@ class Annotation:
         self._draw()
         self._doubt = self._noise[:, :_DOUBTED].copy()
         """(S, 10), unit variance: a second-order process, smooth as people's doubts are."""
-        self._doubt_before = self._doubt
         k2 = self._keep**2
+        related = 2.0 * self._keep / (1.0 + k2)
+        # So that a doubt is as wide and as quick as ever from the first frame on.
+        self._doubt_before = related * self._doubt + np.sqrt(1.0 - related**2) * self._noise[:, _DOUBTED:]
         self._push = np.sqrt((1.0 - k2) ** 3 / (1.0 + k2))
         self._there: npt.NDArray[np.bool_] | None = None
         self._felt: Doubles | None = None
