@@ -3,10 +3,19 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from react_ros.corpus.pool import _ctrl_c_held, as_done
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    # Whoever starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _interrupt() -> None:
@@ -15,6 +24,7 @@ def _interrupt() -> None:
     other.join()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_while_processes_start_even_where_another_thread_takes_it() -> None:
     reached = False
     # A thread that does not block the signal, as a progress bar's: it would wake the main thread's handler at once.
