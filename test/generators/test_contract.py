@@ -34,7 +34,7 @@ from react_ros.generators.contract import Generator, Stream
 
 FURTHER: dict[str, tuple[dict[str, Any], ...]] = {
     "attentive": ({"expressiveness": 0.5, "mimicry_delay_ms": 600},),
-    "fsq": ({"forgetting": 0.0, "guidance": 1.0}, {"temperature": 0.5}),
+    "fsq": ({"forgetting": 0.0, "guidance": 1.0},),
     "mime": ({"delay_frames": 12},),
 }
 """By system, parameters beside the defaults with which it keeps the contract's numbers too."""
@@ -372,14 +372,14 @@ def endless(stream: Stream, frames: Frames, steps: int) -> None:
 @every_system
 @pytest.mark.slow
 def test_an_old_stream_costs_what_a_young_one_costs_in_memory_and_in_time(name: str) -> None:
-    """An hour of steps where ten seconds suffice for it (or REACT_ROS_FULL=1 asks for it), else as many as they hold.
+    """An hour of steps where six seconds suffice for it (or REACT_ROS_FULL=1 asks for it), else as many as they hold.
 
     The process's own memory counts, since a learned system's tensors are no Python memory. An old and a young stream
     are timed in turns, so that what else the machine does meets both.
     """
     frames = clip(0)
     old = system(name).start(samples=2)
-    steps = steps_within(old, frames, seconds=10.0)
+    steps = steps_within(old, frames, seconds=6.0)
     endless(old, frames, steps // 5)
     gc.collect()
     early = psutil.Process().memory_info().rss
