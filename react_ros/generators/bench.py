@@ -142,21 +142,10 @@ def bench_generators(
         costs = []
         for i, ((name, device), generator) in enumerate(zip(where, generators, strict=True)):
             batch = _throughput(generator, frames[: round(seconds * FPS)])
-            delay, parameters = generator.info.delay_frames, count_parameters(generator)
+            delay, parameters = generator.info.delay_frames, generator.parameters
             costs.append(Cost(name, device, delay, parameters, times[i], batch, alone[i]))
             progress(len(where) + rounds + i + 1, total)
     return costs
-
-
-def count_parameters(generator: Generator) -> int:
-    """Numbers in the parameters of the torch modules that the generator holds."""
-    if "torch" not in sys.modules:
-        return 0
-    from torch.nn import Module
-
-    modules = [value for value in vars(generator).values() if isinstance(value, Module)]
-    distinct = {id(p): p.numel() for module in modules for p in module.parameters()}
-    return sum(distinct.values())
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:

@@ -71,6 +71,11 @@ class Generator(ABC):
     info: GeneratorInfo
     """On the class: the system with its defaults. On an instance: the system with its own parameters."""
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned; 0 for a rule."""
+        return 0
+
     @abstractmethod
     def start(self, *, samples: int = 1, seed: int = 0) -> Stream:
         """Begin a stream of `samples` listeners. Raises ValueError for samples < 1 or seed < 0."""

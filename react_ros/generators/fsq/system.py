@@ -67,7 +67,7 @@ class Fsq(Generator):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
+        """How many numbers were learned by gradient."""
         return self._loaded.parameters
 
     def start(self, *, samples: int = 1, seed: int = 0) -> FsqStream:
