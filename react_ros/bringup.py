@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from react_ros.generators import registry
+from react_ros.generators.checks import DEVICES
 from react_ros.package import dds_profile
 
 Value = str | int | float | bool
@@ -36,7 +37,7 @@ ARGUMENTS = (
     Argument("seed", "0", "seed of the listener: the same seed and input give the same face"),
     Argument("samples", "1", "how many listeners are drawn at once; the avatar shows one"),
     Argument("namespace", "robot", "namespace of all topics and nodes"),
-    Argument("device", "auto", "where a learned generator runs", ("auto", "cpu", "cuda")),
+    Argument("device", "auto", "where a learned generator runs", DEVICES),
     Argument("rendering", "true", "draw the face and publish avatar/image", ("true", "false")),
     Argument("view_port", "0", "show human and avatar as a page on this port; 0: no page"),
     Argument("window", "false", "show the avatar in a window", ("true", "false")),

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 def fail(sentence: object) -> typer.Exit:
@@ -53,9 +54,8 @@ def lines() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal; what comes out is told (done, in all), and shows nothing before it is told."""
+def bar() -> Progress:
+    """Bars on a terminal, for who enters it; on none, nothing is shown."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -67,13 +67,19 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(
+    console = Console(stderr=True, highlight=False)
+    return Progress(
         *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None, visible=False)
+    )
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; what comes out is told (done, in all), and shows nothing before it is told."""
+    with bar() as shown:
+        task = shown.add_task(what, total=None, visible=False)
 
         def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+            shown.update(task, completed=done, total=total, visible=True)
 
         yield tell

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from react_ros.commands import fail, sentences
+from react_ros.commands import bar, fail, sentences
 
 if TYPE_CHECKING:
     from react_ros.training.stage import Watcher
@@ -95,22 +95,8 @@ def watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[in
     if not first:
         yield _Silent(), None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        shown = _Shown(bar)
+    with bar() as bars:
+        shown = _Shown(bars)
 
         def reading(split: str) -> Callable[[int, int], None]:
             return lambda done, total: shown.show(f"reading the {split} split", done, total)

@@ -18,6 +18,7 @@ import numpy as np
 
 from react_ros.face import FPS, FRAME_NS, Face, FaceState, Sound, SoundState, SpeakerFrame
 from react_ros.generators import registry
+from react_ros.generators.checks import DEVICES
 from react_ros.generators.contract import Generator
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def places(names: Sequence[str], device: str) -> list[tuple[str, str]]:
 
     Raises ValueError, in one sentence, for an unknown name or device, or where nothing is left to measure.
     """
-    if device not in ("auto", "cpu", "cuda"):
+    if device not in DEVICES:
         raise ValueError(f"device is {device!r}: it must be one of auto, cpu, cuda")
     names = list(dict.fromkeys(names)) or registry.names()
     on_gpu = [name for name in names if "device" in registry.parameters(name)]

@@ -8,6 +8,9 @@ import numpy as np
 
 from react_ros.face import FPS, Face, FaceState, Sound, SoundState, SpeakerFrame
 
+DEVICES = ("auto", "cpu", "cuda")
+"""Where a learned generator may run; auto is CUDA where there is a usable GPU."""
+
 
 def in_range(name: str, value: object, low: float, high: float, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a finite number in [low, high]."""

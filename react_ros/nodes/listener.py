@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
 from react_ros.face import FPS, Reaction
 from react_ros.generators import registry
+from react_ros.generators.checks import DEVICES
 from react_ros.generators.contract import Generator, Stream
 from react_ros.msg import Lineage, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
@@ -43,7 +44,7 @@ class ListenerNode(RobotNode):
         Parameter("samples", 1, "how many listeners are drawn at once", 1, 100, live=True),
         Parameter("temperature", 1.0, "how freely the generator draws, where it has such a parameter", 0.0, 10.0,
                   live=True),
-        Parameter("device", "auto", "where a learned generator runs", choices=("auto", "cpu", "cuda")),
+        Parameter("device", "auto", "where a learned generator runs", choices=DEVICES),
         Parameter("delay", 0.0, "deliberate delay of every reaction, for experiments, s", 0.0, MAX_DELAY, live=True),
         Parameter("delay_spread", 0.0, "standard deviation of that delay, drawn once per stream from its seed, s",
                   0.0, MAX_DELAY, live=True),

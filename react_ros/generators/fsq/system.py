@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from react_ros.generators.checks import in_range
+from react_ros.generators.checks import DEVICES, in_range
 from react_ros.generators.contract import Generator, GeneratorInfo
 
 if TYPE_CHECKING:
     from react_ros.generators.fsq.streaming import FsqStream
 
-DEVICES = ("auto", "cpu", "cuda")
-"""As `parts.device` has them; torch takes two seconds to load, and who only lists the systems does not wait for it."""
 DEFAULT_WEIGHTS = "fsq"
 
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from react_ros.generators.checks import DEVICES
+
 _log = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cpu", "cuda")
 WARM_UP = 3
 """Runs before a capture: libraries choose their kernels and take their workspaces in the first ones."""
 
