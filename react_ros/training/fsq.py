@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
-from react_ros.generators.checks import in_range
+from react_ros.generators.checks import in_range, whole_in_range
 from react_ros.generators.fsq import annotation
 from react_ros.generators.fsq.model import (
     ROTATION_UNIT,
@@ -66,7 +66,7 @@ class TokenizerLosses:
     """Of each region's error; a region that is not named counts nothing."""
     motion: float = 1.0
     """Of the error of the change from frame to frame, beside that of the frame itself."""
-    jerk: float = 0.5
+    jerk: float = 1.0
     """Of the error of the third difference: tokens come in steps, faces do not."""
     units: float = 0.7
     """Of the action units' cross-entropy."""
@@ -87,9 +87,41 @@ class TokenizerLosses:
 
 
 @dataclass(frozen=True, slots=True)
+class Tremble:
+    """How codes are mixed up in training, so that the decoders do not follow each one: tokens that are drawn tremble.
+
+    Raises ValueError for an impossible value.
+    """
+
+    share: float = 0.1
+    """Mean share of a frame's codes that are another frame's."""
+    reach: int = 6
+    """Frames between the two, at most."""
+
+    def __post_init__(self) -> None:
+        in_range("share", self.share, 0.0, 0.5)
+        whole_in_range("reach", self.reach, 1, 250, "frames")
+
+
+@dataclass(frozen=True, slots=True)
 class TokenizerTaskConfig:
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
     losses: TokenizerLosses = field(default_factory=TokenizerLosses)
+    tremble: Tremble = field(default_factory=Tremble)
+
+
+def trembling(latent: Tensor, valid: Tensor, groups: int, how: Tremble, rng: torch.Generator) -> Tensor:
+    """(B, T, dim) latents in which groups of some frames are those of valid (B, T) frames nearby."""
+    count, frames, dim = latent.shape
+    shape, device = (count, frames, groups), latent.device
+    share = 2.0 * how.share * torch.rand(count, 1, 1, generator=rng, device=device)
+    moved = torch.rand(shape, generator=rng, device=device) < share
+    away = torch.randint(-how.reach, how.reach + 1, shape, generator=rng, device=device)
+    here = torch.arange(frames, device=device)[:, None].expand(shape)
+    source = (here + away * moved).clamp(0, frames - 1)
+    source = torch.where(valid.unsqueeze(-1).expand(shape).gather(1, source), source, here)
+    each = latent.view(*shape, dim // groups)
+    return each.gather(1, source.unsqueeze(-1).expand_as(each)).view_as(latent)
 
 
 def _mean(x: Tensor, valid: Tensor) -> Tensor:
@@ -109,7 +141,7 @@ class TokenizerTask(Task):
 
     def __init__(self, config: TokenizerTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
-        self.losses = config.losses
+        self.losses, self.tremble = config.losses, config.tremble
         self.model = Tokenizer(config.model)
         # So that tanh spreads over the levels from the first step on, instead of calling everything 0.
         nn.init.normal_(self.model.encoder_out.weight, std=0.2)
@@ -123,7 +155,11 @@ class TokenizerTask(Task):
         self.model.moves.copy_(torch.from_numpy(deviation > STILL).float())
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        decoded, quantized = self.model(batch.face_model, batch.attributes, batch.valid)
+        quantized = self.model.tokens(batch.face_model, batch.attributes, batch.valid)
+        latent = quantized.latent
+        if self.training:
+            latent = trembling(latent, batch.valid, self.model.quantizer.groups, self.tremble, rng)
+        decoded = self.model.decode(latent)
         both = batch.valid[:, 1:] & batch.valid[:, :-1]
         error = (decoded.face.float() - batch.face_model) / self.units
         change = error[:, 1:] - error[:, :-1]

@@ -71,9 +71,7 @@ def test_a_killed_node_returns_within_2_s_while_the_others_and_the_face_go_on(st
         robot.wait_live(10)
     # The single ones depend on what else the machine does; none may hang, and most must be quick.
     assert statistics.median(took.values()) < 2.0, took
-    # A learned listener loads torch and its weights: 3 s on an idle machine.
-    assert max(seconds for name, seconds in took.items() if name != "listener") < 5.0, took
-    assert took["listener"] < 10.0, took
+    assert max(took.values()) < 5.0, took
 
 
 def test_the_avatar_returns_to_its_page_although_a_browser_still_hangs_on_the_old_one(start_robot):

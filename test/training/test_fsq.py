@@ -150,6 +150,7 @@ def test_padding_teaches_the_tokenizer_nothing(kind: str) -> None:
     gradients = []
     for batch in (batch_of(), padded(batch_of(), 13)):
         task = tokenizer_task(kind=kind, code_width=4).train()
+        task.tremble = fsq.Tremble(share=0.0)  # its numbers are drawn for all frames, so that there would be others
         torch.manual_seed(5)
         task.loss(batch, 0.0, seeded())["loss"].backward()
         gradients.append([p.grad for p in task.parameters()])
@@ -239,6 +240,22 @@ def test_a_past_is_forgotten_in_stretches_of_about_a_second() -> None:
     edges = forgotten.int().diff(dim=1).abs().sum()
     # Half of what is at an edge of stretches is kept on both sides or forgotten on both.
     assert 15 < forgotten.numel() / int(edges) < 150
+
+
+def test_codes_tremble_as_often_and_as_far_as_is_said_and_group_by_group() -> None:
+    latent = torch.arange(400.0)[None, :, None].expand(300, 400, 6)
+    valid = torch.ones(300, 400, dtype=torch.bool)
+    out = fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.2, reach=5), seeded())
+    away = (out - latent).view(300, 400, 3, 2)
+    assert torch.equal(away[..., 0], away[..., 1]), "a group's code is another frame's whole code"
+    assert int(away.abs().max()) == 5
+    # One in 11 of those that are drawn stays where it is.
+    assert float((away[..., 0] != 0).float().mean()) == pytest.approx(0.2 * 10 / 11, abs=0.01)
+    assert float((away[:, :, 0, 0] * away[:, :, 1, 0]).mean()) == pytest.approx(0.0, abs=0.05), "each on its own"
+    valid[:, 390:] = False
+    out = fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.4, reach=5), seeded())
+    assert int(out[:, :390].max()) == 389, "nothing comes from behind the end of a clip"
+    assert torch.equal(fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.0), seeded()), latent)
 
 
 # Three stages -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, VA, Floats
 
 Doubles = npt.NDArray[np.float64]
 
+_MEASURED = 20_000
+"""Changes of a channel that are measured; of more, every k-th."""
 _DOUBTED = 10
 """Channels with doubt: valence, arousal and the logarithms of 8 expressions."""
 FELT = slice(VA.start, EXPRESSIONS.stop)
@@ -118,13 +120,10 @@ def fit(emotion: Floats, attributes: Floats) -> dict[str, Doubles]:
     possible = (attributes[..., EXPRESSIONS] > 0.003) & (attributes[..., EXPRESSIONS][..., :1] > 0.003)
     seen = np.concatenate([np.ones(emotion[..., VA].shape, bool), possible[..., 1:]], axis=-1)
 
-    def variance(x: Floats | Doubles, change: Callable[[Doubles], Doubles]) -> Doubles:
-        changes = change(x.astype(np.float64))
-        kept = seen[:, seen.shape[1] - changes.shape[1] :]
-        return np.array([_spread(changes[..., c][kept[..., c]]) ** 2 for c in range(_DOUBTED - 1)])
-
     def lacking(change: Callable[[Doubles], Doubles]) -> Doubles:
-        return np.maximum(variance(real, change) - variance(decoded, change), 0.0)
+        had, wanted = change(decoded), change(real.astype(np.float64))
+        kept = seen[:, seen.shape[1] - had.shape[1] :]
+        return np.array([_lacking(*(x[..., c][kept[..., c]] for x in (had, wanted))) for c in range(_DOUBTED - 1)])
 
     # White noise of variance 1 has third differences of variance 20, and changes of variance 2.
     flicker = lacking(lambda x: np.diff(x, n=3, axis=1)) / 20.0
@@ -170,9 +169,24 @@ def _correlation(pole: Doubles, lag: int) -> Doubles:
     return (1.0 + lag * (1.0 - pole**2) / (1.0 + pole**2)) * pole**lag
 
 
-def _spread(x: Doubles) -> float:
-    """A standard deviation by the median; 0 where there is nothing to measure: clips too short, never possible."""
-    return float(np.median(np.abs(x))) / 0.6745 if x.size else 0.0
+def _lacking(had: Doubles, wanted: Doubles) -> float:
+    """Variance of the normal noise with which half of `had` lies within the median of |wanted|, as half of wanted does.
+
+    0 where it needs none, and where there is nothing to measure: clips too short, never possible.
+    """
+    from scipy.special import ndtr
+
+    if not had.size:
+        return 0.0
+    half = float(np.median(np.abs(wanted)))
+    x = np.abs(had[:: -(-had.size // _MEASURED)])
+    low, high = 0.0, 2.0 * half
+    """With noise of twice the median alone more than half lies outside, whatever `had` is."""
+    for _ in range(40):
+        deviation = 0.5 * (low + high)
+        inside = (ndtr((half - x) / deviation) - ndtr((-half - x) / deviation)).mean() if deviation else 0.0
+        low, high = (deviation, high) if inside > 0.5 else (low, deviation)
+    return low**2
 
 
 def _margins(odds: Floats, there: npt.NDArray[np.bool_]) -> Doubles:

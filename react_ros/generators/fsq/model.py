@@ -135,8 +135,25 @@ class _Block(nn.Module):
         return x + self.mix(F.gelu(self.convolution.step(self.norm(x), cache, position)))
 
 
+class TokenizerCache(NamedTuple):
+    """What a stream's decoders remember."""
+
+    convolutions: list[ConvolutionCache]
+    shown: Tensor
+    """(S, 58) in the networks' units: the face of the frame before."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that `Tokenizer.step` changes in place."""
+        return [*(cache.frames for cache in self.convolutions), self.shown]
+
+
 class Tokenizer(nn.Module):
-    """Faces to tokens and back: a causal encoder, a quantizer, and the decoders D_3dmm and D_emotion."""
+    """Faces to tokens and back: a causal encoder, a quantizer, and the decoders D_3dmm and D_emotion.
+
+    Tokens come in steps, faces do not. So D_3dmm says beside where the face goes (y) also how much of the way it goes
+    in this frame (g, 0 to 1, for each coefficient): face(t) = face(t - 1) + g(t) (y(t) - face(t - 1)).
+    """
 
     units: Tensor
     moves: Tensor
@@ -157,6 +174,7 @@ class Tokenizer(nn.Module):
         self.decoder = stack(config.dilations)
         self.face_norm = nn.LayerNorm(width)
         self.face = nn.Linear(width, FACE_MODEL)
+        self.pace = nn.Linear(width, FACE_MODEL)
         self.emotion_decoder = stack(config.dilations[:2])
         self.emotion_norm = nn.LayerNorm(width)
         self.emotion = nn.Linear(width, ATTRIBUTES)
@@ -189,26 +207,39 @@ class Tokenizer(nn.Module):
         x = self.decoder_in(latent)
         for block in self.decoder:
             x = block(x)
-        face = self.face(self.face_norm(x)) * (self.units * self.moves)
+        goal, pace = self._way(x)
+        shown = [goal[:, 0]]
+        for y, g in zip(goal[:, 1:].unbind(1), pace[:, 1:].unbind(1), strict=True):
+            shown.append(torch.lerp(shown[-1], y, g))
+        face = torch.stack(shown, dim=1) * (self.units * self.moves)
         for block in self.emotion_decoder:
             x = block(x)
         return Decoded(face, self.emotion(self.emotion_norm(x)))
 
-    def start(self, batch: int) -> list[ConvolutionCache]:
+    def start(self, batch: int) -> TokenizerCache:
         """Caches of `batch` streams of tokens, on the weights' device."""
         blocks = cast("list[_Block]", [*self.decoder, *self.emotion_decoder])
-        return [block.convolution.start(batch) for block in blocks]
+        shown = self.units.new_zeros(batch, FACE_MODEL)
+        return TokenizerCache([block.convolution.start(batch) for block in blocks], shown)
 
-    def step(self, indices: Tensor, caches: list[ConvolutionCache], position: Tensor) -> Decoded:
+    def step(self, indices: Tensor, cache: TokenizerCache, position: Tensor) -> Decoded:
         """Frame `position` () of each stream: (S, groups) indices to (S, 58) and (S, 25)."""
         x = self.decoder_in(self.quantizer.decode(indices))
-        own = iter(caches)
+        own = iter(cache.convolutions)
         for block in cast("list[_Block]", self.decoder):
             x = block.step(x, next(own), position)
-        face = self.face(self.face_norm(x)) * (self.units * self.moves)
+        goal, pace = self._way(x)
+        # The first frame comes from nowhere: it is where it goes.
+        cache.shown.lerp_(goal, torch.where(position == 0, 1.0, pace))
+        face = cache.shown * (self.units * self.moves)
         for block in cast("list[_Block]", self.emotion_decoder):
             x = block.step(x, next(own), position)
         return Decoded(face, self.emotion(self.emotion_norm(x)))
+
+    def _way(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, width) to where the face goes and to how much of the way, (…, 58) each."""
+        x = self.face_norm(x)
+        return self.face(x), self.pace(x).sigmoid()
 
 
 class SpeakerEncoder(nn.Module):

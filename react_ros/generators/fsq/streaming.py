@@ -66,18 +66,18 @@ class Loaded:
         position = torch.zeros((), dtype=torch.int64, device=device)
         past = torch.full((samples, predictor.groups), predictor.size, device=device)
         heard = predictor.encoder.start()
-        layers, blocks = predictor.start(samples), tokenizer.start(samples)
+        layers, faces = predictor.start(samples), tokenizer.start(samples)
 
         def step(speaker: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
             memory = predictor.encoder.step(speaker, heard)
             x = predictor.step(past, memory, layers, position)
             past.copy_(predictor.draw(x, nobody, chance, self.sampling))
-            decoded = tokenizer.step(past, blocks, position)
+            decoded = tokenizer.step(past, faces, position)
             position.add_(1)
             return decoded.face, decoded.emotion
 
         caches = [cache for layer in layers for cache in layer]
-        state = [position, past, heard, *(t for cache in caches for t in cache), *(block.frames for block in blocks)]
+        state = [position, past, heard, *(t for cache in caches for t in cache), *faces.tensors]
         chance = torch.zeros(samples, predictor.groups, device=device)
         return CapturedStep(step, [torch.zeros(1, INPUTS, device=device), chance], state, device)
 

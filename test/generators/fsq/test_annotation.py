@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from react_ros.face import AU, EXPRESSIONS, VA
 from react_ros.generators.contract import sample_rngs
-from react_ros.generators.fsq.annotation import FELT, Annotation, fit
+from react_ros.generators.fsq.annotation import FELT, Annotation, _lacking, fit
 
 UNITS, DOUBTED = 15, 10
 CERTAIN: dict[str, Any] = {
@@ -271,6 +271,19 @@ def test_flicker_is_told_from_a_doubt_that_changes_quickly() -> None:
         truth = parameters(slow=0.2, persistence=persistence, flicker=0.05)
         found = fit(emotion, annotated(emotion, truth))
         assert np.median(found["flicker"]) == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.03, 0.1, 0.5])
+def test_noise_is_found_in_changes_that_mostly_rest_and_now_and_then_are_large(deviation: float) -> None:
+    rng = np.random.default_rng(0)
+    had = rng.standard_normal(20_000) * np.where(rng.random(20_000) < 0.2, 1.0, 0.01)
+    wanted = had + deviation * rng.standard_normal(20_000)
+    assert np.sqrt(_lacking(had, wanted)) == pytest.approx(deviation, rel=0.05, abs=0.004)
+
+
+def test_what_is_wider_than_it_should_be_lacks_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert _lacking(0.2 * rng.standard_normal(5000), 0.1 * rng.standard_normal(5000)) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_clips_too_short_to_tell_of_slow_doubt_give_none() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
 import torch
 from rehearsal import Speaker, simulated_speaker
+from scipy.signal import lfilter
 from torch import Tensor
 
 from react_ros.generators.fsq.model import Networks
@@ -54,6 +57,20 @@ def test_tokens_decoded_one_by_one_are_the_clip_that_is_decoded_at_once(networks
     whole = tokenizer.decode(latent)
     assert_same(torch.stack([d.face for d in decoded], dim=1), whole.face)
     assert_same(torch.stack([d.emotion for d in decoded], dim=1), whole.emotion)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("pace", [0.0, 0.25, 1.0])
+def test_a_face_goes_as_much_of_its_way_in_a_frame_as_its_pace_says(networks: Networks, pace: float) -> None:
+    tokenizer, tokens = copy.deepcopy(networks.tokenizer), Clip.of(networks, 2).tokens[:, :100]
+    latent = tokenizer.quantizer.decode(tokens).to(networks.predictor.nobody.dtype)
+    tokenizer.pace.weight.zero_()
+    tokenizer.pace.bias.fill_(100.0)
+    goals = tokenizer.decode(latent).face
+    tokenizer.pace.bias.fill_(math.log(pace / (1.0 - pace)) if 0.0 < pace < 1.0 else 200.0 * (pace - 0.5))
+    # An exponential mean of the goals, which begins at the first one.
+    expected = torch.from_numpy(lfilter([pace], [1.0, pace - 1.0], (goals - goals[:, :1]).double().numpy(), axis=1))
+    torch.testing.assert_close(tokenizer.decode(latent).face.double(), expected + goals[:, :1], atol=1e-5, rtol=0.0)
 
 
 @torch.inference_mode()
