@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from react_ros.demo import VOICES
 from react_ros.evaluation.latency import STAGES, Distribution, measure
 from react_ros.machine import describe_machine
 from react_ros.runner import Runner
+
+if TYPE_CHECKING:
+    from react_ros.nodes.probe import Probe
+
+LISTENER = "/robot/listener"
 
 
 class BenchError(Exception):
@@ -73,12 +79,14 @@ def live(seconds: float, generator: str) -> None:
                     raise BenchError("the robot does not start")
                 time.sleep(2.0)  # the first frames load what the rest find loaded
                 probe.clear()
+                before = _late_plans(probe)
                 memory = 0.0
                 for _ in track(range(round(seconds)), "measuring", console=console, transient=True):
                     time.sleep(1.0)
                     pss = [psutil.Process(c.popen.pid).memory_full_info().pss for c in runner.children.values()]
                     memory = max(memory, sum(pss) / 2**20)
                 statuses = list(probe.messages["avatar/status"])
+                late_plans, protocol = _late_plans(probe) - before, probe.facts(LISTENER).get("protocol", "")
             except TimeoutError as error:
                 raise BenchError(str(error)) from None
             finally:
@@ -86,14 +94,21 @@ def live(seconds: float, generator: str) -> None:
     report = measure(statuses)
     console.print(f"machine: {describe_machine()}")
     console.print(f"{len(runner.children)} processes, 640x480 at 25 fps, {seconds:g} s, generator {generator}")
+    console.print(f"protocol: {protocol}")
     console.print("\n" + "ms".ljust(32) + "".join(h.rjust(8) for h in ("p50", "p95", "p99")))
     _row(console, "sensor stamp to face message", report.total)
     for name, d in report.stages.items():
         _row(console, "  " + STAGES[name], d)
     _row(console, "between two outputs", report.interval)
     console.print(f"\nframes answered: {report.answered} of {report.frames} ({100 * report.answered_share:.1f} %)")
+    console.print(f"frames without an answer: {report.frames - report.answered}; late answers: {report.late}")
+    console.print(f"late plans: {late_plans}")
     console.print(f"jitter of the output: {report.jitter_p99:.1f} ms at the 99th percentile")
     console.print(f"memory of the whole robot (PSS, highest): {memory:.0f} MiB")
+
+
+def _late_plans(probe: Probe) -> int:
+    return int(probe.facts(LISTENER).get("late plans", 0))
 
 
 def perception(seconds: float) -> None:

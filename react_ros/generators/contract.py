@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,10 +54,47 @@ class Stream(ABC):
 
     samples: int
     seed: int
+    protocol: str = "frame by frame"
+    """How reactions come about, for people: a windowed system says when its plans begin and take effect."""
 
     @abstractmethod
     def step(self, frame: SpeakerFrame) -> Reaction:
         """Answer frame k. The reaction carries the frame's index and stamp; its arrays are the caller's to keep."""
+
+    def run_beside(self) -> None:
+        """From the next step on nothing heavy holds up a step: plans are made in another thread, and may be late.
+
+        A late plan takes effect at the frame at which it is there; until then the face goes on living. To be called
+        before the first step. Systems without plans do nothing here.
+        """
+        return
+
+    def follow(self, effects: Mapping[int, int]) -> None:
+        """Let plans take effect where they did in a recording, and wait for them.
+
+        effects: of each plan the frame at which it took effect, as `recorded_effects` reads it. With the frames of
+        that recording the stream then gives the same reactions. To be called before the first step. Systems without
+        plans do nothing here.
+        """
+        return
+
+    @property
+    def late_plans(self) -> int:
+        """How many plans were not there when they were to take effect."""
+        return 0
+
+    @property
+    def trouble(self) -> str:
+        """What at present goes wrong beside the clock, in one sentence; empty where nothing does."""
+        return ""
+
+
+def recorded_effects(reactions: Iterable[Reaction]) -> dict[int, int]:
+    """Of each plan that reactions show, in order, the frame at which it took effect: what `Stream.follow` takes."""
+    effects: dict[int, int] = {}
+    for reaction in reactions:
+        effects.setdefault(reaction.plan, reaction.index)
+    return effects
 
 
 class Generator(ABC):

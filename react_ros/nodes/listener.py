@@ -33,7 +33,7 @@ FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 class ListenerNode(RobotNode):
-    """Steps one stream of a generator: frame k in, reaction k out."""
+    """Steps one stream of a generator: frame k in, reaction k out; its plans are made beside the clock."""
 
     NAME = "listener"
     PARAMETERS = (
@@ -65,6 +65,8 @@ class ListenerNode(RobotNode):
         self._loaded: tuple[dict[str, Any], Generator] | None = None
         self._coming: tuple[Generator, Stream, dict[str, Any]] | None = None
         self._heard: int | None = None
+        self._refusal = ""
+        """Why the system that was last asked for does not listen."""
         try:
             self._begin(*self._prepare(self._wanted), self._wanted)
         except (ValueError, OSError) as error:
@@ -98,11 +100,14 @@ class ListenerNode(RobotNode):
         if self._loaded is None or self._loaded[0] != system:
             self._loaded = system, self._load(wanted)
         generator = self._loaded[1]
-        return generator, generator.start(samples=wanted["samples"], seed=wanted["seed"])
+        stream = generator.start(samples=wanted["samples"], seed=wanted["seed"])
+        stream.run_beside()
+        return generator, stream
 
     def _begin(self, generator: Generator, stream: Stream, wanted: dict[str, Any]) -> None:
         seed = wanted["seed"]
         self._stream = stream
+        self._late_before = self.counts["late plans"]
         self._generator = generator
         self._seed = seed
         delay = np.random.default_rng([seed, 0xDE1A]).normal(wanted["delay"], wanted["delay_spread"])
@@ -114,6 +119,7 @@ class ListenerNode(RobotNode):
             "generator": info.name,
             "seed": str(seed),
             "samples": str(wanted["samples"]),
+            "protocol": stream.protocol,
             "generator's delay": f"{info.delay_frames} frames",
             "deliberate delay": f"{self._delay} frames",
             "notice": info.notice,
@@ -140,8 +146,9 @@ class ListenerNode(RobotNode):
                 generator, stream = self._prepare(wanted)
             except Exception as error:
                 known = isinstance(error, (ValueError, OSError))
-                self.warning = str(error) if known else f"{wanted['generator']} cannot be loaded: {error!r}"
-                reason = self.warning if known else traceback.format_exc()
+                self._refusal = str(error) if known else f"{wanted['generator']} cannot be loaded: {error!r}"
+                self.warning = self._refusal
+                reason = self._refusal if known else traceback.format_exc()
                 self.get_logger().error(f"{reason}; {self._generator.info.name} goes on")
                 return
             with self._lock:
@@ -162,11 +169,14 @@ class ListenerNode(RobotNode):
             coming, self._coming = self._coming, None
         if coming is not None:
             self._begin(*coming)
-            self.warning = ""
+            self._refusal = ""
         if self._heard is not None and frame.index > self._heard + 1:
             self.counts["frames that never came"] += frame.index - self._heard - 1
         self._heard = frame.index
         reaction = self._stream.step(frame)
+        if late := self._stream.late_plans:
+            self.counts["late plans"] = self._late_before + late
+        self.warning = self._refusal or self._stream.trouble
         lineage = continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         self._waiting.append((reaction, lineage))
         # Until the delay has passed once, the first reaction stands still: a face at its beginning, not none at all.

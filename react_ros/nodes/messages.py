@@ -383,7 +383,7 @@ def continued(lineage: Lineage, stages: Stages, generator: str = "", seed: int =
 def reaction_message(reaction: Reaction, lineage: Lineage, delay: int = 0, notice: str = "") -> ReactionMessage:
     """The Reaction message. delay: frames; notice: what a viewer must know of the generator."""
     m = ReactionMessage(lineage=lineage, samples=reaction.samples, scheme=ARKIT_SCHEME, names=NAMES)
-    m.delay, m.notice = delay, notice
+    m.delay, m.notice, m.plan = delay, notice, reaction.plan
     m.header.stamp = lineage.source_stamp
     m.state = "live" if reaction.live else "idle"
     m.blendshapes, m.rotation = _floats(reaction.blendshapes), _floats(reaction.rotation)
@@ -399,6 +399,8 @@ def reaction_from_message(message: ReactionMessage) -> Reaction:
         raise ValueError(f"{n} samples: a reaction has 1 to 1000")
     if message.state not in ("live", "idle"):
         raise ValueError(f"state {message.state[:40]!r} is not live or idle")
+    if message.plan < -1:
+        raise ValueError(f"plan {message.plan} is not the number of a frame, or -1 for none")
     attributes = _array(message.attributes, "attributes", n * face.ATTRIBUTES).reshape(n, -1)
     _within(attributes[:, face.AU], "attributes (action units)", 0.0, 1.0)
     _within(attributes[:, face.EXPRESSIONS], "attributes (expressions)", 0.0, 1.0)
@@ -410,6 +412,7 @@ def reaction_from_message(message: ReactionMessage) -> Reaction:
         translation=_within(_array(message.translation, "translation", n * 3), "translation", -10, 10).reshape(n, 3),
         attributes=_within(attributes, "attributes", -1.0, 1.0),
         live=message.state == "live",
+        plan=message.plan,
     )
 
 

@@ -220,6 +220,7 @@ BAD: dict[str, Bad] = {
         "no sample": (changed(reaction, samples=0), "0 samples: a reaction has 1 to 1000"),
         "all samples": (changed(reaction, samples=2**32 - 1), "4294967295 samples"),
         "claims 100 MB": (changed(reaction, samples=1000), "has 25 values, not 25000"),
+        "plan -2": (changed(reaction, plan=-2), "plan -2 is not the number of a frame, or -1 for none"),
         "asleep": (changed(reaction, state="asleep"), "state 'asleep' is not live or idle"),
         "another scheme": (changed(reaction, scheme="faceverse"), "scheme 'faceverse' is not 'arkit52'"),
         "unknown name": (changed(reaction, names=["smile", *NAMES[1:]]), "unknown blendshape 'smile'"),
@@ -354,6 +355,7 @@ def test_a_reaction_arrives_as_it_was_sent(data: st.DataObject, samples: int, li
         translation=data.draw(arrays(np.float32, (samples, 3), elements=SIGNED)),
         attributes=np.stack([data.draw(ATTRIBUTES) for _ in range(samples)]),
         live=live,
+        plan=data.draw(st.integers(-1, 2**63 - 1)),
     )
     lineage = Lineage(frame=sent.index, source_stamp=time_message(sent.stamp_ns), generator="mime", seed=3)
     received = deserialize_message(serialize_message(reaction_message(sent, lineage)), ReactionMessage)

@@ -8,24 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from react_ros.face import ARKIT, FACE_MODEL, Floats, Reaction, SpeakerFrame, split_face_model
-from react_ros.generators.attributes import attributes_of
-from react_ros.generators.checks import Presence, trusted
+from react_ros.face import Reaction, SpeakerFrame
+from react_ros.generators.checks import trusted
 from react_ros.generators.contract import Stream, sample_rngs
 from react_ros.generators.fsq.annotation import Annotation
 from react_ros.generators.fsq.model import ModelConfig, Networks, Predictor, Sampling, Tokenizer
-from react_ros.generators.idle import IdleLife, wear_eyes
 from react_ros.generators.parts.device import CapturedStep, choose_device
 from react_ros.generators.parts.inputs import INPUTS, SpeakerInputs
+from react_ros.generators.parts.living import Living
 from react_ros.generators.parts.weights import config_from, load_into, load_weights
 
 if TYPE_CHECKING:
     from react_ros.generators.fsq.system import FsqConfig
-
-MAX_ANGLE, MAX_SHIFT = 0.55, 0.25
-"""Bounds of the head's motion, rad and m."""
-FADE = 0.12
-"""Share by which listening and idle life replace each other in a frame: nine tenths within 0.7 s."""
 
 
 class Loaded:
@@ -88,45 +82,16 @@ class FsqStream(Stream):
     def __init__(self, loaded: Loaded, samples: int, seed: int) -> None:
         self._rngs = sample_rngs(seed, samples, purpose=4)
         self.samples, self.seed = samples, seed
-        self._inputs, self._presence = SpeakerInputs(), Presence()
-        self._idle = IdleLife(seed, samples)
+        self._inputs, self._living = SpeakerInputs(), Living(seed, samples)
         self._annotation = Annotation(loaded.annotation, sample_rngs(seed, samples, purpose=5))
         self._step = loaded.step(samples)
         self._chance = np.empty((samples, loaded.networks.predictor.groups), np.float32)
-        self._weight = 0.0
-        """Share of listening in what is shown; the rest is idle life."""
-        self._begun = False
 
     def step(self, frame: SpeakerFrame) -> Reaction:
         frame = trusted(frame)
-        present = self._presence.step(frame)
         row = self._inputs.step(frame)
         for i, rng in enumerate(self._rngs):
             self._chance[i] = rng.random(self._chance.shape[1], np.float32)
         face, emotion = self._step(torch.from_numpy(row[None]), torch.from_numpy(self._chance))
         attributes = self._annotation.step(emotion.numpy(force=True))
-        shown = np.concatenate([face.numpy(force=True), attributes], axis=1)
-        idle = self._idle.step()
-        # Whoever is there from the first frame on is listened to from the first frame on.
-        self._weight = self._weight + FADE * (present - self._weight) if self._begun else float(present)
-        self._weight = 1.0 if self._weight > 0.99 else self._weight
-        self._begun = True
-        if self._weight < 1.0:
-            calm = np.zeros((self.samples, len(ARKIT)))
-            wear_eyes(calm, idle.blink, idle.gaze)
-            calm_face = np.concatenate([calm, idle.rotation, idle.translation, attributes_of(calm)], axis=1)
-            shown = self._weight * shown + (1.0 - self._weight) * calm_face
-        return _reaction(frame, shown.astype(np.float32), present)
-
-
-def _reaction(frame: SpeakerFrame, shown: Floats, live: bool) -> Reaction:
-    blendshapes, rotation, translation = split_face_model(shown[:, :FACE_MODEL])
-    return Reaction(
-        frame.index,
-        frame.stamp_ns,
-        np.clip(blendshapes, 0.0, 1.0),
-        np.clip(rotation, -MAX_ANGLE, MAX_ANGLE),
-        np.clip(translation, -MAX_SHIFT, MAX_SHIFT),
-        shown[:, FACE_MODEL:].copy(),
-        live,
-    )
+        return self._living.step(frame, np.concatenate([face.numpy(force=True), attributes], axis=1))

@@ -16,8 +16,9 @@ from react_ros.face import EXPRESSIONS, FPS, FRAME_NS, Face, FaceState, Reaction
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, sample_rngs
 from react_ros.generators.fsq.model import Decoded, Predictor, Sampling, Tokenizer
-from react_ros.generators.fsq.streaming import MAX_ANGLE, MAX_SHIFT, Loaded
+from react_ros.generators.fsq.streaming import Loaded
 from react_ros.generators.parts.inputs import speaker_inputs
+from react_ros.generators.parts.living import MAX_ANGLE, MAX_SHIFT
 
 Frames = Sequence[SpeakerFrame]
 

@@ -1,0 +1,68 @@
+"""Runs a listener node that also knows a system that plans: `python planning_system.py --ros-args …`.
+
+Every plan takes as long, and fails as often, as the parameters say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from react_ros.face import Floats
+from react_ros.generators import registry
+from react_ros.generators.contract import Generator, GeneratorInfo
+from react_ros.generators.parts.inputs import AttributeInputs
+from react_ros.generators.parts.plans import ANSWER, LatentNoise, Noise, PlannedStream, Planner, Planning
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningConfig:
+    seconds: float = 0.0
+    """How long a plan takes, but for the first."""
+    fails: bool = False
+    """Whether each but the first fails."""
+
+
+class Slowly(Planner):
+    width = 25
+
+    def __init__(self, config: PlanningConfig) -> None:
+        self._config, self._begun = config, False
+
+    def inputs(self) -> AttributeInputs:
+        return AttributeInputs()
+
+    def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
+        return LatentNoise(rngs, window, (1,))
+
+    def plan(self, windows: Floats, noise: Floats) -> Floats:
+        if self._begun:
+            time.sleep(self._config.seconds)
+            if self._config.fails:
+                raise RuntimeError("a kernel is missing")
+        self._begun = True
+        return np.full((len(windows), noise.shape[1], 50, ANSWER), 0.1, np.float32)
+
+
+class PlanningSystem(Generator):
+    Config = PlanningConfig
+    info = GeneratorInfo("planning", "a system for tests that plans", ("attributes",), learned=True)
+
+    def __init__(self, config: PlanningConfig | None = None) -> None:
+        self._planner = Slowly(config or PlanningConfig())
+
+    def start(self, *, samples: int = 1, seed: int = 0) -> PlannedStream:
+        return PlannedStream(self._planner, Planning(50, 5, 2, 3), samples, seed)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.modules["planning_system"] = sys.modules["__main__"]
+    registry._SYSTEMS["planning"] = "planning_system:PlanningSystem"
+    from react_ros.nodes.listener import main
+
+    main()

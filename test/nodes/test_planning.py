@@ -1,0 +1,121 @@
+"""A listener whose system plans: no plan holds up a frame, each reaction names its plan, what goes wrong is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from react_ros.bringup import Process, environment
+from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
+from react_ros.msg import Reaction as ReactionMessage
+from react_ros.msg import SpeakerFeatures
+from react_ros.nodes.messages import speaker_message
+from react_ros.nodes.probe import Probe
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+SCRIPT = str(Path(__file__).with_name("planning_system.py"))
+NODE = "/robot/listener"
+
+
+class Listener:
+    """A listener process that hears 25 frames a second from us."""
+
+    def __init__(self, **parameters: Any) -> None:
+        command = [sys.executable, SCRIPT, "--ros-args", *Process("listener", "robot", parameters).ros_arguments]
+        self.probe = Probe("/robot", {"listener/reaction": ReactionMessage})
+        self.probe.__enter__()
+        self.popen = subprocess.Popen(
+            command, env={**os.environ, **environment()}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._sent = 0
+        self._publisher = self.probe.publisher("speaker/features", SpeakerFeatures, seconds=60.0)
+        self.probe.node.create_timer(0.04, self._send)
+
+    def _send(self) -> None:
+        frame = SpeakerFrame(self._sent, time.time_ns(), Face(FaceState.TRACKED, count=1), Sound(SoundState.SILENCE))
+        self._publisher.publish(speaker_message(frame, {}, frame.stamp_ns))
+        self._sent += 1
+
+    def wait(self, condition: Any, what: str) -> None:
+        self.probe.wait(condition, 60.0, what)
+
+    def wait_reactions(self, count: int) -> list[Any]:
+        self.wait(lambda: len(self.probe["listener/reaction"]) >= count, f"{count} reactions")
+        return self.probe["listener/reaction"]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return self.probe.facts(NODE)
+
+    @property
+    def status(self) -> str:
+        return self.probe.diagnostics[NODE].message if NODE in self.probe.diagnostics else ""
+
+    def close(self) -> str:
+        """End it as the robot does. Returns what it said."""
+        self.popen.send_signal(signal.SIGTERM)
+        said = self.popen.communicate(timeout=20)[0]
+        self.probe.__exit__(None, None, None)
+        return said
+
+
+@pytest.fixture
+def start_listener(domain: int) -> Iterator[Any]:
+    running: list[Listener] = []
+
+    def start(**parameters: Any) -> Listener:
+        running.append(Listener(generator="planning", **parameters))
+        return running[-1]
+
+    yield start
+    for listener in running:
+        if listener.popen.poll() is None:
+            listener.close()
+
+
+def test_each_reaction_names_its_plan_and_the_diagnostics_name_the_protocol(start_listener: Any) -> None:
+    listener = start_listener()
+    reactions = listener.wait_reactions(60)
+    listener.probe.diagnostics.clear()
+    listener.wait(lambda: listener.facts.get("protocol"), "new diagnostics")
+    punctual = [(m.lineage.frame - 2) // 5 * 5 - 1 if m.lineage.frame >= 2 else -1 for m in reactions]
+    shown = [m.plan for m in reactions]
+    assert all(plan <= begun and (plan + 1) % 5 == 0 for plan, begun in zip(shown, punctual, strict=True))
+    assert shown == punctual or listener.facts.get("late plans"), "a plan was late, and nobody was told"
+    assert max(m.plan for m in reactions) > 20
+    assert listener.facts["protocol"] == "plans of 50 frames, begun every 5, in effect after 2, blended over 3"
+    assert listener.close().strip() == "" and listener.popen.returncode == 0
+
+
+def test_plans_that_take_half_a_second_hold_up_no_frame_and_are_counted(start_listener: Any) -> None:
+    listener = start_listener(generator_parameters="{seconds: 0.5}")
+    reactions = listener.wait_reactions(100)
+    frames = [m.lineage.frame for m in reactions]
+    assert frames == list(range(frames[0], frames[0] + len(frames)))
+    steps = [s.duration for m in reactions for s in m.lineage.stages if s.name == "listener"]
+    assert len(steps) == len(reactions) and max(steps) < 0.4, "a step waited for its plan"
+    listener.wait(lambda: int(listener.facts.get("late plans", 0)) >= 10, "late plans in the diagnostics")
+    assert len({m.plan for m in reactions}) >= 4, "no late plan ever took effect"
+    assert listener.close().strip() == "" and listener.popen.returncode == 0
+
+
+def test_plans_that_fail_are_a_warning_and_the_face_goes_on(start_listener: Any) -> None:
+    listener = start_listener(generator_parameters="{fails: true}")
+    listener.wait(lambda: listener.status == "plans fail: a kernel is missing", "the warning")
+    so_far = len(listener.probe["listener/reaction"])
+    reactions = listener.wait_reactions(so_far + 50)
+    frames = [m.lineage.frame for m in reactions]
+    assert frames == list(range(frames[0], frames[0] + len(frames)))
+    assert {m.plan for m in reactions} == {-1}
+    said = listener.close()
+    assert said.count("a plan failed") == 1
+    assert listener.popen.returncode == 0
