@@ -16,7 +16,7 @@ from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.face import Floats
-from react_ros.training.packs import WIDTHS, Pack, Whole, open_pack
+from react_ros.training.packs import OF_SPEAKER, WIDTHS, Pack, Whole, open_pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Batch:
 
     speaker: Tensor
     """(B, T, INPUTS) float32, see `parts.inputs`."""
+    speaker_attributes: Tensor
+    """(B, T, 25) float32, the speaker's own; 0 where there is no face."""
     face_model: Tensor
     """(B, T, 58) float32, the real listener's, as the corpus has them."""
     attributes: Tensor
@@ -71,6 +73,10 @@ class Clips:
         """(T, INPUTS) of one clip, read-only."""
         return self._rows("speaker", clip)
 
+    def speaker_attributes(self, clip: int) -> Floats:
+        """(T, 25) of one clip's speaker, read-only; 0 where there is no face."""
+        return self._rows("speaker_attributes", clip)
+
     def face_model(self, clip: int) -> Floats | None:
         """(T, 58) of one clip's listener, read-only; None where its corpus has none."""
         return self._rows("face_model", clip) if self._of(clip).has["face_model"] else None
@@ -114,7 +120,7 @@ class Clips:
         return self._packs[self._pack[clip]]
 
     def _rows(self, name: str, clip: int) -> Floats:
-        row = (self._speaker if name == "speaker" else self._listener)[clip]
+        row = (self._speaker if name in OF_SPEAKER else self._listener)[clip]
         return self._of(clip).arrays[name][row, : self.lengths[clip]]
 
 

@@ -29,12 +29,14 @@ from react_ros.corpus.pool import Progress, processes, spread
 from react_ros.corpus.reader import Corpus
 from react_ros.corpus.sounds import VERSION as SOUND_VERSION
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
-from react_ros.generators.parts.inputs import INPUTS, speaker_inputs
+from react_ros.generators.parts.inputs import INPUTS, attribute_inputs, speaker_inputs
 
 # No torch here: each process that reads clips would spend seconds on importing it.
 
 Whole = npt.NDArray[np.int64]
-WIDTHS = {"speaker": INPUTS, "face_model": FACE_MODEL, "attributes": ATTRIBUTES}
+OF_SPEAKER = {"speaker": INPUTS, "speaker_attributes": ATTRIBUTES}
+OF_LISTENER = {"face_model": FACE_MODEL, "attributes": ATTRIBUTES}
+WIDTHS = OF_SPEAKER | OF_LISTENER
 
 _CODE = (
     face,
@@ -175,7 +177,7 @@ def _build(
     temporary.mkdir(parents=True)
     try:
         for name, width in WIDTHS.items():
-            count = len(persons["speaker" if name == "speaker" else "listener"])
+            count = len(persons["speaker" if name in OF_SPEAKER else "listener"])
             np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", np.float32, (count, frames, width)).flush()
         items: list[tuple[Role, int, PersonClip]] = [
             (role, row, person) for role, people in persons.items() for row, person in enumerate(people)
@@ -203,7 +205,8 @@ def _fill(corpus: Corpus, folder: Path, frames: int, item: tuple[Role, int, Pers
     role, row, person = item
     try:
         if role == "speaker":
-            arrays = {"speaker": speaker_inputs(corpus.frames(person, frames))}
+            heard = list(corpus.frames(person, frames))
+            arrays = {"speaker": speaker_inputs(heard), "speaker_attributes": attribute_inputs(heard)}
         else:
             arrays = {}
             if person.face_model is not None:

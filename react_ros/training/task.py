@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from react_ros.training.data import Batch, Clips
 
 TASKS: dict[str, tuple[str, ...]] = {
+    "belfusion": tuple(f"react_ros.training.belfusion:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
     "fsq": tuple(f"react_ros.training.fsq:{stage}Task" for stage in ("Tokenizer", "Encoder", "Predictor")),
+    "vqdiff": tuple(f"react_ros.training.vqdiff:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
 }
 """The stages of each system, in the order in which they are trained, as "module:Class"; imported when asked for."""
 

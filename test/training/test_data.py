@@ -37,6 +37,7 @@ def test_a_clip_is_what_the_live_code_makes_of_it_and_what_the_real_listener_did
     assert len(clips) == len(dyads) == 4 and clips.names == [d.name for d in dyads]
     for i, dyad in enumerate(dyads):
         np.testing.assert_array_equal(clips.speaker(i), speaker_inputs(corpus.frames(dyad.speaker)))
+        np.testing.assert_array_equal(clips.speaker_attributes(i), corpus.attributes(dyad.speaker))
         np.testing.assert_array_equal(clips.face_model(i), corpus.face_model(dyad.listener))
         np.testing.assert_array_equal(clips.attributes(i), corpus.attributes(dyad.listener))
     assert clips.speaker(0)[5:, SOUND_PRESENT].all()
@@ -48,6 +49,7 @@ def test_a_batch_holds_its_crops_and_says_where_a_clip_has_ended(tmp_path: Path)
     shapes = [tuple(t.shape) for t in (batch.speaker, batch.face_model, batch.attributes, batch.valid)]
     assert shapes == [(2, 10, INPUTS), (2, 10, FACE_MODEL), (2, 10, ATTRIBUTES), (2, 10)]
     np.testing.assert_array_equal(batch.speaker[0], clips.speaker(1)[4:14])
+    np.testing.assert_array_equal(batch.speaker_attributes[0], clips.speaker_attributes(1)[4:14])
     np.testing.assert_array_equal(batch.attributes[1, :5], np.asarray(clips.attributes(0))[25:])
     assert batch.valid.tolist() == [[True] * 10, [True] * 5 + [False] * 5]
     assert not batch.attributes[1, 5:].any() and not batch.speaker[1, 5:].any()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.face import EXPRESSIONS, FACE_MODEL, VA, Face, Sound
+from react_ros.face import ATTRIBUTES, EXPRESSIONS, FACE_MODEL, VA, Face, Sound
 from react_ros.generators import registry
 from react_ros.generators.fsq.annotation import Annotation
 from react_ros.generators.parts.inputs import (
@@ -65,7 +65,8 @@ def batch_of(crops: int = 4, frames: int = 40, seed: int = 0) -> Batch:
     speaker[..., [FACE_PRESENT, SOUND_PRESENT]] = 1.0
     yes = torch.ones(crops, dtype=torch.bool)
     return Batch(
-        torch.from_numpy(speaker).float(), torch.from_numpy(face).float(), torch.from_numpy(said).float(),
+        torch.from_numpy(speaker).float(), torch.zeros(crops, frames, ATTRIBUTES), torch.from_numpy(face).float(),
+        torch.from_numpy(said).float(),
         torch.ones(crops, frames, dtype=torch.bool), torch.arange(crops), torch.zeros(crops, dtype=torch.int64),
         yes, yes,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from react_ros.face import ARKIT, FPS, Floats, SoundState, SpeakerFrame
+from react_ros.face import ARKIT, ATTRIBUTES, FPS, Floats, SoundState, SpeakerFrame
 from react_ros.generators.checks import trusted
 
 _SHAPES = len(ARKIT)
@@ -82,3 +82,24 @@ def speaker_inputs(frames: Iterable[SpeakerFrame]) -> Floats:
     inputs = SpeakerInputs()
     rows = [inputs.step(frame).copy() for frame in frames]
     return np.stack(rows) if rows else np.zeros((0, INPUTS), np.float32)
+
+
+class AttributeInputs:
+    """Turns speaker frames into rows of the speaker's own 25 attributes, for listeners that are told nothing else.
+
+    A face that is missing, or holds NaN, is a row of 0. No face that is there has one: its expressions sum to 1.
+    """
+
+    def step(self, frame: SpeakerFrame) -> Floats:
+        """(25,) row of frame k, in the order of `ATTRIBUTE_NAMES`, -1 to 1."""
+        face = trusted(frame).face
+        if not face.state.present:
+            return np.zeros(ATTRIBUTES, np.float32)
+        return np.clip(face.attributes, -1.0, 1.0, dtype=np.float32)
+
+
+def attribute_inputs(frames: Iterable[SpeakerFrame]) -> Floats:
+    """(T, 25) rows of a clip's frames, by the code that runs live."""
+    inputs = AttributeInputs()
+    rows = [inputs.step(frame) for frame in frames]
+    return np.stack(rows) if rows else np.zeros((0, ATTRIBUTES), np.float32)

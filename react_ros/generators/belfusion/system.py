@@ -1,0 +1,38 @@
+"""BeLFusion as a generator: learned, planned in windows of two seconds, the baseline of the diffusion papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from react_ros.generators.contract import GeneratorInfo
+from react_ros.generators.parts.windowed import Windowed, WindowedConfig
+
+if TYPE_CHECKING:
+    from react_ros.generators.parts.latents import LoadedLatents
+
+
+@dataclass(frozen=True, slots=True)
+class BelfusionConfig(WindowedConfig):
+    """Raises ValueError for a value out of range."""
+
+    weights: str = "belfusion"
+
+
+class Belfusion(Windowed):
+    """Barquero et al. 2023, as the REACT challenges have it: latent diffusion over a variational autoencoder."""
+
+    Config = BelfusionConfig
+    info = GeneratorInfo(
+        name="belfusion",
+        summary="learned: plans two seconds at a time by latent diffusion, the challenges' baseline",
+        inputs=("attributes",),
+        delay_frames=9,
+        learned=True,
+    )
+
+    def _load(self) -> LoadedLatents:
+        from react_ros.generators.belfusion.model import ModelConfig, networks
+        from react_ros.generators.parts.latents import load_latents
+
+        return load_latents(self.config, "belfusion", ModelConfig, networks, codebook=False)

@@ -1,0 +1,45 @@
+"""VQ-Diff as a generator: learned, planned in windows of two seconds, drawn from a codebook of reactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from react_ros.generators.contract import GeneratorInfo
+from react_ros.generators.parts.windowed import Windowed, WindowedConfig
+
+if TYPE_CHECKING:
+    from react_ros.generators.parts.latents import LoadedLatents
+
+
+@dataclass(frozen=True, slots=True)
+class VqDiffConfig(WindowedConfig):
+    """Raises ValueError for a value out of range."""
+
+    weights: str = "vqdiff"
+    codebook: bool = True
+    """Show the nearest codes of what was drawn; false: what was drawn itself, the paper's "w/o codebook"."""
+
+    def __post_init__(self) -> None:
+        WindowedConfig.__post_init__(self)
+        if not isinstance(self.codebook, bool):
+            raise ValueError(f"codebook is {self.codebook!r}: it must be true or false")
+
+
+class VqDiff(Windowed):
+    """Nguyen et al. 2024: latent diffusion over a vector-quantized autoencoder, conditioned on the speaker's face."""
+
+    Config = VqDiffConfig
+    info = GeneratorInfo(
+        name="vqdiff",
+        summary="learned: plans two seconds at a time by latent diffusion over a codebook of reactions",
+        inputs=("attributes",),
+        delay_frames=9,
+        learned=True,
+    )
+
+    def _load(self) -> LoadedLatents:
+        from react_ros.generators.parts.latents import load_latents
+        from react_ros.generators.vqdiff.model import ModelConfig, networks
+
+        return load_latents(self.config, "vqdiff", ModelConfig, networks, self.config.codebook)
