@@ -121,7 +121,7 @@ def fit(emotion: Floats, attributes: Floats) -> dict[str, Doubles]:
     seen = np.concatenate([np.ones(emotion[..., VA].shape, bool), possible[..., 1:]], axis=-1)
 
     def lacking(change: Callable[[Doubles], Doubles]) -> Doubles:
-        had, wanted = change(decoded), change(real.astype(np.float64))
+        had, wanted = (change(x.astype(np.float64)) for x in (decoded, real))
         kept = seen[:, seen.shape[1] - had.shape[1] :]
         return np.array([_lacking(*(x[..., c][kept[..., c]] for x in (had, wanted))) for c in range(_DOUBTED - 1)])
 
