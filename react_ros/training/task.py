@@ -15,6 +15,7 @@ from react_ros.training.data import Batch, Clips
 TASKS: dict[str, tuple[str, ...]] = {
     "belfusion": tuple(f"react_ros.training.belfusion:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
     "fsq": tuple(f"react_ros.training.fsq:{stage}Task" for stage in ("Tokenizer", "Encoder", "Predictor")),
+    "reactdiff": tuple(f"react_ros.training.reactdiff:{stage}Task" for stage in ("Mmt", "Diffusion", "Style")),
     "vqdiff": tuple(f"react_ros.training.vqdiff:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
 }
 """The stages of each system, in the order in which they are trained, as "module:Class"; imported when asked for."""

@@ -1,0 +1,1 @@
+"""Latent diffusion behind a multi-modality transformer (Li et al., ReactDiff), with listener reaction shifts."""
