@@ -78,7 +78,8 @@ def test_tokens_are_those_of_the_written_distribution(
     assert drawn.shape == (samples, small.predictor.groups) and drawn.dtype == torch.int64
     assert drawn.tolist() == expected
     if forgetting < 1.0 or top_p == 1.0:
-        assert len({tuple(token) for token in expected}) > 5, "the chances and pasts choose"
+        few = 5 if top_p > 0.4 else 1
+        assert len({tuple(token) for token in expected}) > few, "the chances and pasts choose"
 
 
 def test_without_forgetting_and_guidance_tokens_are_the_plain_models(small: Networks) -> None:
