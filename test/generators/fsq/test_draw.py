@@ -71,15 +71,14 @@ def test_tokens_are_those_of_the_written_distribution(
     small: Networks, temperature: float, top_p: float, forgetting: float, guidance: float
 ) -> None:
     samples, how = 40, Sampling(temperature, top_p, forgetting, guidance)
-    x, nobody, chance = states(small, samples + 1), states(small, 1, seed=1), chances(small, samples)
+    x, nobody, chance = states(small, samples + 1, seed=3), states(small, 1, seed=1), chances(small, samples)
     drawn = small.predictor.draw(x, nobody, chance, how)
     known, forgetful, alone = x[:-1].numpy(), x[-1].numpy(), nobody[0].numpy()
     expected = [by_hand(small, known[s], forgetful, alone, chance[s].numpy(), how) for s in range(samples)]
     assert drawn.shape == (samples, small.predictor.groups) and drawn.dtype == torch.int64
     assert drawn.tolist() == expected
     if forgetting < 1.0 or top_p == 1.0:
-        few = 5 if top_p > 0.4 else 1
-        assert len({tuple(token) for token in expected}) > few, "the chances and pasts choose"
+        assert len({tuple(token) for token in expected}) > 5, "the chances and pasts choose"
 
 
 def test_without_forgetting_and_guidance_tokens_are_the_plain_models(small: Networks) -> None:
