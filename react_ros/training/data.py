@@ -206,3 +206,10 @@ def load_clips(
             + (f", e.g. {clips.left_out[0]}" if clips.left_out else "")
         )
     return clips
+
+
+def mean_over(x: Tensor, valid: Tensor) -> Tensor:
+    """() over the valid frames (B, T) of (B, T, …)."""
+    shape = (*valid.shape, *(1,) * (x.dim() - 2))
+    weight = valid.view(shape)
+    return (x * weight).sum() / (weight.sum() * (x.numel() / valid.numel())).clamp_min(1.0)

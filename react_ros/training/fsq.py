@@ -26,10 +26,10 @@ from react_ros.generators.fsq.model import (
     Tokenizer,
     TokenizerConfig,
 )
-from react_ros.generators.parts.inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
 from react_ros.generators.parts.quantizers import Usage
 from react_ros.generators.parts.weights import config_to
-from react_ros.training.data import Batch, Clips
+from react_ros.training.data import Batch, Clips, mean_over
+from react_ros.training.speakers import Dropouts, statistics, without_modalities
 from react_ros.training.task import Finished, Task
 
 
@@ -124,13 +124,6 @@ def trembling(latent: Tensor, valid: Tensor, groups: int, how: Tremble, rng: tor
     return each.gather(1, source.unsqueeze(-1).expand_as(each)).view_as(latent)
 
 
-def _mean(x: Tensor, valid: Tensor) -> Tensor:
-    """() over the valid frames (B, T) of (B, T, …)."""
-    shape = (*valid.shape, *(1,) * (x.dim() - 2))
-    weight = valid.view(shape)
-    return (x * weight).sum() / (weight.sum() * (x.numel() / valid.numel())).clamp_min(1.0)
-
-
 class TokenizerTask(Task):
     """Faces to tokens and back, as well as the tokens allow."""
 
@@ -168,8 +161,10 @@ class TokenizerTask(Task):
         total, told = error.new_zeros(()), {}
         for name, weight in self.losses.regions.items():
             own, moved = error[..., REGIONS[name]], change[..., REGIONS[name]]
-            part = _mean(own.abs() + 3.0 * own.square(), batch.valid) + self.losses.motion * _mean(moved.abs(), both)
-            part = part + self.losses.jerk * _mean(jerk[..., REGIONS[name]].abs(), long)
+            part = mean_over(own.abs() + 3.0 * own.square(), batch.valid) + self.losses.motion * mean_over(
+                moved.abs(), both
+            )
+            part = part + self.losses.jerk * mean_over(jerk[..., REGIONS[name]].abs(), long)
             told[name] = part.detach()
             total = total + weight * part
         emotion = emotion_losses(decoded.emotion.float(), batch.attributes, batch.valid)
@@ -203,10 +198,10 @@ def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[s
     real = attributes[..., EXPRESSIONS]
     units = F.binary_cross_entropy_with_logits(emotion[..., AU], attributes[..., AU].clamp(0.0, 1.0), reduction="none")
     return {
-        "units": _mean(units, valid),
-        "affect": _mean((emotion[..., VA] - attributes[..., VA]).square(), valid),
-        "expressions": _mean(-(real * likely).sum(-1), valid),
-        "unlikely": _mean(((likely.exp() + 2e-3).log() - (real + 2e-3).log()).abs(), valid),
+        "units": mean_over(units, valid),
+        "affect": mean_over((emotion[..., VA] - attributes[..., VA]).square(), valid),
+        "expressions": mean_over(-(real * likely).sum(-1), valid),
+        "unlikely": mean_over(((likely.exp() + 2e-3).log() - (real + 2e-3).log()).abs(), valid),
     }
 
 
@@ -225,37 +220,6 @@ def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
         yield batch, decoded, quantized.indices
 
 
-@dataclass(frozen=True, slots=True)
-class Dropouts:
-    """How often, and for how long, a speaker is not seen or not heard in training."""
-
-    clip: float = 0.15
-    """Probability that one of both modalities is missing in a whole crop."""
-    gap: float = 0.15
-    """Probability that one of both is missing for a part of the crop."""
-
-    def __post_init__(self) -> None:
-        for name in ("clip", "gap"):
-            in_range(name, getattr(self, name), 0.0, 1.0)
-
-
-def without_modalities(speaker: Tensor, dropouts: Dropouts, rng: torch.Generator) -> Tensor:
-    """(B, T, INPUTS) in which faces and sounds are missing as `SpeakerInputs` would say it."""
-    count, frames, _ = speaker.shape
-    device = speaker.device
-    chance, where, face_or_sound = torch.rand(3, count, 1, generator=rng, device=device)
-    edges = torch.rand(2, count, 1, generator=rng, device=device).sort(dim=0).values * frames
-    at = torch.arange(frames, device=device)
-    whole, gap = chance < dropouts.clip, where < dropouts.gap
-    missing = whole | (gap & (at >= edges[0]) & (at < edges[1]))  # (B, T)
-    blind = (missing & (face_or_sound < 0.5)).unsqueeze(-1)
-    deaf = (missing & (face_or_sound >= 0.5)).unsqueeze(-1)
-    column = torch.arange(INPUTS, device=device)
-    seen = (column < FACE_INPUTS.stop) | (column == FACE_PRESENT)
-    heard = (column >= SOUND_INPUTS.start) & (column < SOUND_INPUTS.stop) | (column == SOUND_PRESENT)
-    return speaker.masked_fill((blind & seen) | (deaf & heard), 0.0)
-
-
 class Expectation(nn.Module):
     """What a listener shows on average, read linearly off the encoded speaker: it teaches the encoder to listen."""
 
@@ -272,7 +236,7 @@ class Expectation(nn.Module):
         """Losses of the expectation at each frame."""
         expected = self.read(memory).float()
         emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
-        face = _mean((expected[..., ATTRIBUTES:] - batch.face_model / self.units).square(), batch.valid)
+        face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / self.units).square(), batch.valid)
         total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
         return {"expectation": total, **emotion, "face": face}
 
@@ -298,31 +262,13 @@ class EncoderTask(Task):
         self.expectation = Expectation(config.model.width)
 
     def prepare(self, clips: Clips) -> None:
-        mean, deviation = _statistics(clips)
+        mean, deviation = statistics(clips)
         self.model.fit(mean, deviation)
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.dropouts, rng) if self.training else batch.speaker
         losses = self.expectation(self.model(speaker), batch)
         return {"loss": losses.pop("expectation"), **_told(losses)}
-
-
-def _statistics(clips: Clips) -> tuple[Tensor, Tensor]:
-    """(INPUTS,) mean and standard deviation of the features of frames in which they are present."""
-    count, total, squares = (np.zeros(INPUTS) for _ in range(3))
-    for clip in range(len(clips)):
-        x = np.asarray(clips.speaker(clip), np.float64)
-        present = np.zeros(x.shape, bool)
-        present[:, FACE_INPUTS] = x[:, FACE_PRESENT, None] > 0.5
-        present[:, SOUND_INPUTS] = x[:, SOUND_PRESENT, None] > 0.5
-        count += present.sum(0)
-        total += (x * present).sum(0)
-        squares += (x**2 * present).sum(0)
-    count = np.maximum(count, 1.0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    deviation[[FACE_PRESENT, SOUND_PRESENT]] = 1.0
-    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,13 +324,13 @@ class PredictorTask(Task):
         assert isinstance(tokenized, Finished) and isinstance(encoded, Finished)
         self.tokenizer_config: TokenizerConfig = tokenized.config.model
         tokenizer = Tokenizer(self.tokenizer_config)
-        tokenizer.load_state_dict(_inside(tokenized, "model."))
+        tokenizer.load_state_dict(tokenized.part("model."))
         quantizer = tokenizer.quantizer
         predictor = Predictor(config.model, quantizer.groups, quantizer.size)
-        predictor.encoder.load_state_dict(_inside(encoded, "model."))
+        predictor.encoder.load_state_dict(encoded.part("model."))
         self.networks = Networks(tokenizer.requires_grad_(False), predictor)
         self.expectation = Expectation(config.model.width)
-        self.expectation.load_state_dict(_inside(encoded, "expectation."))
+        self.expectation.load_state_dict(encoded.part("expectation."))
 
     def train(self, mode: bool = True) -> PredictorTask:
         super().train(mode)
@@ -434,7 +380,7 @@ class PredictorTask(Task):
     def _surprise(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         """() nats a frame."""
         each = F.cross_entropy(logits.float().flatten(0, 2), tokens.flatten(), reduction="none")
-        return _mean(each.view(tokens.shape).sum(-1), valid)
+        return mean_over(each.view(tokens.shape).sum(-1), valid)
 
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         config = ModelConfig(self.tokenizer_config, self.config.model, self.config.sampling)
@@ -458,7 +404,3 @@ def corrupted(past: Tensor, tokens: Tensor, unknown: int, how: Corruption, rng: 
     forgets = uniform(count, frames) < uniform(count, 1)
     forgotten = forgets.gather(1, stretch.clamp_max(frames - 1)) & (uniform(count, 1) < how.forgotten)
     return past.masked_fill(forgotten.unsqueeze(-1), unknown)
-
-
-def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

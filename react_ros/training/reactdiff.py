@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from torch import Tensor
 from react_ros.generators.checks import in_range
 from react_ros.generators.parts.inputs import INPUTS
 from react_ros.generators.parts.weights import config_to
-from react_ros.generators.reactdiff.mmt import Mmt, MmtConfig, face_units
+from react_ros.generators.reactdiff.mmt import Listening, Mmt, MmtConfig, Shift, face_units
 from react_ros.generators.reactdiff.model import Latent, LatentConfig, ModelConfig, Networks
 from react_ros.generators.reactdiff.style import StyleConfig
-from react_ros.training.data import Batch, Clips
-from react_ros.training.fsq import Dropouts, _inside, _mean, _statistics, without_modalities
+from react_ros.training.data import Batch, Clips, mean_over
+from react_ros.training.speakers import Dropouts, statistics, without_modalities
 from react_ros.training.task import Finished, Task
 
 
@@ -41,12 +41,28 @@ class MmtTaskConfig:
     model: MmtConfig = field(default_factory=MmtConfig)
     losses: Losses = field(default_factory=Losses)
     dropouts: Dropouts = field(default_factory=Dropouts)
+    told: float = 0.5
+    """Probability that a window's latents are the listener's own, where half of what is trained on is told some."""
+    blur: float = 0.05
+    """Standard deviation of the noise in a listener's latents, which are within -1 to 1: what is finer says nothing."""
+
+    def __post_init__(self) -> None:
+        in_range("told", self.told, 0.0, 1.0)
+        in_range("blur", self.blur, 0.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class DiffusionTaskConfig:
+    """Raises ValueError for an impossible value."""
+
     model: LatentConfig = field(default_factory=LatentConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
+    error: Literal["l1", "l2"] = "l1"
+    """Mean absolute error, the paper's, or mean squared error, whose best guess is the mean and not the median."""
+
+    def __post_init__(self) -> None:
+        if self.error not in ("l1", "l2"):
+            raise ValueError(f"error is {self.error!r}: it must be l1 or l2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +93,19 @@ def heard(batch: Batch, speaker: Tensor, config: MmtConfig) -> tuple[Tensor, Ten
     return F.pad(speaker, (0, 0, 0, beyond)), F.pad(valid, (0, beyond))
 
 
+def shown(batch: Batch, frames: int) -> tuple[Tensor, Tensor]:
+    """The real listeners' (B, frames, 58) and (B, frames, 25), with zeros behind the end of a clip or crop."""
+    beyond, there = frames - batch.valid.shape[1], batch.valid.unsqueeze(-1)
+    return F.pad(batch.face_model * there, (0, 0, 0, beyond)), F.pad(batch.attributes * there, (0, 0, 0, beyond))
+
+
 def reaction_losses(face: Tensor, emotion: Tensor, batch: Batch, valid: Tensor) -> dict[str, Tensor]:
     """Errors of (B, n window, 58) and (B, n window, 25) against the batch's listeners, where `valid` says so."""
     frames = batch.valid.shape[1]
     units = face_units().to(face.device)
     return {
-        "face": _mean(((face[:, :frames].float() - batch.face_model) / units).square(), valid[:, :frames]),
-        "emotion": _mean((emotion[:, :frames].float() - batch.attributes).abs(), valid[:, :frames]),
+        "face": mean_over(((face[:, :frames].float() - batch.face_model) / units).square(), valid[:, :frames]),
+        "emotion": mean_over((emotion[:, :frames].float() - batch.attributes).abs(), valid[:, :frames]),
     }
 
 
@@ -111,13 +133,79 @@ class MmtTask(Task):
                 f"stages.mmt.task.model.features wants rows of {wanted} numbers, but the corpus gives {INPUTS}: leave "
                 "features out for those of the live robot"
             )
-        self.model.encoder.fit(*_statistics(clips))
+        self.model.encoder.fit(*statistics(clips))
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
         rows, valid = heard(batch, speaker, self.config.model)
-        face, emotion = self.model(rows)
-        return _weighed(self.config.losses, reaction_losses(face, emotion, batch, valid))
+        x0 = self.model.encoder(rows)
+        alone = self._weighed(self.model.decoder(x0), batch, valid)
+        if self.model.listening is None:
+            return alone
+        told = self._weighed(self.model.decoder(self._told(x0, batch, self.model.listening, rng)), batch, valid)
+        return {**alone, "loss": alone["loss"] + told["loss"], "told": told["loss"].detach()}
+
+    def _weighed(self, decoded: tuple[Tensor, Tensor], batch: Batch, valid: Tensor) -> dict[str, Tensor]:
+        return _weighed(self.config.losses, reaction_losses(decoded[0], decoded[1], batch, valid))
+
+    def _told(self, x0: Tensor, batch: Batch, listening: Listening, rng: torch.Generator) -> Tensor:
+        """Latents (B, n window, latent) of which some windows are the listener's own instead of the speaker's."""
+        window = self.config.model.window
+        code = listening.code(*shown(batch, x0.shape[1]))
+        if self.training:
+            code = code + self.config.blur * torch.randn(code.shape, generator=rng, device=code.device)
+        chance = torch.rand(len(x0), x0.shape[1] // window, 1, generator=rng, device=x0.device)
+        own = (chance < self.config.told).repeat_interleave(window, dim=1)
+        return torch.where(own, listening.latents(code), x0)
+
+
+class LatentData:
+    """What the diffusion is trained on, of a transformer that is finished and frozen."""
+
+    def __init__(self, mmt: Mmt, latent: Latent) -> None:
+        self.mmt, self.latent = mmt, latent
+
+    def read(self, batch: Batch, speaker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The speaker's latents (B, n window, latent), the latents x_0 that are diffused (B, n window, width), which
+        the former are the condition of, and valid (B, n window) bool."""
+        config = self.mmt.config
+        with torch.no_grad():
+            if self.mmt.listening is not None:
+                rows, valid = heard(batch, speaker, config)
+                told = self.mmt.encoder(rows)
+                return told, self.mmt.listening.code(*shown(batch, told.shape[1])), valid
+            beyond = -speaker.shape[1] % config.window
+            told = self.mmt.encoder(F.pad(speaker, (0, 0, 0, beyond)))
+            return told, told, F.pad(batch.valid, (0, beyond))
+
+    def error(
+        self, batch: Batch, speaker: Tensor, rng: torch.Generator, kind: str, *,
+        of: Tensor | None = None, shifts: Sequence[Shift] = (), style: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """() how far the denoiser is from what it is to predict, over whole windows of valid frames.
+
+        of: (B, T) bool, frames that may count; None: all. shifts, style: as for `Denoiser.forward`, style (B, size).
+        """
+        told, x0, valid = self.read(batch, speaker)
+        if of is not None:
+            valid = valid & F.pad(of, (0, valid.shape[1] - of.shape[1]))
+        window, latent = self.mmt.config.window, self.latent
+
+        def windows(x: Tensor) -> Tensor:
+            return x.reshape(-1, window, x.shape[-1])  # (B n, window, …)
+
+        data, whole = windows(latent.standard(x0)), valid.reshape(-1, window).all(1)
+        noise = torch.randn(data.shape, generator=rng, device=data.device)
+        level = torch.randint(latent.config.diffusion.steps, (len(data),), generator=rng, device=data.device)
+        z_bc = latent.constraint(windows(told))
+        if style is not None:
+            style = style.repeat_interleave(len(data) // len(style), dim=0)
+        predicted = latent.denoiser(latent.diffusion.noisy(data, noise, level), level, z_bc, shifts, style).float()
+        missed = predicted - latent.diffusion.target(data, noise)
+        # On the scale of latents, where these are predicted: their size must not set the size of the steps.
+        missed = missed * (latent.config.scale if latent.config.diffusion.prediction == "x0" else 1.0)
+        missed = (missed.abs() if kind == "l1" else missed.square()).mean((1, 2))
+        return (missed * whole).sum() / whole.sum().clamp_min(1)
 
 
 class DiffusionTask(Task):
@@ -134,8 +222,9 @@ class DiffusionTask(Task):
         assert isinstance(done, Finished)
         self.mmt_config: MmtConfig = done.config.model
         self.mmt = Mmt(self.mmt_config).requires_grad_(False)
-        self.mmt.load_state_dict(_inside(done, "model."))
-        self.model = Latent(config.model, self.mmt_config.window, self.mmt_config.latent)
+        self.mmt.load_state_dict(done.part("model."))
+        self.model = Latent(config.model, self.mmt_config)
+        self._data = LatentData(self.mmt, self.model)
 
     def train(self, mode: bool = True) -> DiffusionTask:
         super().train(mode)
@@ -144,34 +233,20 @@ class DiffusionTask(Task):
 
     @torch.no_grad()
     def prepare(self, clips: Clips) -> None:
-        device, encoder, window = self.model.mean.device, self.mmt.eval().encoder, self.mmt_config.window
-        found = []
+        window, found = self.mmt_config.window, []
+        self.mmt.eval()
         for clip in np.unique(np.linspace(0, len(clips) - 1, min(200, len(clips))).round().astype(np.int64)):
-            rows = clips.speaker(int(clip))
-            whole = torch.from_numpy(np.array(rows[: len(rows) // window * window])).to(device)
-            found.append(encoder(whole[None])[0])
-        latents = torch.cat(found)
-        if not len(latents):
+            if frames := int(clips.lengths[clip]) // window * window:
+                batch = clips.batch(np.array([clip]), np.array([0]), frames).to(self.model.mean.device)
+                found.append([x[0] for x in self._data.read(batch, batch.speaker)[:2]])
+        if not found:
             raise ValueError(f"no clip has a window of {window} frames: there are no latents to learn from")
-        self.model.fit(latents)
+        speaker, x0 = (torch.cat(latents) for latents in zip(*found, strict=True))
+        self.model.fit(x0, speaker)
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
-        window, frames = self.mmt_config.window, speaker.shape[1]
-        beyond = -frames % window
-        with torch.no_grad():
-            x0 = self.model.standard(self.mmt.encoder(F.pad(speaker, (0, 0, 0, beyond))))
-        x0 = x0.reshape(-1, window, x0.shape[-1])  # (B n, window, latent)
-        # A window with frames behind the end of its clip is no speaker's.
-        whole = F.pad(batch.valid, (0, beyond)).reshape(-1, window).all(1)
-        noise = torch.randn(x0.shape, generator=rng, device=x0.device)
-        level = torch.randint(self.config.model.diffusion.steps, (len(x0),), generator=rng, device=x0.device)
-        noisy, target = self.model.diffusion.noisy(x0, noise, level), self.model.diffusion.target(x0, noise)
-        z_bc = self.model.denoiser.constraint(x0)
-        error = (self.model.denoiser(noisy, level, z_bc).float() - target).abs().mean((1, 2))
-        # On the scale of latents, where these are predicted: their size must not set the size of the steps.
-        unit = self.config.model.scale if self.config.model.diffusion.prediction == "x0" else 1.0
-        return {"loss": unit * (error * whole).sum() / whole.sum().clamp_min(1)}
+        return {"loss": self._data.error(batch, speaker, rng, self.config.error)}
 
 
 class StyleTask(Task):
@@ -192,10 +267,12 @@ class StyleTask(Task):
         assert isinstance(mmt, Finished) and isinstance(latent, Finished)
         self.model_config = ModelConfig(mmt.config.model, latent.config.model, config.model)
         self.networks = Networks(self.model_config)
-        self.networks.mmt.load_state_dict(_inside(mmt, "model."))
-        self.networks.latent.load_state_dict(_inside(latent, "model."))
+        self.networks.mmt.load_state_dict(mmt.part("model."))
+        self.networks.latent.load_state_dict(latent.part("model."))
         self.networks.mmt.requires_grad_(False)
         self.networks.latent.requires_grad_(False)
+        self._data = LatentData(self.networks.mmt, self.networks.latent)
+        self._error: str = latent.config.error
 
     def train(self, mode: bool = True) -> StyleTask:
         super().train(mode)
@@ -211,15 +288,26 @@ class StyleTask(Task):
             late = torch.arange(len(batch.valid), device=batch.valid.device) % 2 == 1
             short = torch.zeros_like(late)
         style, known = self._style(batch, late, short)
-        x0, valid = self._latents(batch)
-        valid = valid & ~F.pad(known, (0, valid.shape[1] - known.shape[1]))
-        errors = self._errors(batch, x0, valid, style)
-        out = _weighed(self.config.losses, errors)
+        out = self._missed(batch, style, ~known, rng)
         if not self.training:
             for name, other in (("nobody's", torch.zeros_like(style)), ("another's", style.roll(1, 0))):
-                told = _weighed(self.config.losses, self._errors(batch, x0, valid, other))
-                out[f"loss with {name} style"] = told["loss"]
+                out[f"loss with {name} style"] = self._missed(batch, other, ~known, rng)["loss"]
         return out
+
+    def _missed(self, batch: Batch, style: Tensor, of: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """The loss in the frames `of` (B, T), with these styles (B, size); the same chance for the same `rng`."""
+        shifts = self.networks.personal.each
+        chance = torch.Generator(style.device)
+        chance.set_state(rng.get_state())
+        if self.networks.mmt.listening is not None:
+            error = self._data.error(batch, batch.speaker, chance, self._error, of=of, shifts=shifts, style=style)
+            return {"loss": error}
+        rows, valid = heard(batch, batch.speaker, self.model_config.mmt)
+        with torch.no_grad():
+            x0 = self.networks.mmt.encoder(rows)
+        face, emotion = self.networks.mmt.decoder(x0, shifts, style)
+        valid = valid & F.pad(of, (0, valid.shape[1] - of.shape[1]))
+        return _weighed(self.config.losses, reaction_losses(face, emotion, batch, valid))
 
     def _style(self, batch: Batch, late: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
         """Each listener's style (B, size), read off the first or, where `late`, the second half of the crop.
@@ -239,15 +327,6 @@ class StyleTask(Task):
         style = self.networks.personal.encoder(parts(batch.face_model), parts(batch.attributes), valid)
         at = torch.arange(batch.valid.shape[1], device=late.device)
         return style, (at >= half) == late[:, None]
-
-    @torch.no_grad()
-    def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        rows, valid = heard(batch, batch.speaker, self.model_config.mmt)
-        return self.networks.mmt.encoder(rows), valid
-
-    def _errors(self, batch: Batch, x0: Tensor, valid: Tensor, style: Tensor) -> dict[str, Tensor]:
-        face, emotion = self.networks.mmt.decoder(x0, self.networks.personal.each, style)
-        return reaction_losses(face, emotion, batch, valid)
 
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         return self.networks.state_dict(), config_to(self.model_config)

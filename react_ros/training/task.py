@@ -28,6 +28,10 @@ class Finished(dict[str, Tensor]):
         super().__init__(tensors)
         self.config = config
 
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with the prefix, without it: of one of the stage's modules."""
+        return {name.removeprefix(prefix): t for name, t in self.items() if name.startswith(prefix)}
+
 
 class Task(nn.Module):
     """One stage of one system: its modules and its loss. The trainer does the rest.

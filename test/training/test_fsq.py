@@ -32,7 +32,8 @@ from react_ros.generators.parts.inputs import (
 from react_ros.generators.parts.weights import config_from, load_weights
 from react_ros.training import fsq
 from react_ros.training.config import read_config
-from react_ros.training.data import Batch, Clips, load_clips
+from react_ros.training.data import Batch, Clips, load_clips, mean_over
+from react_ros.training.speakers import Dropouts, without_modalities
 from react_ros.training.task import Finished, tasks
 from react_ros.training.trainer import Run, train
 from react_ros.training.world import World
@@ -124,9 +125,9 @@ def test_a_mean_over_valid_frames_is_that_of_the_valid_frames() -> None:
     rng = seeded()
     x = torch.rand(3, 10, 4, generator=rng)
     valid = torch.rand(3, 10, generator=rng) < 0.6
-    torch.testing.assert_close(fsq._mean(x, valid), x[valid].mean())
-    torch.testing.assert_close(fsq._mean(x[..., 0], valid), x[..., 0][valid].mean())
-    assert float(fsq._mean(x, torch.zeros_like(valid))) == 0.0
+    torch.testing.assert_close(mean_over(x, valid), x[valid].mean())
+    torch.testing.assert_close(mean_over(x[..., 0], valid), x[..., 0][valid].mean())
+    assert float(mean_over(x, torch.zeros_like(valid))) == 0.0
 
 
 @pytest.mark.parametrize("make", [tokenizer_task, predictor_task], ids=["tokenizer", "predictor"])
@@ -198,7 +199,7 @@ def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None
     blank: Any = Face() if sense == "face" else Sound()
     live = torch.from_numpy(speaker_inputs([replace(f, **{sense: blank}) for f in frames]))
     told = torch.from_numpy(speaker_inputs(frames)).expand(40, -1, -1)
-    out = fsq.without_modalities(told, fsq.Dropouts(**ALWAYS), seeded())
+    out = without_modalities(told, Dropouts(**ALWAYS), seeded())
     present = FACE_PRESENT if sense == "face" else SOUND_PRESENT
     lost = [crop for crop in out if not crop[:, present].any()]
     assert 10 < len(lost) < 30, "one or the other"
@@ -208,7 +209,7 @@ def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None
 
 def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
     told = torch.rand(400, 50, INPUTS, generator=seeded()) + 0.5
-    out = fsq.without_modalities(told, fsq.Dropouts(clip=0.0, gap=1.0), seeded(1))
+    out = without_modalities(told, Dropouts(clip=0.0, gap=1.0), seeded(1))
     face = torch.tensor([*range(*FACE_INPUTS.indices(INPUTS)), FACE_PRESENT])
     sound = torch.tensor([*range(*SOUND_INPUTS.indices(INPUTS)), SOUND_PRESENT])
     assert torch.equal(torch.cat([face, sound]).sort().values, torch.arange(INPUTS)), "together they are all columns"
@@ -218,7 +219,7 @@ def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
     assert not (blind & deaf).any()
     assert ((blind | deaf).int().diff(dim=1).abs().sum(1) <= 2).all(), "one stretch"
     assert float((blind | deaf).float().mean()) == pytest.approx(1 / 3, abs=0.04)
-    assert torch.equal(fsq.without_modalities(told, fsq.Dropouts(**NEVER), seeded(1)), told)
+    assert torch.equal(without_modalities(told, Dropouts(**NEVER), seeded(1)), told)
 
 
 def test_past_tokens_are_replaced_and_forgotten_as_often_as_is_said() -> None:

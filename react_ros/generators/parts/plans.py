@@ -88,13 +88,20 @@ class Noise(ABC):
 class FieldNoise(Noise):
     """For latents with a time axis: a window on one field of white noise over a stream's frames.
 
-    Wherever two plans overlap, the same frame has the same noise.
+    Wherever two plans overlap, the same frame has the same noise. With `lasting` all plans have the same mean over
+    their frames besides, which is as likely as any: each is white noise still, but a listener keeps its character.
     """
 
-    def __init__(self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int]) -> None:
+    def __init__(
+        self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int], *, lasting: bool = False
+    ) -> None:
         """rngs: one a listener. shape: of one frame's noise; draws are (S, window, *shape)."""
         self._rngs = rngs
         self._field = np.zeros((len(rngs), window, *shape), np.float32)
+        self._mean: Floats | None = None
+        if lasting:
+            own = [rng.standard_normal((1, *shape), np.float32) for rng in rngs]
+            self._mean = np.stack(own) / np.float32(math.sqrt(window))
         self._end = 0
         """The first frame that has no noise yet."""
 
@@ -105,7 +112,9 @@ class FieldNoise(Noise):
             fresh = rng.standard_normal((new, *self._field.shape[2:]), np.float32)
             self._field[i] = np.concatenate([self._field[i, new:], fresh])
         self._end = position + window
-        return self._field.copy()
+        if self._mean is None:
+            return self._field.copy()
+        return self._field - self._field.mean(axis=1, keepdims=True) + self._mean
 
 
 class LatentNoise(Noise):

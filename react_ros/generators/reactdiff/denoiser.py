@@ -7,7 +7,7 @@ normalisation is scaled and shifted by the noise level, and scaled by the condit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from react_ros.generators.checks import in_range, whole_in_range
 from react_ros.generators.parts.denoisers import level_embedding
+from react_ros.generators.reactdiff.mmt import Shift, shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,10 @@ class _Residual(nn.Module):
         nn.init.zeros_(cast(Tensor, self.second.bias))
 
     def forward(self, x: Tensor, level: Tensor, condition: Tensor) -> Tensor:
+        """(B, inputs, length), the level's (B, told) and what the condition scales by, (B, outputs)."""
         h = self.first(F.silu(self.first_norm(x)))
         scale, shift = self.level(level)[..., None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm(h), 1.0 + scale) * (1.0 + self.condition(condition)[..., None])
+        h = torch.addcmul(shift, self.norm(h), 1.0 + scale) * (1.0 + condition[..., None])
         return self.skip(x) + self.second(self.dropout(F.silu(h)))
 
 
@@ -123,11 +125,12 @@ class _SelfAttention(nn.Module):
 class Denoiser(nn.Module):
     """epsilon_theta(x_t, t, z_bc) of the standardised latents of one window."""
 
-    def __init__(self, config: DenoiserConfig, window: int, latent: int, levels: int) -> None:
-        """levels: noise levels of the forward process."""
+    def __init__(self, config: DenoiserConfig, window: int, latent: int, speaker: int, levels: int) -> None:
+        """latent: numbers a frame that are denoised; speaker: numbers a frame of which z_bc is made; levels: of noise
+        in the forward process."""
         super().__init__()
         self.config, self.window, self.latent = config, window, latent
-        self.constraint = Constraint(config, window, latent)
+        self.constraint = Constraint(config, window, speaker)
         channels = config.channels
         told = 4 * channels
         self.scale = 1000.0 / levels
@@ -157,29 +160,40 @@ class Denoiser(nn.Module):
         self.norm = nn.GroupNorm(config.groups, width)
         self.out = nn.Conv1d(width, ends, 3, padding=1)
 
-    def forward(self, x: Tensor, level: Tensor, z_bc: Tensor) -> Tensor:
-        """Noisy latents (B, window, latent), noise levels (B,) int64 and z_bc (B, constraint) to noise as the first."""
+    def forward(
+        self, x: Tensor, level: Tensor, z_bc: Tensor, shifts: Sequence[Shift] = (), style: Tensor | None = None
+    ) -> Tensor:
+        """Noisy latents (B, window, latent), noise levels (B,) int64 and z_bc (B, constraint) to noise as the first.
+
+        shifts: one for each of `linears`, in order, and the style (B, style) that moves them; or none.
+        """
+        through = shifted(shifts, style)
         time = self.config.axis == "time"
         x = self.first(x.transpose(1, 2) if time else x)
         t = F.silu(self.level(level_embedding(self.scale * level, self.config.channels)))  # (B, told)
-        c = F.silu(self.condition(z_bc))
+        c = F.silu(through(self.condition, z_bc))
         blocks, kept = self.config.blocks, []
         down, up = cast("list[_Residual]", list(self.down)), cast("list[_Residual]", list(self.up))
         for i in range(len(self.config.multiples)):
             if i:
                 x = self.shrink[i - 1](x)
             for block in down[i * blocks : (i + 1) * blocks]:
-                x = block(x, t, c)
+                x = block(x, t, through(block.condition, c))
                 kept.append(x)
-        x = self.attention(self.middle(x, t, c))
+        x = self.attention(self.middle(x, t, through(self.middle.condition, c)))
         for i in range(len(self.config.multiples)):
             if i:
                 # A length that is not even: back to what it was.
                 x = self.grow[i - 1](F.interpolate(x, size=kept[-1].shape[-1]))
             for block in up[i * blocks : (i + 1) * blocks]:
-                x = block(torch.cat([x, kept.pop()], dim=1), t, c)
+                x = block(torch.cat([x, kept.pop()], dim=1), t, through(block.condition, c))
         x = self.out(F.silu(self.norm(x)))
         return x.transpose(1, 2) if time else x
+
+    def linears(self) -> list[nn.Linear]:
+        """The layers that a style moves: those through which the speaker is heard, in the order of `forward`."""
+        blocks = cast("list[_Residual]", [*self.down, self.middle, *self.up])
+        return [self.condition, *(block.condition for block in blocks)]
 
     def given(self, z_bc: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network of x_t and level alone, for `Diffusion.sample`."""

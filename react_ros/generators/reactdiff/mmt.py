@@ -7,7 +7,7 @@ only, and the listener only teaches what its latents must decode to.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -40,6 +40,8 @@ class MmtConfig:
     """Of the cross-attentions; 1024 in the paper."""
     latent: int = 128
     """Numbers a frame of the latent reaction space, and width of the decoder; the paper's 128."""
+    listener: int = 24
+    """Numbers a frame of a listener's own latents, see `Listening`; 0: there are none, as we read the paper."""
     window: int = 50
     """Frames."""
     heads: int = 4
@@ -62,6 +64,7 @@ class MmtConfig:
     def __post_init__(self) -> None:
         whole_in_range("width", self.width, 4, 65536)
         whole_in_range("latent", self.latent, 4, 65536)
+        whole_in_range("listener", self.listener, 0, 65536)
         whole_in_range("window", self.window, 2, 10_000, "frames")
         whole_in_range("heads", self.heads, 1, 64)
         for name in ("width", "latent"):
@@ -215,14 +218,26 @@ class Shift(nn.Module):
         nn.init.zeros_(self.offset.weight)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(B, T, in) and (B, style) to what is added to the layer's output, (B, T, out)."""
-        return self.up(self.down(x) * self.gate(style)[:, None]) + self.offset(style)[:, None]
+        """(B, …, in) and (B, style) to what is added to the layer's output, (B, …, out)."""
+        between = (slice(None), *[None] * (x.ndim - 2))
+        return self.up(self.down(x) * self.gate(style)[between]) + self.offset(style)[between]
 
     @torch.no_grad()
     def edit(self, layer: nn.Linear, style: Tensor) -> None:
         """Change the layer as one style (style,) does, once and for all."""
         layer.weight += (self.up.weight * self.gate(style)) @ self.down.weight
         layer.bias += self.offset(style)
+
+
+def shifted(shifts: Sequence[Shift], style: Tensor | None) -> Callable[[nn.Linear, Tensor], Tensor]:
+    """Calls linear layers, each moved by the next of the shifts as a style (B, style) says; unmoved without one."""
+    following = iter(shifts)
+
+    def through(layer: nn.Linear, x: Tensor) -> Tensor:
+        y = layer(x)
+        return y if style is None else y + next(following)(x, style)
+
+    return through
 
 
 class _Layer(nn.Module):
@@ -267,12 +282,7 @@ class Decoder(nn.Module):
 
         shifts: one for each of `linears`, in order, and the style (B, style) that moves them; or none.
         """
-        shift = iter(shifts)
-
-        def through(layer: nn.Linear, x: Tensor) -> Tensor:
-            y = layer(x)
-            return y if style is None else y + next(shift)(x, style)
-
+        through = shifted(shifts, style)
         x = x0
         for layer in cast("list[_Layer]", self.layers):
             x = layer.attend(x)
@@ -299,14 +309,43 @@ def _emotion(x: Tensor) -> Tensor:
     return torch.cat([x[..., AU].sigmoid(), x[..., VA].tanh(), x[..., EXPRESSIONS].softmax(-1)], dim=-1)
 
 
+class Listening(nn.Module):
+    """What a listener does, as a few numbers a frame, and these as latents that the decoder reads as a speaker's.
+
+    Not the paper's: it gives the latent space points that other listeners of the same speaker would have, so that a
+    diffusion has something to choose among.
+    """
+
+    units: Tensor
+
+    def __init__(self, config: MmtConfig) -> None:
+        super().__init__()
+        self.register_buffer("units", face_units(), persistent=False)
+        self.read = nn.Conv1d(FACE_MODEL + ATTRIBUTES, config.latent, 5, padding=2)
+        self.narrow = nn.Conv1d(config.latent, config.listener, 1)
+        self.widen = nn.Linear(config.listener, config.latent)
+
+    def code(self, face: Tensor, emotion: Tensor) -> Tensor:
+        """(B, T, 58) and (B, T, 25) to (B, T, listener) within -1 to 1."""
+        shown = torch.cat([face / self.units, emotion], dim=-1)
+        return torch.tanh(self.narrow(F.gelu(self.read(shown.transpose(1, 2))))).transpose(1, 2)
+
+    def latents(self, code: Tensor) -> Tensor:
+        """(…, listener) to (…, latent)."""
+        return self.widen(code)
+
+
 class Mmt(nn.Module):
-    """The encoder and the decoder."""
+    """The encoder, the decoder, and what a listener's latents are."""
+
+    listening: Listening | None
 
     def __init__(self, config: MmtConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.listening = Listening(config) if config.listener else None
 
     def forward(self, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """(B, n window, inputs) to what the listener does, without diffusion: (B, n window, 58) and (…, 25)."""

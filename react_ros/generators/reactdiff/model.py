@@ -13,6 +13,8 @@ from react_ros.generators.reactdiff.denoiser import Denoiser, DenoiserConfig
 from react_ros.generators.reactdiff.mmt import Mmt, MmtConfig
 from react_ros.generators.reactdiff.style import Personal, StyleConfig
 
+_LEAST_DEVIATION = 0.02
+"""Of a latent that hardly ever moved: it is not to be told apart from the others' noise."""
 BOUND = 4.0
 """Standard deviations of the latents that no clean one leaves while it is denoised."""
 
@@ -48,40 +50,52 @@ class ModelConfig:
 
 
 class Latent(nn.Module):
-    """What the speaker's latents x_0 look like, and their diffusion: x_0 again, from noise and z_bc.
+    """The diffusion of a listener's latents, told by z_bc what the speaker did.
 
-    Read closely, the paper's x_0 is the speaker's: the encoder's output, of which the decoder makes the listener, and
-    z_bc is made of the same x_0. So the diffusion learns to give back, from a summary of x_0, x_0 itself. All that is
-    left to chance is what the summary leaves out, and the network's own error: a well trained one has little diversity.
+    With `MmtConfig.listener`: p(listener's latents | z_bc of the speaker's), which has as many answers as there are
+    listeners. Without, as we read the paper: x_0 is the speaker's, the encoder's output, and z_bc is made of the same
+    x_0. So the diffusion learns to give back, from a summary of x_0, x_0 itself. All that is left to chance is what the
+    summary leaves out, and the network's own error: a well trained one has little diversity.
     """
 
     mean: Tensor
     deviation: Tensor
+    speaker_mean: Tensor
+    speaker_deviation: Tensor
 
-    def __init__(self, config: LatentConfig, window: int, latent: int) -> None:
+    def __init__(self, config: LatentConfig, mmt: MmtConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.zeros(latent))
-        self.register_buffer("deviation", torch.ones(latent))
+        self.width = mmt.listener or mmt.latent
+        for name, width in (("", self.width), ("speaker_", mmt.latent)):
+            self.register_buffer(f"{name}mean", torch.zeros(width))
+            self.register_buffer(f"{name}deviation", torch.ones(width))
         self.diffusion = Diffusion(config.diffusion)
-        self.denoiser = Denoiser(config.denoiser, window, latent, config.diffusion.steps)
+        self.denoiser = Denoiser(config.denoiser, mmt.window, self.width, mmt.latent, config.diffusion.steps)
 
-    def fit(self, x0: Tensor) -> None:
-        """Take the mean and standard deviation of latents (N, latent)."""
+    def fit(self, x0: Tensor, speaker: Tensor) -> None:
+        """Take the means and standard deviations of the latents that are diffused (N, width), and of the speakers'
+        (M, latent)."""
         self.mean.copy_(x0.mean(0))
-        self.deviation.copy_(x0.std(0).clamp_min(1e-4))
+        self.deviation.copy_(x0.std(0).clamp_min(_LEAST_DEVIATION))
+        self.speaker_mean.copy_(speaker.mean(0))
+        self.speaker_deviation.copy_(speaker.std(0).clamp_min(_LEAST_DEVIATION))
 
     def standard(self, x0: Tensor) -> Tensor:
-        """(…, latent) of the encoder to mean 0 and standard deviation 1 / scale."""
+        """(…, width) that are diffused to mean 0 and standard deviation 1 / scale."""
         return (x0 - self.mean) / (self.config.scale * self.deviation)
 
-    def sample(self, x0: Tensor, noise: Tensor, *, steps: int | None, eta: float, fresh: Tensor | None) -> Tensor:
-        """Windows x_0 (P, window, latent) of the encoder and noise (P, S, window, latent) to as many latents.
+    def constraint(self, speaker: Tensor) -> Tensor:
+        """z_bc (B, constraint) of windows of the speaker's latents (B, window, latent)."""
+        return self.denoiser.constraint((speaker - self.speaker_mean) / self.speaker_deviation)
 
-        fresh: (steps, P, S, window, latent) for eta > 0.
+    def sample(self, speaker: Tensor, noise: Tensor, *, steps: int | None, eta: float, fresh: Tensor | None) -> Tensor:
+        """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
+
+        fresh: (steps, P, S, window, width) for eta > 0.
         """
         samples = noise.shape[1]
-        z_bc = self.denoiser.constraint(self.standard(x0)).repeat_interleave(samples, dim=0)
+        z_bc = self.constraint(speaker).repeat_interleave(samples, dim=0)
         found = self.diffusion.sample(
             self.denoiser.given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
             fresh=None if fresh is None else fresh.flatten(1, 2), clip=BOUND / self.config.scale,
@@ -96,5 +110,9 @@ class Networks(nn.Module):
         super().__init__()
         self.config = config
         self.mmt = Mmt(config.mmt)
-        self.latent = Latent(config.latent, config.mmt.window, config.mmt.latent)
-        self.personal = Personal(config.style, self.mmt.decoder)
+        self.latent = Latent(config.latent, config.mmt)
+        self.personal = Personal(config.style, self.movable())
+
+    def movable(self) -> list[nn.Linear]:
+        """The layers that a style moves: of the denoiser where it draws what a listener does, else of the decoder."""
+        return (self.latent.denoiser if self.config.mmt.listener else self.mmt.decoder).linears()

@@ -74,15 +74,19 @@ class ReactDiffPlanner(Planner):
             raise ValueError(f"steps is {self._steps}: the weights of {weights.name} have {levels} noise levels")
         self._config = config
         if config.style:
+            if model.mmt.listener and not config.diffusion:
+                raise ValueError(
+                    "style is given with diffusion=false: with these weights a style moves the diffusion only"
+                )
             style = style_of(networks.personal.encoder, read_reactions(config.style))
-            networks.personal.edit(networks.mmt.decoder, style)
+            networks.personal.edit(networks.movable(), style)
 
     def inputs(self) -> SpeakerPast:
         return SpeakerPast(self.window, self._context)
 
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
-        latent = self.networks.mmt.config.latent
-        return FieldNoise(rngs, window, (1 + self._steps * (self._config.eta > 0.0), latent))
+        shape = (1 + self._steps * (self._config.eta > 0.0), self.networks.latent.width)
+        return FieldNoise(rngs, window, shape, lasting=self._config.lasting)
 
     def plan(self, windows: Floats, noise: Floats) -> Floats:
         mmt = self.networks.mmt
@@ -122,16 +126,18 @@ class ReactDiffPlanner(Planner):
         return [living.step(frame, shown[:, k]) for k, frame in enumerate(heard)]
 
     def _sample(self, x0: Tensor, noise: Tensor) -> Tensor:
-        """(P, W, latent) of the encoder and noise (P, S, W, 1 or 1 + steps, latent) to (P, S, W, latent).
+        """(P, W, latent) of the encoder and noise (P, S, W, 1 or 1 + steps, width) to latents (P, S, W, latent).
 
         Without diffusion all listeners are one, and S is 1.
         """
         if not self._config.diffusion:
             return x0.unsqueeze(1)
-        noise = noise.permute(3, 0, 1, 2, 4)  # (1 or 1 + steps, P, S, W, latent)
+        noise = noise.permute(3, 0, 1, 2, 4)  # (1 or 1 + steps, P, S, W, width)
         fresh = noise[1:] if self._config.eta > 0.0 else None
         start = self._config.temperature * noise[0]
-        return self.networks.latent.sample(x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh)
+        found = self.networks.latent.sample(x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh)
+        listening = self.networks.mmt.listening
+        return listening.latents(found) if listening is not None else found
 
     def _decode(self, latents: Tensor) -> Tensor:
         """(P, S, T, latent) to (P, S, T, 83)."""

@@ -1,8 +1,9 @@
-"""Listener reaction shifts: a few clips of somebody's reactions to a style, and a style to edited decoder weights.
+"""Listener reaction shifts: a few clips of somebody's reactions to a style, and a style to edited weights.
 
 Of these shifts the paper says that they are inspired by PerFRDiff's weight editing and model personalised cognitive
 styles, and no more. Ours: an encoder whose answer does not depend on the clips' order makes a vector of the clips, and
-the vector moves the decoder's linear layers by changes of low rank. With a style of 0 nothing moves.
+the vector moves linear layers of the denoiser (or the decoder, see `Networks.movable`) by changes of low rank. With a
+style of 0 nothing moves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
 from react_ros.generators.checks import whole_in_range
-from react_ros.generators.reactdiff.mmt import Decoder, Shift, face_units
+from react_ros.generators.reactdiff.mmt import Shift, face_units
 
 LEAST_FRAMES = 25
 """A clip shorter than a second tells nothing of how somebody listens."""
@@ -83,21 +84,21 @@ class StyleEncoder(nn.Module):
 
 
 class Personal(nn.Module):
-    """The style encoder, and the shifts of a decoder's layers."""
+    """The style encoder, and the shifts of a network's layers."""
 
-    def __init__(self, config: StyleConfig, decoder: Decoder) -> None:
+    def __init__(self, config: StyleConfig, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
         self.encoder = StyleEncoder(config)
-        self.shifts = nn.ModuleList(Shift(config.size, config.rank, linear) for linear in decoder.linears())
+        self.shifts = nn.ModuleList(Shift(config.size, config.rank, linear) for linear in layers)
 
     @property
     def each(self) -> Sequence[Shift]:
-        """The shifts, one for each of `Decoder.linears`."""
+        """The shifts, one for each of the layers."""
         return cast("Sequence[Shift]", self.shifts)
 
-    def edit(self, decoder: Decoder, style: Tensor) -> None:
-        """Change a decoder's weights, once and for all, as one style (size,) does: no plan takes longer for it."""
-        for shift, linear in zip(self.each, decoder.linears(), strict=True):
+    def edit(self, layers: Sequence[nn.Linear], style: Tensor) -> None:
+        """Change the layers' weights, once and for all, as one style (size,) does: no plan takes longer for it."""
+        for shift, linear in zip(self.each, layers, strict=True):
             shift.edit(linear, style)
 
 

@@ -30,6 +30,8 @@ class ReactDiffConfig:
     """Of denoising; 0: as many as there are noise levels, 20 in the paper."""
     eta: float = 0.0
     """How much noise each step renews: 0 (DDIM, as the paper) to 1 (DDPM)."""
+    lasting: bool = True
+    """Whether a listener's chance has a part that stays the same in all plans, so that who smiles a lot goes on to."""
     diffusion: bool = True
     """False is the paper's ablation "w/o diffusion": the transformer alone, and all listeners are one."""
     style: str = ""
@@ -47,7 +49,7 @@ class ReactDiffConfig:
         in_range("temperature", self.temperature, 0.0, 10.0)
         whole_in_range("steps", self.steps, 0, 1000)
         in_range("eta", self.eta, 0.0, 1.0)
-        for name in ("diffusion", "binarize"):
+        for name in ("lasting", "diffusion", "binarize"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it must be true or false")
         if not isinstance(self.style, str):

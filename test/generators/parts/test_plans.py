@@ -363,6 +363,24 @@ def test_a_field_of_noise_is_white() -> None:
     assert np.mean(field[1:] * field[:-1]) == pytest.approx(0.0, abs=0.01)
 
 
+@pytest.mark.parametrize("stride", [8, 50])
+def test_a_listener_whose_chance_lasts_is_drawn_from_white_noise_and_keeps_its_mean(stride: int) -> None:
+    noise = FieldNoise(rngs(), 50, (2000,), lasting=True)
+    drawn = np.stack([noise.draw(k)[0] for k in range(0, 20 * stride, stride)])  # (20, 50, 2000)
+    means = drawn.mean(axis=1)
+    np.testing.assert_allclose(means, np.broadcast_to(means[0], means.shape), atol=1e-5)
+    for plan in drawn:
+        within = plan @ plan.T / 2000  # over the frames of one plan: the identity
+        assert np.abs(within - np.eye(50)).max() < 0.15
+        assert within.mean() == pytest.approx(1 / 50, abs=0.005) and np.trace(within) / 50 == pytest.approx(1, abs=0.02)
+    apart = stride < 50
+    assert (
+        (np.mean(drawn[1:, : 50 - stride] * drawn[:-1, stride:]) > 0.9)
+        if apart
+        else (np.mean(drawn[1:] * drawn[:-1]) == pytest.approx(1 / 50, abs=0.005))
+    )
+
+
 @pytest.mark.parametrize("stride", [1, 5, 25, 50])
 def test_latent_noise_is_stationary_and_forgets_over_a_window(stride: int) -> None:
     noise = LatentNoise(rngs(), 50, (20_000,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from react_ros.generators.reactdiff.model import LatentConfig, ModelConfig, Netw
 from react_ros.generators.reactdiff.style import StyleConfig
 
 SMALL = ModelConfig(
-    MmtConfig(width=8, latent=16, heads=2, layers=2, feedforward=16, memory=50, context=2),
+    MmtConfig(width=8, latent=16, listener=6, heads=2, layers=2, feedforward=16, memory=50, context=2),
     LatentConfig(
         DenoiserConfig(channels=16, multiples=(1, 2), heads=2, constraint=8, hidden=8, groups=2),
         DiffusionConfig(steps=20, prediction="x0"),
@@ -27,6 +28,8 @@ SMALL = ModelConfig(
     StyleConfig(size=4, rank=2, width=8, kernel=5),
 )
 """It predicts x_0: a network of random numbers that predicts noise leaves every latent at its bound."""
+SPEAKERS = replace(SMALL, mmt=replace(SMALL.mmt, listener=0))
+"""Whose diffusion gives back the speaker's latents, as we read the paper."""
 
 
 def random_networks(config: ModelConfig = SMALL) -> Networks:
@@ -37,8 +40,9 @@ def random_networks(config: ModelConfig = SMALL) -> Networks:
         parameter.data += 0.2 * torch.randn_like(parameter)
     encoder, latent = networks.mmt.encoder, networks.latent
     encoder.fit(0.1 * torch.randn_like(encoder.mean), 0.5 + torch.rand_like(encoder.deviation))
-    latent.mean.normal_()
-    latent.deviation.uniform_(0.5, 1.5)
+    for mean, deviation in ((latent.mean, latent.deviation), (latent.speaker_mean, latent.speaker_deviation)):
+        mean.normal_()
+        deviation.uniform_(0.5, 1.5)
     return networks.eval().requires_grad_(False)
 
 

@@ -16,7 +16,7 @@ from react_ros.generators.reactdiff.features import NAMES, PAPER, Features
 from react_ros.generators.reactdiff.mmt import Attention, Mmt, MmtConfig
 from react_ros.generators.reactdiff.model import BOUND, LatentConfig, Networks
 
-from .conftest import SMALL, random_networks
+from .conftest import SMALL, SPEAKERS, random_networks
 
 WINDOW = 50
 
@@ -169,7 +169,7 @@ def test_attention_is_softmax_of_scores_and_a_bias_by_signed_distance() -> None:
 def test_the_denoiser_keeps_the_shape_of_any_window(axis: Any, multiples: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     config = DenoiserConfig(axis, channels=8, multiples=multiples, blocks=2, constraint=8, hidden=4, groups=4)
-    denoiser = Denoiser(config, window=50, latent=17, levels=20).eval().requires_grad_(False)
+    denoiser = Denoiser(config, window=50, latent=17, speaker=5, levels=20).eval().requires_grad_(False)
     for parameter in denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     x, level, z_bc = torch.randn(3, 50, 17), torch.tensor([0, 7, 19]), torch.randn(3, 8)
@@ -182,7 +182,7 @@ def test_the_denoiser_keeps_the_shape_of_any_window(axis: Any, multiples: tuple[
 
 
 def test_z_bc_is_the_group_normalised_perceptron_of_the_whole_window() -> None:
-    constraint = Denoiser(SMALL.latent.denoiser, 50, 16, 20).constraint
+    constraint = Denoiser(SMALL.latent.denoiser, 50, 6, 16, 20).constraint
     x0 = torch.randn(5, 50, 16)
     groups = constraint.mlp(x0.flatten(1)).view(5, 2, 4)
     mean, variance = groups.mean(2, keepdim=True), groups.var(2, unbiased=False, keepdim=True)
@@ -194,7 +194,7 @@ def test_z_bc_is_the_group_normalised_perceptron_of_the_whole_window() -> None:
 def test_a_perfect_network_gives_back_the_speakers_latents(prediction: Any) -> None:
     """The paper's diffusion has x_0 as its data and a summary of x_0 as its condition: what chance can be left."""
     config = replace(SMALL.latent, diffusion=replace(SMALL.latent.diffusion, prediction=prediction))
-    latent = random_networks(replace(SMALL, latent=config)).latent
+    latent = random_networks(replace(SPEAKERS, latent=config)).latent
     x0 = latent.mean + latent.deviation * torch.randn(4, WINDOW, 16).clamp(-3.0, 3.0)
     real = latent.standard(x0)
     assert float(real.abs().max()) < BOUND / 2.0
@@ -224,7 +224,7 @@ def test_the_papers_sizes_can_be_built_and_run_forward() -> None:
     assert mmt_config.features == PAPER
     with torch.device("meta"):
         networks = Mmt(mmt_config).eval()
-        denoiser = Denoiser(latent_config.denoiser, mmt_config.window, mmt_config.latent, 20).eval()
+        denoiser = Denoiser(latent_config.denoiser, mmt_config.window, 128, 128, 20).eval()
         x0 = networks.encoder(torch.empty(2, 100, PAPER.inputs))
         face, emotion = networks.decoder(x0)
         windows = x0.reshape(-1, 50, 128)

@@ -18,7 +18,7 @@ from react_ros.generators.reactdiff.model import ModelConfig
 from react_ros.generators.reactdiff.planning import ReactDiffPlanner, SpeakerPast
 from react_ros.generators.reactdiff.system import ReactDiff, ReactDiffConfig
 
-from .conftest import SMALL, random_networks, reactions
+from .conftest import SMALL, SPEAKERS, random_networks, reactions
 
 FRAMES = simulated_speaker(0, 220, Speaker(gaps=True))
 OFFLINE = replace(SMALL, mmt=replace(SMALL.mmt, protocol="offline", attention="both", memory=220))
@@ -64,27 +64,34 @@ def test_what_was_heard_last_is_shown_at_the_next_plan_and_not_before(saved: Sav
     assert np.abs(a[100] - b[100]).max() > 1e-3
 
 
-def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained(saved: Saved) -> None:
+@pytest.mark.parametrize(("config", "width"), [(SMALL, 6), (SPEAKERS, 16)])
+def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained(
+    saved: Saved, config: ModelConfig, width: int
+) -> None:
     """One plan computed from the networks, without any of the planner's code."""
-    weights = saved()
+    weights = saved(config)
     frames = simulated_speaker(2, 300, Speaker(gaps=False))
     generator = system(weights, protocol="window", temperature=0.5)
     shown = table(generator.generate(frames, samples=2, seed=1))
-    networks, inputs = random_networks(), SpeakerInputs()
+    networks, inputs = random_networks(config), SpeakerInputs()
     rows = torch.from_numpy(np.stack([inputs.step(frame).copy() for frame in frames]))
     from react_ros.generators.contract import sample_rngs
     from react_ros.generators.parts.plans import FieldNoise
 
     begin = 250
-    noise = FieldNoise(sample_rngs(1, 2, purpose=6), 50, (1, 16))
+    noise = FieldNoise(sample_rngs(1, 2, purpose=6), 50, (1, width), lasting=True)
     drawn = [noise.draw(k) for k in range(0, begin + 1, 50)][-1][:, :, 0]
     with torch.inference_mode():
         x0 = networks.mmt.encoder(rows[None, begin - 150 : begin])[0]
         latent = networks.latent
-        z_bc = latent.denoiser.constraint(latent.standard(x0[-50:])[None]).expand(2, -1)
+        told = (x0[None, -50:] - latent.speaker_mean) / latent.speaker_deviation
+        z_bc = latent.denoiser.constraint(told).expand(2, -1)
         network = latent.denoiser.given(z_bc)
         found = 2.0 * latent.diffusion.sample(network, 0.5 * torch.from_numpy(drawn), clip=2.0)  # the scale is 2
-        whole = torch.cat([x0[None, :100].expand(2, -1, -1), found * latent.deviation + latent.mean], dim=1)
+        found = found * latent.deviation + latent.mean
+        if networks.mmt.listening is not None:
+            found = networks.mmt.listening.latents(found)
+        whole = torch.cat([x0[None, :100].expand(2, -1, -1), found], dim=1)
         face, emotion = networks.mmt.decoder(whole)
     np.testing.assert_allclose(shown[begin:, :, 58:].swapaxes(0, 1), emotion[:, -50:], atol=2e-5)
     expected = face[:, -50:, :52].clamp(0.0, 1.0)
@@ -172,14 +179,24 @@ def test_online_weights_answer_offline_as_they_do_online(saved: Saved) -> None:
 # Style, input, parameters --------------------------------------------------------------------------------------------
 
 
-def test_a_style_moves_the_reactions_and_another_moves_them_elsewhere(saved: Saved, tmp_path: Path) -> None:
-    weights, frames = saved(), simulated_speaker(1, 120, Speaker(gaps=False))
+@pytest.mark.parametrize("config", [SMALL, SPEAKERS])
+def test_a_style_moves_the_reactions_and_another_moves_them_elsewhere(
+    saved: Saved, config: ModelConfig, tmp_path: Path
+) -> None:
+    weights, frames = saved(config), simulated_speaker(1, 120, Speaker(gaps=False))
     shown = [play(system(weights, protocol="window"), frames)]
     for seed in (0, 1):
         np.savez(tmp_path / f"{seed}.npz", **reactions(seed))
         shown.append(play(system(weights, protocol="window", style=str(tmp_path / f"{seed}.npz")), frames))
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(shown[a] - shown[b])[..., 58:].mean() > 1e-3
+
+
+def test_a_style_that_would_move_nothing_is_refused_with_a_sentence(saved: Saved, tmp_path: Path) -> None:
+    np.savez(tmp_path / "0.npz", **reactions(0))
+    with pytest.raises(ValueError, match="style is given with diffusion=false"):
+        system(saved(), style=str(tmp_path / "0.npz"), diffusion=False)
+    system(saved(SPEAKERS), style=str(tmp_path / "0.npz"), diffusion=False)
 
 
 @pytest.mark.parametrize("state", [FaceState.MISSING, FaceState.NOBODY])

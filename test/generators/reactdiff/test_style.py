@@ -12,7 +12,7 @@ import torch
 
 from react_ros.generators.reactdiff.style import Reactions, read_reactions, style_of
 
-from .conftest import random_networks, reactions
+from .conftest import SPEAKERS, random_networks, reactions
 
 
 def clip(seed: int, frames: int = 100) -> Reactions:
@@ -48,18 +48,30 @@ def test_who_was_never_seen_has_the_style_0() -> None:
 
 
 def test_a_style_of_0_moves_nothing() -> None:
-    networks = random_networks()
+    networks = random_networks(SPEAKERS)
     decoder, x0 = networks.mmt.decoder, torch.randn(2, 60, 16)
     for plain, moved in zip(decoder(x0), decoder(x0, networks.personal.each, torch.zeros(2, 4)), strict=True):
         torch.testing.assert_close(moved, plain)
 
 
+def test_the_noise_predictor_of_listeners_is_moved_as_its_edited_weights_are() -> None:
+    networks = random_networks()
+    denoiser, personal = networks.latent.denoiser, networks.personal
+    style, level = torch.tensor([0.5, -1.0, 0.2, 0.9]), torch.tensor([3, 12])
+    x, z_bc = torch.randn(2, 50, 6), torch.randn(2, 8)
+    edited = deepcopy(denoiser)
+    personal.edit(edited.linears(), style)
+    moved = denoiser(x, level, z_bc, personal.each, style.expand(2, -1))
+    torch.testing.assert_close(edited(x, level, z_bc), moved, atol=1e-4, rtol=1e-4)
+    assert float((moved - denoiser(x, level, z_bc)).abs().max()) > 1e-2
+
+
 def test_edited_weights_answer_as_the_shifts_do_and_the_change_is_of_low_rank() -> None:
-    networks = random_networks().double()
+    networks = random_networks(SPEAKERS).double()
     decoder, personal = networks.mmt.decoder, networks.personal
     style, x0 = torch.tensor([0.5, -1.0, 0.2, 0.9], dtype=torch.float64), torch.randn(1, 60, 16, dtype=torch.float64)
     edited = deepcopy(decoder)
-    personal.edit(edited, style)
+    personal.edit(edited.linears(), style)
     for shifted, answered in zip(decoder(x0, personal.each, style[None]), edited(x0), strict=True):
         torch.testing.assert_close(answered, shifted)
     assert float((edited(x0)[0] - decoder(x0)[0]).abs().max()) > 1e-2
