@@ -9,6 +9,7 @@ import typer
 
 from react_ros.commands import lines, progress, sentences
 from react_ros.evaluation.plan import DEFAULT_ROWS
+from react_ros.evaluation.tables import TABLES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,9 @@ def evaluate(
         ),
     ] = None,
     corpus: Annotated[Path, typer.Option(help="folder of the corpus", metavar="DIR")] = Path("corpus"),
+    table: Annotated[
+        str, typer.Option(help=f"a paper's rows, beside its printed ones: {', '.join(TABLES)}", metavar="NAME")
+    ] = "",
     out: Annotated[
         Path, typer.Option(help="folder of the results; the same command again goes on", metavar="DIR")
     ] = Path("evaluation"),
@@ -58,12 +62,15 @@ def evaluate(
     from react_ros.evaluation.plan import Plan, parse_row, parse_shard
     from react_ros.evaluation.run import prepare, run
     from react_ros.evaluation.summary import summarise, write_results
+    from react_ros.evaluation.tables import findings, markdown, paper_table
     from react_ros.machine import describe_machine
 
     console = lines()
     goes_on = f"the same command goes on where it was ({out})"
     with sentences(goes_on):
-        chosen = list(dict.fromkeys(parse_row(text) for text in rows or DEFAULT_ROWS))
+        paper = paper_table(table) if table else None
+        texts = rows or (() if paper else DEFAULT_ROWS)
+        chosen = list(dict.fromkeys([*(paper.chosen if paper else ()), *(parse_row(text) for text in texts)]))
         plan = Plan(
             corpus, split, protocol, samples, seed, frames, binarize, limit, role_swap, inception, i3d  # type: ignore[arg-type]
         )  # fmt: skip
@@ -86,6 +93,12 @@ def evaluate(
         page = write_report(summary, describe_machine()).encode()
         atomically(out / "report.html", lambda file: file.write(page))
     _print(console, summary)
+    if paper is not None:
+        told = markdown(paper, summary).encode()
+        atomically(out / "table.md", lambda file: file.write(told))
+        for finding in findings(paper, summary):
+            console.print(finding.sentence, markup=False, soft_wrap=True)
+        console.print(f"\ntable:   {out / 'table.md'}", markup=False, soft_wrap=True)
     console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)
 
 

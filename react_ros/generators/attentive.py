@@ -465,7 +465,7 @@ class AttentiveStream(Stream):
 
 
 class Attentive(Generator):
-    """The default live listener: rules from the figures of human timing, no weights."""
+    """A live listener without learning: rules from the figures of human timing, no weights."""
 
     Config = AttentiveConfig
     info = GeneratorInfo(

@@ -36,6 +36,7 @@ FURTHER: dict[str, tuple[dict[str, Any], ...]] = {
     "attentive": ({"expressiveness": 0.5, "mimicry_delay_ms": 600},),
     "fsq": ({"forgetting": 0.0, "guidance": 1.0},),
     "mime": ({"delay_frames": 12},),
+    "vqdiff": ({"protocol": "window", "codebook": False},),
 }
 """By system, parameters beside the defaults with which it keeps the contract's numbers too."""
 BASELINES = {"mean_frame", "mean_sequence", "mime", "random"}
