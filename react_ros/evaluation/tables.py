@@ -72,7 +72,7 @@ TABLES: Mapping[str, PaperTable] = {
     "reactdiff": PaperTable(
         {
             "ReactDiff": "reactdiff,protocol=window",
-            "ReactDiff (LRS)": "reactdiff,protocol=window,style=listeners",
+            "ReactDiff (LRS)": "reactdiff,protocol=window,style=lively",
             "ReactDiff w/o MMT": "reactdiff,protocol=window,weights=reactdiff-no-mmt",
             "ReactDiff w/o diffusion": "reactdiff,protocol=window,diffusion=false",
             "ReactDiff w/o video": "reactdiff,protocol=window,weights=reactdiff-no-video",

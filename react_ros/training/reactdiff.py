@@ -59,8 +59,11 @@ class DiffusionTaskConfig:
     dropouts: Dropouts = field(default_factory=Dropouts)
     error: Literal["l1", "l2"] = "l1"
     """Mean absolute error, the paper's, or mean squared error, whose best guess is the mean and not the median."""
+    unknown: float = 0.1
+    """Probability that a window is drawn without z_bc, for guidance (Ho and Salimans 2021); the paper has none."""
 
     def __post_init__(self) -> None:
+        in_range("unknown", self.unknown, 0.0, 1.0)
         if self.error not in ("l1", "l2"):
             raise ValueError(f"error is {self.error!r}: it must be l1 or l2")
 
@@ -180,11 +183,12 @@ class LatentData:
 
     def error(
         self, batch: Batch, speaker: Tensor, rng: torch.Generator, kind: str, *,
-        of: Tensor | None = None, shifts: Sequence[Shift] = (), style: Tensor | None = None,
+        unknown: float = 0.0, of: Tensor | None = None, shifts: Sequence[Shift] = (), style: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """() how far the denoiser is from what it is to predict, over whole windows of valid frames.
 
-        of: (B, T) bool, frames that may count; None: all. shifts, style: as for `Denoiser.forward`, style (B, size).
+        unknown: probability that a window's z_bc is 0. of: (B, T) bool, frames that may count; None: all. shifts,
+        style: as for `Denoiser.forward`, with a style (B, size) each crop.
         """
         told, x0, valid = self.read(batch, speaker)
         if of is not None:
@@ -198,6 +202,8 @@ class LatentData:
         noise = torch.randn(data.shape, generator=rng, device=data.device)
         level = torch.randint(latent.config.diffusion.steps, (len(data),), generator=rng, device=data.device)
         z_bc = latent.constraint(windows(told))
+        if unknown:
+            z_bc = z_bc * (torch.rand(len(z_bc), 1, generator=rng, device=z_bc.device) >= unknown)
         if style is not None:
             style = style.repeat_interleave(len(data) // len(style), dim=0)
         predicted = latent.denoiser(latent.diffusion.noisy(data, noise, level), level, z_bc, shifts, style).float()
@@ -246,7 +252,8 @@ class DiffusionTask(Task):
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
-        return {"loss": self._data.error(batch, speaker, rng, self.config.error)}
+        unknown = self.config.unknown if self.training else 0.0
+        return {"loss": self._data.error(batch, speaker, rng, self.config.error, unknown=unknown)}
 
 
 class StyleTask(Task):

@@ -89,16 +89,29 @@ class Latent(nn.Module):
         """z_bc (B, constraint) of windows of the speaker's latents (B, window, latent)."""
         return self.denoiser.constraint((speaker - self.speaker_mean) / self.speaker_deviation)
 
-    def sample(self, speaker: Tensor, noise: Tensor, *, steps: int | None, eta: float, fresh: Tensor | None) -> Tensor:
+    def sample(
+        self,
+        speaker: Tensor,
+        noise: Tensor,
+        *,
+        steps: int | None,
+        eta: float,
+        fresh: Tensor | None,
+        guidance: float = 1.0,
+    ) -> Tensor:
         """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
 
-        fresh: (steps, P, S, window, width) for eta > 0.
+        fresh: (steps, P, S, window, width) for eta > 0. guidance: how much more z_bc counts than in training, with
+        weights that were trained with some windows unknown.
         """
         samples = noise.shape[1]
         z_bc = self.constraint(speaker).repeat_interleave(samples, dim=0)
+        if guidance != 1.0:
+            z_bc = torch.cat([z_bc, torch.zeros_like(z_bc)])
         found = self.diffusion.sample(
             self.denoiser.given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
             fresh=None if fresh is None else fresh.flatten(1, 2), clip=BOUND / self.config.scale,
+            guidance=guidance,
         )  # fmt: skip
         return (found * (self.config.scale * self.deviation) + self.mean).unflatten(0, (-1, samples))
 

@@ -135,7 +135,9 @@ class ReactDiffPlanner(Planner):
         noise = noise.permute(3, 0, 1, 2, 4)  # (1 or 1 + steps, P, S, W, width)
         fresh = noise[1:] if self._config.eta > 0.0 else None
         start = self._config.temperature * noise[0]
-        found = self.networks.latent.sample(x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh)
+        found = self.networks.latent.sample(
+            x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh, guidance=self._config.guidance
+        )
         listening = self.networks.mmt.listening
         return listening.latents(found) if listening is not None else found
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
 from react_ros.generators.checks import whole_in_range
+from react_ros.generators.parts.weights import models_folder
 from react_ros.generators.reactdiff.mmt import Shift, face_units
 
 LEAST_FRAMES = 25
@@ -111,13 +112,25 @@ class Reactions(NamedTuple):
     """(T, 25)."""
 
 
+def listeners() -> dict[str, Path]:
+    """The simulated listeners whose clips are packaged, by name: models/listeners/."""
+    return {path.stem: path for path in sorted((models_folder() / "listeners").glob("*.npz"))}
+
+
 def read_reactions(path: str | Path) -> list[Reactions]:
-    """The clips of one listener: an npz with `face_model` (T, 58) and `attributes` (T, 25), or a folder of such files.
+    """The clips of one listener: an npz with `face_model` (T, 58) and `attributes` (T, 25), or a folder of such files;
+    or the name of one of `listeners`.
 
     Raises ValueError, in one sentence, for what cannot be read, another shape, numbers that are not finite, or a clip
     of less than a second.
     """
+    if (given := str(path)) in (packaged := listeners()):
+        path = packaged[given]
     path = Path(path).expanduser()
+    if not path.exists():
+        raise ValueError(
+            f"style: there is no {path}: give a listener's clips, or one of the simulated {', '.join(packaged)}"
+        )
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"style: the folder {path} holds no .npz: it must hold a listener's clips, one a file")

@@ -30,13 +30,15 @@ class ReactDiffConfig:
     """Of denoising; 0: as many as there are noise levels, 20 in the paper."""
     eta: float = 0.0
     """How much noise each step renews: 0 (DDIM, as the paper) to 1 (DDPM)."""
+    guidance: float = 1.0
+    """How much more the speaker counts than in training (Ho and Salimans 2021); the paper has no guidance: 1."""
     lasting: bool = True
     """Whether a listener's chance has a part that stays the same in all plans, so that who smiles a lot goes on to."""
     diffusion: bool = True
     """False is the paper's ablation "w/o diffusion": the transformer alone, and all listeners are one."""
     style: str = ""
-    """A listener's reactions, to listen as they do: an npz with `face_model` (T, 58) and `attributes` (T, 25), or a
-    folder of such clips. Empty: as nobody in particular."""
+    """A listener's reactions, to listen as they do: an npz with `face_model` (T, 58) and `attributes` (T, 25), a folder
+    of such clips, or one of the packaged simulated listeners, lively or quiet. Empty: as nobody in particular."""
     binarize: bool = False
     """Action units as 0 or 1 instead of probabilities."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -49,6 +51,7 @@ class ReactDiffConfig:
         in_range("temperature", self.temperature, 0.0, 10.0)
         whole_in_range("steps", self.steps, 0, 1000)
         in_range("eta", self.eta, 0.0, 1.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
         for name in ("lasting", "diffusion", "binarize"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it must be true or false")

@@ -210,6 +210,22 @@ def test_a_perfect_network_gives_back_the_speakers_latents(prediction: Any) -> N
     torch.testing.assert_close(found, x0[:, None].expand(-1, 3, -1, -1), atol=1e-4, rtol=1e-4)
 
 
+def test_guidance_goes_from_nobody_past_the_speaker() -> None:
+    """One step from the last level: what is drawn is linear in what is predicted with z_bc and without."""
+    latent = random_networks().latent
+    speaker, noise = torch.randn(2, WINDOW, 16), 0.1 * torch.randn(2, 1, WINDOW, 6)
+    known, more = (latent.sample(speaker, noise, steps=1, eta=0.0, fresh=None, guidance=g) for g in (1.0, 1.5))
+    level = torch.full((2,), 19)
+    nobody = latent.denoiser(noise[:, 0], level, torch.zeros(2, 8))
+    told = latent.denoiser(noise[:, 0], level, latent.constraint(speaker))
+
+    def drawn(standard: Tensor) -> Tensor:
+        return 2.0 * standard.clamp(-2.0, 2.0) * latent.deviation + latent.mean  # the scale is 2
+
+    torch.testing.assert_close(known[:, 0], drawn(told))
+    torch.testing.assert_close(more[:, 0], drawn(nobody + 1.5 * (told - nobody)))
+
+
 def test_the_papers_sizes_can_be_built_and_run_forward() -> None:
     """On the meta device: shapes of 390 million numbers, and no memory."""
     from pathlib import Path

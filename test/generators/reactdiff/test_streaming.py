@@ -40,7 +40,7 @@ def table(answers: Sequence[Reaction]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("given", [
-    {}, {"protocol": "window"}, {"eta": 0.7, "steps": 4}, {"diffusion": False, "protocol": "window"},
+    {}, {"protocol": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "protocol": "window"},
     {"binarize": True, "steps": 3},
 ])  # fmt: skip
 def test_a_stream_answers_like_the_batch_path(saved: Saved, given: dict[str, Any]) -> None:
@@ -230,7 +230,7 @@ def test_a_planner_is_changed_by_none_of_its_plans(saved: Saved) -> None:
     ({"steps": 21}, "steps is 21: the weights of small have 20 noise levels"),
     ({"eta": 1.5}, "eta is 1.5"),
     ({"diffusion": "no"}, "diffusion is 'no': it must be true or false"),
-    ({"style": "nowhere.npz"}, "nowhere.npz cannot be read as an npz of reactions"),
+    ({"style": "nowhere.npz"}, "there is no nowhere.npz: give a listener's clips, or one of the"),
     ({"temperature": float("nan")}, "temperature is nan"),
 ])  # fmt: skip
 def test_impossible_parameters_are_refused_with_a_sentence(saved: Saved, given: Any, sentence: str) -> None:

@@ -88,6 +88,12 @@ def test_a_folder_holds_one_listeners_clips(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_reactions(tmp_path / "0.npz")[0].attributes, reactions(0)["attributes"])
 
 
+@pytest.mark.parametrize("name", ["lively", "quiet"])
+def test_the_packaged_listeners_have_names(name: str) -> None:
+    (found,) = read_reactions(name)
+    assert found.face_model.shape == (750, 58) and found.attributes.shape == (750, 25)
+
+
 def _without(name: str) -> dict[str, np.ndarray]:
     return {key: array for key, array in reactions(0).items() if key != name}
 
@@ -110,10 +116,9 @@ def test_clips_that_tell_nothing_are_refused_with_a_sentence(tmp_path: Path, arr
 def test_what_is_no_npz_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no \.npz"):
         read_reactions(tmp_path)
-    for name, content in (("none.npz", None), ("text.npz", b"hello"), ("empty.npz", b"")):
+    for name, content in (("text.npz", b"hello"), ("empty.npz", b"")):
         file = tmp_path / name
-        if content is not None:
-            file.write_bytes(content)
+        file.write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read as an npz of reactions"):
             read_reactions(file)
     np.save(tmp_path / "array.npy", np.zeros(3))
