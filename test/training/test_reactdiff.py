@@ -270,6 +270,12 @@ def test_a_style_is_held_against_the_half_that_it_was_not_read_off() -> None:
 # Configs, and a whole run --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["reactdiff", "reactdiff-paper"])
+def test_twenty_levels_of_noise_as_in_the_paper(name: str) -> None:
+    plan = read_config([MmtTask, DiffusionTask, StyleTask], ROOT / "config" / "train" / f"{name}.yaml")
+    assert plan.stages["diffusion"].task.model.diffusion.steps == 20
+
+
 @pytest.mark.parametrize("variant", ["mmt", "video", "audio"])
 def test_an_ablation_differs_from_the_config_in_one_key(variant: str) -> None:
     folder = ROOT / "config" / "train"
