@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
 SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
+COMPUTING := test/corpus test/evaluation test/generators test/training
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
-  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* config/*/* models/* cmake/*)
+  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* config/*/* models/* models/*/* cmake/*)
 
 .PHONY: demo test lint setup assets bench clean help
 
@@ -23,8 +24,10 @@ demo: setup assets
 test: setup assets
 	@tools/system-packages $(SYSTEM_TEST)
 	@$(MAKE) --no-print-directory lint
-	@echo "== tests (real ROS 2 nodes, real footage; progress below)"
-	$(BIN)/python -m pytest
+	@echo "== tests that only compute, on all cores (progress below)"
+	$(BIN)/python -m pytest $(COMPUTING) -n auto --dist loadgroup
+	@echo "== tests with real ROS 2 nodes, real footage, sound and a browser, one at a time (progress below)"
+	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%)
 
 lint: setup
 	@echo "== style and types"

@@ -13,7 +13,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores: before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where many run at once, a file's tests share one worker, and with it what they have made; a module whose
+    `group_of` says so is cut further, by its tests' parameters."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        further = getattr(getattr(item, "module", None), "group_of", lambda parameters: "")(parameters)
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{further}"))
 
 
 @pytest.fixture

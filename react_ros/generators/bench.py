@@ -66,6 +66,8 @@ class Cost:
     """Of its neural networks; 0 where it has none."""
     steps: dict[int, StepTimes]
     """By the number of listeners drawn at once."""
+    plans: dict[int, float]
+    """Milliseconds that the median plan takes, by the number of listeners; empty where nothing is planned."""
     batch: float
     """Reactions a second of `generate` over a clip: frames times listeners, for the most of SAMPLES."""
     alone: Alone
@@ -139,12 +141,12 @@ def bench_generators(
             progress(len(alone), total)
     generators = [_create(name, device) for name, device in where]
     with _one_thread():
-        times = _step_times(generators, frames, rounds, lambda done: progress(len(where) + done, total))
+        times, plans = _step_times(generators, frames, rounds, lambda done: progress(len(where) + done, total))
         costs = []
         for i, ((name, device), generator) in enumerate(zip(where, generators, strict=True)):
             batch = _throughput(generator, frames[: round(seconds * FPS)])
             delay, parameters = generator.info.delay_frames, generator.parameters
-            costs.append(Cost(name, device, delay, parameters, times[i], batch, alone[i]))
+            costs.append(Cost(name, device, delay, parameters, times[i], plans[i], batch, alone[i]))
             progress(len(where) + rounds + i + 1, total)
     return costs
 
@@ -159,13 +161,15 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     for samples in SAMPLES:
         for heading in (f"{samples} p50", "p95", "p99"):
             table.add_column(heading, justify="right")
-    table.add_column("batch", justify="right")
+    for heading in (*(f"plan {samples}" for samples in SAMPLES), "batch"):
+        table.add_column(heading, justify="right")
     for c in costs:
         steps = [f"{t:.3f}" for s in SAMPLES for t in (c.steps[s].p50, c.steps[s].p95, c.steps[s].p99)]
         table.add_row(
             c.name, c.device, f"{c.delay_frames * 1000 // FPS} ms", f"{c.parameters:,}" if c.parameters else "-",
             f"{c.alone.load_s:.2f} s", f"{c.alone.memory_mib:.0f} MiB",
-            f"{c.alone.gpu_mib:.0f} MiB" if c.alone.gpu_mib else "-", *steps, f"{c.batch:,.0f}/s",
+            f"{c.alone.gpu_mib:.0f} MiB" if c.alone.gpu_mib else "-", *steps,
+            *(f"{c.plans[s]:.1f}" if s in c.plans else "-" for s in SAMPLES), f"{c.batch:,.0f}/s",
         )  # fmt: skip
     return table
 
@@ -218,10 +222,12 @@ def _step_times(
     frames: Sequence[SpeakerFrame],
     rounds: int,
     progress: Callable[[int], None],
-) -> list[dict[int, StepTimes]]:
-    """Steps in turns: what else the machine does at some moment meets every system."""
+) -> tuple[list[dict[int, StepTimes]], list[dict[int, float]]]:
+    """Steps in turns, and each turn a plan: what else the machine does at some moment meets every system."""
     streams = [(i, s, g.start(samples=s)) for i, g in enumerate(generators) for s in SAMPLES]
     times = {(i, s): np.empty(rounds * BLOCK) for i, s, _ in streams}
+    plans = {(i, s): plan for i, s, _ in streams if (plan := generators[i].rehearse(s)) is not None}
+    planned: dict[tuple[int, int], list[int]] = {of: [] for of in plans}
     for _, _, stream in streams:
         for k in range(WARM_UP):
             stream.step(frames[k % len(frames)])
@@ -232,11 +238,17 @@ def _step_times(
                 began = time.perf_counter_ns()
                 stream.step(frame)
                 times[i, s][k] = time.perf_counter_ns() - began
+        for of, plan in plans.items():
+            began = time.perf_counter_ns()
+            plan()
+            planned[of].append(time.perf_counter_ns() - began)
         progress(turn + 1)
-    return [
+    numbers = range(len(generators))
+    steps = [
         {s: StepTimes(*(float(t) for t in np.percentile(times[i, s], (50, 95, 99)) / 1e6)) for s in SAMPLES}
-        for i in range(len(generators))
+        for i in numbers
     ]
+    return steps, [{s: float(np.median(planned[i, s])) / 1e6 for s in SAMPLES if (i, s) in plans} for i in numbers]
 
 
 def _throughput(generator: Generator, clip: Sequence[SpeakerFrame]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -112,6 +112,13 @@ class Generator(ABC):
     def parameters(self) -> int:
         """How many numbers were learned; 0 for a rule."""
         return 0
+
+    def rehearse(self, samples: int) -> Callable[[], object] | None:
+        """What makes one plan for so many listeners each time it is called, for those who time it.
+
+        None for systems whose steps do all there is to do.
+        """
+        return None
 
     @abstractmethod
     def start(self, *, samples: int = 1, seed: int = 0) -> Stream:

@@ -51,6 +51,13 @@ _CASES: list[Case] = [
 every_case = pytest.mark.parametrize("case", _CASES, ids=lambda c: ",".join([c[0], *(f"{k}={v}" for k, v in c[1])]))
 """Every system, with its defaults and with each of its further sets of parameters."""
 every_system = pytest.mark.parametrize("name", registry.names())
+
+
+def group_of(parameters: dict[str, Any]) -> str:
+    """The system that a test is about, for `test/conftest.py`."""
+    return parameters["case"][0] if "case" in parameters else str(parameters.get("name", ""))
+
+
 LEFT_LID = ARKIT_INDEX["eyeBlinkLeft"]
 
 

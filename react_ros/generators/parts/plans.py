@@ -10,7 +10,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -185,6 +185,14 @@ def make_plans(planner: Planner, windows: Floats, noise: Floats) -> Floats:
     """(P, S, W, 83): `Planner.plan` as it is always called."""
     with torch.inference_mode(), one_thread():
         return planner.plan(windows, noise)
+
+
+def one_plan(planner: Planner, window: int, samples: int) -> Callable[[], object]:
+    """What makes the same plan of that many listeners each time it is called, for those who time it."""
+    rng = np.random.default_rng(0)
+    windows = rng.standard_normal((1, window, planner.width), np.float32)
+    noise = planner.noise(_rngs(0, samples), window).draw(0)[None]
+    return lambda: make_plans(planner, windows, noise)
 
 
 # Plans, played frame by frame ----------------------------------------------------------------------------------------

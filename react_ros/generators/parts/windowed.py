@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -82,6 +82,11 @@ class Windowed(Generator):
     def parameters(self) -> int:
         """How many numbers were learned by gradient."""
         return self._loaded.parameters
+
+    def rehearse(self, samples: int) -> Callable[[], object]:
+        from react_ros.generators.parts.plans import one_plan
+
+        return one_plan(self._loaded.planner, self._loaded.frames, samples)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> PlannedStream:
         """Begin a stream. Raises ValueError for samples < 1, seed < 0, or weights of the offline protocol."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -90,6 +90,11 @@ class ReactDiff(Generator):
     def parameters(self) -> int:
         """How many numbers were learned by gradient."""
         return self.planner.parameters
+
+    def rehearse(self, samples: int) -> Callable[[], object]:
+        from react_ros.generators.parts.plans import one_plan
+
+        return one_plan(self.planner, self.planner.window, samples)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> PlannedStream:
         """Begin a stream. Raises ValueError for weights that were trained for the offline protocol only."""
