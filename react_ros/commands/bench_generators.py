@@ -37,7 +37,9 @@ def bench_generators(
     console.print(bench.cost_table(costs))
     console.print(
         f"1 p50 …: ms a step for 1 listener; 10 p50 …: for 10 at once; steps without a pause, in turns of one second, "
-        f"{seconds:g} s of frames each, one thread. batch: reactions a second of a clip with 10 listeners. load: to "
+        f"{seconds:g} s of frames each, one thread. A listener that plans makes its plans beside the clock when it "
+        "runs live; here a step waits for the plan that is due. plan 1, plan 10: ms of the median plan. batch: "
+        "reactions a second of a clip with 10 listeners. load: to "
         f"the first reaction, memory: after {bench.ALONE_STEPS} steps of 1 listener, both in a fresh process beside "
         "Python and numpy. The speaker is simulated."
     )

@@ -14,6 +14,7 @@ DEFAULT = "fsq"
 
 _SYSTEMS: dict[str, str] = {
     "attentive": "react_ros.generators.attentive:Attentive",
+    "belfusion": "react_ros.generators.belfusion.system:Belfusion",
     "fsq": "react_ros.generators.fsq.system:Fsq",
     "mean_frame": "react_ros.generators.mean:MeanFrame",
     "mean_sequence": "react_ros.generators.mean:MeanSequence",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,28 @@ def test_what_a_step_takes_is_what_is_measured(busy: None) -> None:
         assert 1e3 * STEP_S * samples <= times.p50 <= times.p95 <= times.p99
     # The busiest machine makes it slower, none faster.
     assert cost.batch <= 1.0 / STEP_S
+
+
+def test_what_a_plan_takes_is_measured_beside_the_steps(busy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rehearse(self: Busy, samples: int) -> Any:
+        return lambda: time.sleep(0.002 * samples)
+
+    (still,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=1.0)
+    monkeypatch.setattr(Busy, "rehearse", rehearse)
+    (planner,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=3.0)
+    assert still.plans == {}
+    assert all(2.0 * samples <= planner.plans[samples] for samples in bench.SAMPLES)
+    shown = [next(str(cell) for cell in column.cells) for column in bench.cost_table([still, planner]).columns]
+    assert shown.count("-") >= len(bench.SAMPLES)
+
+
+def test_a_planning_system_rehearses_the_plans_that_its_streams_make() -> None:
+    system = registry.create("vqdiff", device="cpu")
+    plan = system.rehearse(3)
+    assert plan is not None
+    first: Any = plan()
+    assert first.shape == (1, 3, 50, 83) and np.isfinite(first).all()
+    np.testing.assert_array_equal(plan(), first)
 
 
 def test_systems_take_turns_of_a_second(busy: None) -> None:

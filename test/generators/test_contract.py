@@ -34,6 +34,7 @@ from react_ros.generators.contract import Generator, Stream
 
 FURTHER: dict[str, tuple[dict[str, Any], ...]] = {
     "attentive": ({"expressiveness": 0.5, "mimicry_delay_ms": 600},),
+    "belfusion": ({"protocol": "window", "weights": "belfusion-k1"},),
     "fsq": ({"forgetting": 0.0, "guidance": 1.0},),
     "mime": ({"delay_frames": 12},),
     "vqdiff": ({"protocol": "window", "codebook": False},),
