@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -12,8 +11,7 @@ from react_ros.generators.belfusion.model import ModelConfig, Vae, gru_window
 from react_ros.generators.checks import in_range, whole_in_range
 from react_ros.generators.parts.windows import LatentListener, WindowConfig
 from react_ros.training.data import Batch, Clips
-from react_ros.training.latents import DiffusionStageConfig, Guess, LatentTask, errors, over, pairs, reconstruction
-from react_ros.training.task import Task
+from react_ros.training.latents import DiffusionStageConfig, Guess, LatentTask, WindowsTask, over, pairs, reconstruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +29,23 @@ class AutoencoderTaskConfig:
         in_range("divergence", self.divergence, 0.0, 1e4)
 
 
-class AutoencoderTask(Task):
+class AutoencoderTask(WindowsTask):
     """Windows of listeners to normal distributions and back."""
 
-    system, stage = "belfusion", "autoencoder"
-    Config = AutoencoderTaskConfig
-    needs = frozenset({"attributes", "face_model"})
-
-    def __init__(self, config: AutoencoderTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
-        super().__init__(config, previous)
-        self.config = config
-        self.model = Vae(config.model)
+    system = "belfusion"
+    Config, Model = AutoencoderTaskConfig, Vae
+    model: Vae
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         real = pairs(batch, self.model.window.frames, "offline")
         posterior = self.model.posterior(real.attributes)
         noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
-        wrong = errors(self.model.decoder(posterior.draw(noise)), real)
+        reconstruction, parts = self.missed(self.model.decoder(posterior.draw(noise)), real)
         divergence = over(posterior.divergence().unsqueeze(1), real.whole)
-        reconstruction = 25.0 * wrong["attributes"] + self.config.face * wrong["face"]
         return {
             "loss": reconstruction + self.config.divergence * divergence,
             "divergence": divergence.detach(),
-            **{name: error.detach() for name, error in wrong.items()},
+            **parts,
         }
 
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:

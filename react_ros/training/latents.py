@@ -177,6 +177,27 @@ class Guess(NamedTuple):
     """The clean latent, decoded, without a codebook: the gradient passes."""
 
 
+class WindowsTask(Task):
+    """An autoencoder of windows; a system says what it minimises beside what decodes wrongly."""
+
+    stage = "autoencoder"
+    needs = frozenset({"attributes", "face_model"})
+
+    Model: ClassVar[type[Any]]
+    """Made of the config's `model`: an `Autoencoder`."""
+
+    def __init__(self, config: Any, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        self.config = config
+        self.model = self.Model(config.model)
+
+    def missed(self, shown: Shown, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+        """() how wrong windows decode, and its parts: log p(x | z) sums over the numbers of a frame."""
+        wrong = errors(shown, real)
+        parts = {name: error.detach() for name, error in wrong.items()}
+        return 25.0 * wrong["attributes"] + self.config.face * wrong["face"], parts
+
+
 class LatentTask(Task):
     """A diffusion of the latents of an autoencoder that is finished; a system says what it minimises."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,13 +15,12 @@ from react_ros.training.data import Batch, Clips
 from react_ros.training.latents import (
     DiffusionStageConfig,
     LatentTask,
+    WindowsTask,
     clip_windows,
-    errors,
     over,
     pairs,
     reconstruction,
 )
-from react_ros.training.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +39,25 @@ class AutoencoderTaskConfig:
         in_range("settle", self.settle, 0.0, 1.0)
 
 
-class AutoencoderTask(Task):
+class AutoencoderTask(WindowsTask):
     """Windows of listeners to codes and back (equation 1: reconstruction, and commitment to the codes)."""
 
-    system, stage = "vqdiff", "autoencoder"
-    Config = AutoencoderTaskConfig
-    needs = frozenset({"attributes", "face_model"})
+    system = "vqdiff"
+    Config, Model = AutoencoderTaskConfig, VqVae
     judged_by = "reconstruction"
-
-    def __init__(self, config: AutoencoderTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
-        super().__init__(config, previous)
-        self.config = config
-        self.model = VqVae(config.model)
+    model: VqVae
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         real = pairs(batch, self.model.window.frames, "offline")
         latent = self.model.encode(real.attributes)
         settling = self.training and progress < self.config.settle
         quantized = self.model.quantize(latent.detach() if settling else latent, real.whole > 0.0)
-        wrong = errors(self.model.decoder(latent if settling else quantized.latent[0]), real)
-        # log p(x | z_q) sums over the numbers of a frame.
-        reconstruction = 25.0 * wrong["attributes"] + self.config.face * wrong["face"]
+        reconstruction, parts = self.missed(self.model.decoder(latent if settling else quantized.latent[0]), real)
         return {
             "loss": reconstruction + quantized.loss,
             "reconstruction": reconstruction.detach(),
             "commitment": quantized.loss.detach(),
-            **{name: error.detach() for name, error in wrong.items()},
+            **parts,
         }
 
     @torch.no_grad()

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from react_ros.generators.contract import GeneratorInfo
 from react_ros.generators.parts.windowed import Windowed, WindowedConfig
-
-if TYPE_CHECKING:
-    from react_ros.generators.parts.latents import LoadedLatents
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,7 @@ class Belfusion(Windowed):
     """Barquero et al. 2023, as the REACT challenges have it: latent diffusion over a variational autoencoder."""
 
     Config = BelfusionConfig
+    MODEL = "react_ros.generators.belfusion.model"
     info = GeneratorInfo(
         name="belfusion",
         summary="learned: plans two seconds at a time by latent diffusion, the challenges' baseline",
@@ -34,9 +31,3 @@ class Belfusion(Windowed):
         delay_frames=9,
         learned=True,
     )
-
-    def _load(self) -> LoadedLatents:
-        from react_ros.generators.belfusion.model import ModelConfig, networks
-        from react_ros.generators.parts.latents import load_latents
-
-        return load_latents(self.config, "belfusion", ModelConfig, networks, codebook=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from react_ros.face import Reaction, SpeakerFrame
@@ -62,6 +62,8 @@ class Windowed(Generator):
     """
 
     Config: ClassVar[type[Any]]
+    MODEL: ClassVar[str]
+    """The module with the system's `ModelConfig` and `networks`."""
 
     def __init__(self, config: Any = None) -> None:
         """Raises ValueError, in one sentence, where the weights are not there, or are not what they should be."""
@@ -75,8 +77,12 @@ class Windowed(Generator):
             stochastic=self.config.temperature > 0.0,
         )  # fmt: skip
 
-    @abstractmethod
-    def _load(self) -> LoadedLatents: ...
+    def _load(self) -> LoadedLatents:
+        from react_ros.generators.parts.latents import load_latents
+
+        model = import_module(self.MODEL)
+        codebook = getattr(self.config, "codebook", False)
+        return load_latents(self.config, type(self).info.name, model.ModelConfig, model.networks, codebook)
 
     @property
     def parameters(self) -> int:

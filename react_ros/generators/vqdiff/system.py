@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from react_ros.generators.contract import GeneratorInfo
 from react_ros.generators.parts.windowed import Windowed, WindowedConfig
-
-if TYPE_CHECKING:
-    from react_ros.generators.parts.latents import LoadedLatents
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +29,7 @@ class VqDiff(Windowed):
     """Nguyen et al. 2024: latent diffusion over a vector-quantized autoencoder, conditioned on the speaker's face."""
 
     Config = VqDiffConfig
+    MODEL = "react_ros.generators.vqdiff.model"
     info = GeneratorInfo(
         name="vqdiff",
         summary="learned: plans two seconds at a time by latent diffusion over a codebook of reactions",
@@ -40,9 +37,3 @@ class VqDiff(Windowed):
         delay_frames=9,
         learned=True,
     )
-
-    def _load(self) -> LoadedLatents:
-        from react_ros.generators.parts.latents import load_latents
-        from react_ros.generators.vqdiff.model import ModelConfig, networks
-
-        return load_latents(self.config, "vqdiff", ModelConfig, networks, self.config.codebook)
