@@ -25,7 +25,7 @@ MEANS = ("mean_frame", "mean_sequence")
 DEFAULT_ROWS = (
     GROUND_TRUTH, ANOTHER_LISTENER, "random", f"random:{SHUFFLED}", "mime", "mime,delay_frames=9", "mean_frame",
     "mean_sequence", "attentive", f"attentive:{SHUFFLED}", "belfusion", f"belfusion:{SHUFFLED}", "vqdiff",
-    f"vqdiff:{SHUFFLED}", "fsq", f"fsq:{SHUFFLED}",
+    f"vqdiff:{SHUFFLED}", "reactdiff", f"reactdiff:{SHUFFLED}", "fsq", f"fsq:{SHUFFLED}",
 )  # fmt: skip
 
 

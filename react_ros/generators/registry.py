@@ -20,6 +20,7 @@ _SYSTEMS: dict[str, str] = {
     "mean_sequence": "react_ros.generators.mean:MeanSequence",
     "mime": "react_ros.generators.mime:Mime",
     "random": "react_ros.generators.random:Random",
+    "reactdiff": "react_ros.generators.reactdiff.system:ReactDiff",
     "vqdiff": "react_ros.generators.vqdiff.system:VqDiff",
 }
 
