@@ -11,7 +11,12 @@ def main() -> None:
     from react_ros.cli import app
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    app(prog_name="react-ros")
+    try:
+        app(prog_name="react-ros")
+    except KeyboardInterrupt:  # a second one, while the first was being answered
+        raise SystemExit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: a third has nothing left to stop
 
 
 if __name__ == "__main__":
