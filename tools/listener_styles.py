@@ -4,8 +4,9 @@
 
 Each listener's style is read off the first half of their clip in the split. Then the same speakers, none of them
 theirs, are answered in each style with the same seeds. A reaction is described by the mean and the standard deviation
-of its channels. "told apart": the share of reactions that, described, lie nearer to the mean of their own style's
-reactions to the other speakers than to any other style's. Any shift that is not the same for all does that, so the
+of its channels. "told apart": the share of reactions that, described by what sets them apart from the other styles'
+answers to the same speaker with the same chance, lie nearer to the mean of their own style's reactions to the other
+speakers than to any other style's. Any shift that is not the same for all does that, so the
 second figure counts more: "like their own", the share that lies nearer to the second half of their listener's own clip
 than to the other listeners'. It is said of all numbers and of the head's mean pose alone; for both, generated and real
 ones are each centred on their own mean, for what all generated faces lack says nothing of whose style it is. Reactions
@@ -91,11 +92,12 @@ def main() -> None:
     theirs = np.array([described(clip[half:]) for clip in clips])
     means_of = reactions[..., :ANSWER].mean(axis=1), theirs[:, :ANSWER]  # (listeners, 83) each
     reactions, theirs = centred(reactions, theirs)
+    alike = reactions - reactions.mean(axis=0)  # of one speaker and one chance, what a style alone changes
     apart, like, posture = 0, 0, 0
     for i in range(len(people)):
         for s in range(len(speakers)):
-            means = reactions[:, np.arange(len(speakers)) != s].mean(axis=1)
-            apart += nearest(reactions[i, s], means) == i
+            means = alike[:, np.arange(len(speakers)) != s].mean(axis=1)
+            apart += nearest(alike[i, s], means) == i
             like += nearest(reactions[i, s], theirs) == i
             posture += nearest(reactions[i, s, POSE], theirs[:, POSE]) == i
     count = len(people) * len(speakers)
