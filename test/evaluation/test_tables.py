@@ -73,3 +73,9 @@ def test_the_page_has_measured_and_printed_rows() -> None:
     assert "FRCorr of Mime above that of Random: holds (0.5, 0.25)" in text
     assert SMALL.chosen == [Row("mime"), Row("random"), Row("attentive")]
     assert tables.SOURCE in text
+
+
+@every_table
+def test_every_row_can_be_run_with_what_is_packaged(name: str) -> None:
+    table = TABLES[name]
+    assert len(table.chosen) == len(table.rows) + len(table.more)
