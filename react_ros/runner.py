@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from react_ros.bringup import Process, environment
 from react_ros.package import CONFIGURATION_ERROR
@@ -16,6 +17,7 @@ from react_ros.package import CONFIGURATION_ERROR
 PATIENCE_S = 5.0
 """How long a process may take to end when asked, before it is killed."""
 _PR_SET_PDEATHSIG = 1
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
@@ -50,7 +52,14 @@ class Runner:
 
     def _start(self, process: Process) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches the children through us, once, and not also through the terminal.
-        return subprocess.Popen(process.command, env=self._env, start_new_session=True, preexec_fn=_die_with_parent)
+        # Until the child is another program, a Ctrl-C would end it within Python's own fork, with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        try:
+            return subprocess.Popen(
+                process.command, env=self._env, start_new_session=True, preexec_fn=partial(_become_child, before)
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """Ask for the end; `run` returns once everything has ended. Safe from any thread."""
@@ -63,7 +72,7 @@ class Runner:
         """
         previous = {}
         if handle_signals:
-            previous = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+            previous = {n: signal.signal(n, self._on_signal) for n in _ENDS}
         try:
             while not self._ended.wait(0.1) and not until() and not self.poll():
                 pass
@@ -124,6 +133,10 @@ def _name(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _die_with_parent() -> None:
+def _become_child(mask: Iterable[int]) -> None:
+    for number in _ENDS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     # Linux: where this process is killed, its children end too.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
