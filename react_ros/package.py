@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 CONFIGURATION_ERROR = 2
@@ -29,3 +31,21 @@ def dds_profile(environment: Mapping[str, str]) -> Path:
     only = environment.get("ROS_LOCALHOST_ONLY") == "1"
     local = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST" and not environment.get("ROS_STATIC_PEERS")
     return share() / "config" / ("fastdds_localhost.xml" if only or local else "fastdds.xml")
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The package's version and, in a checkout, its commit."""
+    from react_ros import __version__
+
+    source = Path(__file__).resolve().parents[1]
+    if not (source / ".git").exists():
+        return __version__
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--dirty"],
+            capture_output=True, text=True, timeout=10.0, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__} ({done.stdout.strip()})"

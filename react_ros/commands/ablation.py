@@ -94,10 +94,9 @@ def ablation(
         from react_ros.evaluation.run import prepare, run
         from react_ros.evaluation.summary import summarise, write_results
         from react_ros.machine import describe_machine
-        from react_ros.package import share
+        from react_ros.package import code_version, share
         from react_ros.training.ablation import train_kinds
         from react_ros.training.config import read_config
-        from react_ros.training.runfolder import code_version
         from react_ros.training.task import tasks
         from react_ros.training.trainer import Run
         from react_ros.training.world import joined

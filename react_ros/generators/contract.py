@@ -43,6 +43,8 @@ class GeneratorInfo:
     """Whether the face goes on blinking and breathing when nobody is there; False for constant baselines."""
     notice: str = ""
     """What a viewer must know, e.g. that the weights were trained on simulated people."""
+    weights: str = ""
+    """SHA-256 of the file of its weights; empty where nothing was learned, and on the class."""
 
 
 class Stream(ABC):
@@ -105,6 +107,8 @@ class Generator(ABC):
 
     Config: ClassVar[type[Any]]
     """Dataclass of the system's parameters; refuses impossible values with one sentence (ValueError)."""
+    config: Any
+    """Its own parameters, all of them."""
     info: GeneratorInfo
     """On the class: the system with its defaults. On an instance: the system with its own parameters."""
 

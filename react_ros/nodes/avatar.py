@@ -19,16 +19,8 @@ from react_ros.face import ACTION_UNITS, AU, EXPRESSION_NAMES, EXPRESSIONS, NEUT
 from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import (
-    StampLimits,
-    Stopwatch,
-    continued,
-    face_messages,
-    image_from_message,
-    image_message,
-    nanoseconds,
-    reaction_from_message,
-)
+from react_ros.nodes.messages import WIRE, image_message
+from react_ros.session.messages import StampLimits, Stopwatch, image_from_message, nanoseconds, reaction_from_message
 
 HOLD_S = 0.5
 """How long a reaction may be missing before the face stops waiting for it and lives by itself."""
@@ -178,12 +170,14 @@ class AvatarNode(RobotNode):
             state = (Status.LIVE if reaction.live else Status.IDLE) if fresh else Status.LATE
             self.counts["late"] += state == Status.LATE
         pose = self._motion.step(target, dt)
-        lineage = continued(lineage, {"motion": watch.read()})
-        shapes, model, affect = face_messages(pose.blendshapes, pose.rotation, pose.translation, attributes, lineage)
+        lineage = WIRE.continued(lineage, {"motion": watch.read()})
+        shapes, model, affect = WIRE.face(pose.blendshapes, pose.rotation, pose.translation, attributes, lineage)
         self._blendshapes.publish(shapes)
         self._face_model.publish(model)
         self._affect.publish(affect)
-        latency = (time.time_ns() - nanoseconds(lineage.source_stamp)) / 1e9 if fresh else float("nan")
+        latency = (
+            (self.get_clock().now().nanoseconds - nanoseconds(lineage.source_stamp)) / 1e9 if fresh else float("nan")
+        )
         status = Status(lineage=lineage, state=state, output=self._output, samples=samples, sample=sample)
         status.header.stamp = lineage.source_stamp
         status.latency, status.late, status.rejected = latency, self.counts["late"], self.rejected

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from react_ros.package import CONFIGURATION_ERROR, dds_profile
@@ -37,6 +37,12 @@ SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability
 SOUND_QOS = QoSProfile(depth=50, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 """For sound: every chunk counts, so a second of 20 ms chunks is kept while a face is being looked for."""
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
+KEPT_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
+                      durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
+"""For what a recording must have from its first message on: a recorder that asks for them gets the last two seconds."""
+LATCHED_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE,
+                         durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
+"""For what is said once, also to who comes later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +298,13 @@ def _cannot_read_arguments(error: Exception) -> int:
     return CONFIGURATION_ERROR
 
 
-def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> int:
+def run(
+    *classes: type[RobotNode], node_arguments: Sequence[list[str]] = (), then: Callable[[], None] = lambda: None
+) -> int:
     """Run nodes in this process until SIGINT or SIGTERM; a second signal changes nothing. Returns the exit code.
 
     node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
+    then: called at the end of a run that began.
     """
     use_dds_profile()
     # Where a node has a thread that must be in time beside one that works, 5 ms of waiting for the interpreter show.
@@ -337,6 +346,8 @@ def run(*classes: type[RobotNode], node_arguments: Sequence[list[str]] = ()) -> 
         for node in nodes:
             node.stop()
         context.try_shutdown()
+    if code == 0:
+        then()
     if any(thread.daemon for thread in threading.enumerate()):
         # A thread that hangs in a device or a decoder: where Python ends around it inside C++, the process aborts.
         sys.stdout.flush()

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections import deque
 from typing import Any
 
-import numpy as np
-import yaml
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
-from react_ros.face import FPS, Reaction
+from react_ros.face import Reaction
 from react_ros.generators import registry
 from react_ros.generators.checks import DEVICES
 from react_ros.generators.contract import Generator, Stream
-from react_ros.msg import Lineage, SpeakerFeatures
+from react_ros.msg import Lineage, ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import (
-    StampLimits,
-    Stopwatch,
-    continued,
-    frame_from_message,
-    nanoseconds,
-    reaction_message,
-)
+from react_ros.nodes.base import KEPT_QOS, LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import WIRE
+from react_ros.package import code_version
+from react_ros.session.listening import MAX_DELAY, Delay, delay_frames, parameters_from, parameters_text
+from react_ros.session.messages import StampLimits, Stopwatch, frame_from_message, nanoseconds
 
-MAX_DELAY = 5.0
 FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
 """Two seconds: while another thread imports a learned system's library, nothing else runs for up to half a second."""
 
@@ -60,6 +52,7 @@ class ListenerNode(RobotNode):
 
     def configure(self) -> None:
         self._wanted = {name: self.value(name) for name in self.LIVE}
+        self._code = code_version()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._loaded: tuple[dict[str, Any], Generator] | None = None
@@ -71,25 +64,16 @@ class ListenerNode(RobotNode):
             self._begin(*self._prepare(self._wanted), self._wanted)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
-        self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", OUTPUT_QOS)
+        self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", KEPT_QOS)
+        self._streams = self.create_lifecycle_publisher(ListenerStream, "listener/stream", LATCHED_QOS)
         self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, FEATURES_QOS)
 
     def activate(self) -> None:
         self._waiting.clear()
         self._heard = None
 
-    def _given_parameters(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        text = wanted["generator_parameters"]
-        try:
-            parameters = yaml.safe_load(text) if text.strip() else {}
-        except yaml.YAMLError:
-            parameters = None
-        if not isinstance(parameters, dict):
-            raise ValueError(f"generator_parameters must be a YAML mapping like {{expressiveness: 0.8}}, not {text!r}")
-        return parameters
-
     def _load(self, wanted: dict[str, Any]) -> Generator:
-        name, parameters = wanted["generator"], self._given_parameters(wanted)
+        name, parameters = wanted["generator"], parameters_from(wanted["generator_parameters"])
         known = registry.parameters(name)
         shared = {"temperature": wanted["temperature"], "device": self.value("device")}
         return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
@@ -110,9 +94,9 @@ class ListenerNode(RobotNode):
         self._late_before = self.counts["late plans"]
         self._generator = generator
         self._seed = seed
-        delay = np.random.default_rng([seed, 0xDE1A]).normal(wanted["delay"], wanted["delay_spread"])
-        self._delay = round(float(np.clip(delay, 0.0, MAX_DELAY)) * FPS)
-        self._waiting: deque[tuple[Reaction, Lineage]] = deque(maxlen=self._delay + 1)
+        self._announced = False
+        self._delay = delay_frames(wanted["delay"], wanted["delay_spread"], seed)
+        self._waiting: Delay[tuple[Reaction, Lineage]] = Delay(self._delay)
         self._limits = StampLimits(wanted["max_stamp_age"], wanted["max_stamp_ahead"])
         info = generator.info
         self.facts |= {
@@ -130,7 +114,7 @@ class ListenerNode(RobotNode):
         if wanted["generator"] not in registry.names():
             registry.info(wanted["generator"])  # raises the sentence that lists the names
         if wanted["generator_parameters"] != self._wanted["generator_parameters"]:
-            self._given_parameters(wanted)
+            parameters_from(wanted["generator_parameters"])
             info = self._generator.info
             if wanted["generator"] == info.name and not info.learned:
                 self._load(wanted)  # in no time; others would hold up the clock, and are told of once they load
@@ -173,16 +157,30 @@ class ListenerNode(RobotNode):
         if self._heard is not None and frame.index > self._heard + 1:
             self.counts["frames that never came"] += frame.index - self._heard - 1
         self._heard = frame.index
+        if not self._announced:
+            self._announce(message)
         reaction = self._stream.step(frame)
         if late := self._stream.late_plans:
             self.counts["late plans"] = self._late_before + late
         self.warning = self._refusal or self._stream.trouble
-        lineage = continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
-        self._waiting.append((reaction, lineage))
-        # Until the delay has passed once, the first reaction stands still: a face at its beginning, not none at all.
+        lineage = WIRE.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
-        self._reactions.publish(reaction_message(*self._waiting[0], info.delay_frames + self._delay, info.notice))
+        self._reactions.publish(
+            WIRE.reaction(*self._waiting.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
+        )
         self.counts["reactions"] += 1
+
+    def _announce(self, message: SpeakerFeatures) -> None:
+        """Say who answers from this frame on: a replay needs all of it."""
+        info = self._generator.info
+        told = ListenerStream(
+            first_frame=message.lineage.frame, generator=info.name, weights=info.weights, seed=self._seed,
+            parameters=parameters_text(self._generator), samples=self._stream.samples, delay=self._delay,
+            protocol=self._stream.protocol, notice=info.notice, code=self._code,
+        )  # fmt: skip
+        told.header.stamp = message.header.stamp
+        self._streams.publish(told)
+        self._announced = True
 
 
 def main() -> None:

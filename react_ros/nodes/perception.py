@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from react_ros.clock import ClockConfig, ClockFrame, FrameClock
+from react_ros.clock import ClockConfig, FrameClock
 from react_ros.msg import AudioChunk, SpeakerFeatures
-from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, SOUND_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import (
-    Chunk,
-    ForeignAudio,
-    StampLimits,
-    chunk_from_message,
-    image_from_message,
-    nanoseconds,
-    speaker_message,
+from react_ros.nodes.base import (
+    KEPT_QOS,
+    LATCHED_QOS,
+    OUTPUT_QOS,
+    SENSOR_QOS,
+    SOUND_QOS,
+    ConfigurationError,
+    Parameter,
+    RobotNode,
+    run,
 )
+from react_ros.nodes.messages import WIRE, message_class
 from react_ros.perception.pipeline import Perception, PerceptionConfig
-
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-AUDIO_TYPES = (
-    "react_ros/msg/AudioChunk",
-    "audio_common_msgs/msg/AudioData",
-    "audio_common_msgs/msg/AudioDataStamped",
-    "audio_common_msgs/msg/AudioStamped",
-)
-"""What `image_raw` and `audio` may carry. The first is awaited; others are turned to once somebody publishes them."""
-
-LATCHED_QOS = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-"""For what a driver says once, before we are there (audio_capture of ros-drivers); others say it again and again."""
+from react_ros.session.messages import StampLimits
+from react_ros.session.senses import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO, Perceived, Senses
 
 
 class PerceptionNode(RobotNode):
@@ -55,7 +46,6 @@ class PerceptionNode(RobotNode):
     )  # fmt: skip
 
     def configure(self) -> None:
-        self.changed({name: self.value(name) for name in ("max_stamp_age", "max_stamp_ahead")})
         model, embedding = self.value("model"), self.value("wav2vec2")
         try:
             self._perception: Perception | None = Perception(
@@ -66,17 +56,17 @@ class PerceptionNode(RobotNode):
                     wav2vec2=Path(embedding) if embedding else None,
                 )
             )
-            self._frame_clock = FrameClock(
+            clock = FrameClock(
                 ClockConfig(
                     sound_lag_ns=round(self.value("sound_lag") * 1e9), stale_ns=round(self.value("stale_after") * 1e9)
                 )
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
+        self._senses = Senses(self._perception, clock, self._limits({}))
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights were given"
-        self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", OUTPUT_QOS)
-        self._foreign = ForeignAudio()
+        self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", KEPT_QOS)
         self._types = {"image_raw": "", "audio": ""}
         self._inputs: dict[str, Any] = {}
         self._uninstalled: dict[str, str] = {}
@@ -86,8 +76,11 @@ class PerceptionNode(RobotNode):
         self.create_timer(0.5, self._look_for_other_drivers)
 
     def changed(self, values: dict[str, Any]) -> None:
+        self._senses.limits = self._limits(values)
+
+    def _limits(self, values: dict[str, Any]) -> StampLimits:
         current = {name: self.value(name) for name in ("max_stamp_age", "max_stamp_ahead")} | values
-        self._limits = StampLimits(current["max_stamp_age"], current["max_stamp_ahead"])
+        return StampLimits(current["max_stamp_age"], current["max_stamp_ahead"])
 
     def cleanup(self) -> None:
         if perception := getattr(self, "_perception", None):
@@ -100,49 +93,33 @@ class PerceptionNode(RobotNode):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
+        self._take(topic, lambda now: self._senses.see(message, now))
+
+    def _on_chunk(self, message: AudioChunk) -> None:
+        self._take("audio", lambda now: self._senses.hear(message, True, now))
+
+    def _on_foreign(self, message: Any) -> None:
+        self._take("audio", lambda now: self._senses.hear(message, False, now))
+
+    def _take(self, topic: str, sense: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
             return
-        now, stamp = self._now(), nanoseconds(message.header.stamp)
         try:
-            self._limits.check(stamp, now)
-            image = image_from_message(message)
+            perceived = sense(self._now())
         except ValueError as error:
             self.reject(topic, str(error))
             return
-        # How long the image was under way travels with it, for the lineage.
-        self._answer(self._frame_clock.push_image(stamp, (image, (stamp, (now - stamp) / 1e9)), now))
-
-    def _on_chunk(self, message: AudioChunk) -> None:
-        self._hear(message, nanoseconds(message.header.stamp), chunk_from_message)
-
-    def _on_foreign(self, message: Any) -> None:
-        stamp = nanoseconds(message.header.stamp) if hasattr(message, "header") else None
-        self._hear(message, stamp, self._foreign.chunk)
-
-    def _hear(self, message: Any, stamp: int | None, read: Any) -> None:
-        if not self.active:
-            return
-        now = self._now()
-        try:
-            chunk: Chunk = read(message if hasattr(message, "header") else _Wrapped(message))
-            if stamp is None:  # a message without a stamp was captured its own length ago, at the latest
-                stamp = now - round(len(chunk.samples) / chunk.rate * 1e9)
-            self._limits.check(stamp, now)
-        except ValueError as error:
-            self.reject("audio", str(error))
-            return
-        first = chunk.first_sample if read is chunk_from_message else None
-        self._answer(self._frame_clock.push_sound(stamp, chunk.samples, chunk.rate, first, now))
+        self._answer(perceived)
 
     def _on_audio_info(self, message: Any) -> None:
         try:
-            self._foreign.info(message)
+            self._senses.inform(message)
         except ValueError as error:
             self.reject("audio_info", str(error))
 
     def _advance(self) -> None:
         if self.active:
-            self._answer(self._frame_clock.advance(self._now()))
+            self._answer(self._senses.advance(self._now()))
 
     def _look_for_other_drivers(self) -> None:
         """Subscribe to whichever of the known types somebody publishes: it is not ours to choose."""
@@ -157,10 +134,8 @@ class PerceptionNode(RobotNode):
                 self._turn_to(topic, kind)
 
     def _turn_to(self, topic: str, kind: str) -> None:
-        package, name = kind.split("/msg/")
         try:
-            messages = import_module(f"{package}.msg")
-            cls = getattr(messages, name)
+            cls = message_class(kind)
         except (ImportError, AttributeError):
             self._uninstalled[topic] = f"{topic} carries {kind}, which is not installed here"
             return
@@ -177,9 +152,11 @@ class PerceptionNode(RobotNode):
         else:
             self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_foreign, SOUND_QOS)
             # The other package of this name carries its AudioInfo within each chunk.
-            if cls is not AudioChunk and name != "AudioStamped" and "audio_info" not in self._inputs:
-                self._subscribe("audio_info", messages.AudioInfo, self._on_audio_info, OUTPUT_QOS)
-                self.create_subscription(messages.AudioInfo, "audio_info", self._on_audio_info, LATCHED_QOS)
+            if kind != OUR_AUDIO and not kind.endswith("AudioStamped") and "audio_info" not in self._inputs:
+                info = message_class(AUDIO_INFO)
+                self._subscribe("audio_info", info, self._on_audio_info, OUTPUT_QOS)
+                # audio_capture of ros-drivers says it once, before we are there.
+                self.create_subscription(info, "audio_info", self._on_audio_info, LATCHED_QOS)
         if kind not in (IMAGE_TYPES[0], AUDIO_TYPES[0]):
             self.facts[f"type of {topic}"] = kind
 
@@ -188,37 +165,21 @@ class PerceptionNode(RobotNode):
 
     # Output
 
-    def _answer(self, frames: list[ClockFrame]) -> None:
-        for frame in frames:
-            arrival = None
-            if frame.image is not None:
-                frame.image, arrival = frame.image
-            assert self._perception is not None
-            speaker, stages = self._perception.process(frame)
-            source = frame.stamp_ns
-            if frame.image_new and arrival is not None:
-                source, under_way = arrival
-                stages = {"image": (source, under_way), **stages}
-            self._features.publish(speaker_message(speaker, stages, source, self.value("landmarks")))
+    def _answer(self, perceived: list[Perceived]) -> None:
+        for p in perceived:
+            self._features.publish(WIRE.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks")))
             self.counts["frames"] += 1
-            self.facts["face"] = speaker.face.state.name.lower()
-            self.facts["sound"] = speaker.sound.state.name.lower()
+            self.facts["face"] = p.frame.face.state.name.lower()
+            self.facts["sound"] = p.frame.sound.state.name.lower()
 
     def diagnose(self) -> None:
         if not self.active:
             return
-        for name, count in asdict(self._frame_clock.counters).items():
+        for name, count in asdict(self._senses.clock.counters).items():
             self.counts[name] = count
         face = self.facts.get("face", "missing")
         missing = "no images come in" if face == "missing" and self.counts["frames"] else ""
         self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
-
-
-class _Wrapped:
-    """AudioData alone, as if it were stamped."""
-
-    def __init__(self, audio: Any) -> None:
-        self.audio = audio
 
 
 def main() -> None:

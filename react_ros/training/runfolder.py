@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from react_ros import __version__
 from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
+from react_ros.package import code_version
 from react_ros.training import checkpoints
 from react_ros.training.config import TrainConfig
 from react_ros.training.data import Clips
@@ -107,21 +106,6 @@ def digest(folders: Sequence[Path]) -> str:
         with (folder / "finished.safetensors").open("rb") as file:
             whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest() if folders else ""
-
-
-def code_version() -> str:
-    """The package's version and, in a checkout, its commit."""
-    source = Path(__file__).resolve().parents[2]
-    if not (source / ".git").exists():
-        return __version__
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(source), "describe", "--always", "--dirty"],
-            capture_output=True, text=True, timeout=10.0, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return __version__
-    return f"{__version__} ({done.stdout.strip()})"
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

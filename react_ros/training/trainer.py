@@ -9,6 +9,7 @@ from pathlib import Path
 from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
+from react_ros.package import code_version
 from react_ros.training import runfolder
 from react_ros.training.card import Story, write_weights
 from react_ros.training.config import TrainConfig
@@ -80,7 +81,7 @@ def train(run: Run, world: World, watcher: Watcher, progress: Callable[[Split], 
         last.load_state_dict(previous[names[-1]])
         last.eval()
         story = Story(
-            run.system, run.corpora, clips, outcomes, run.command, run.config.seed, runfolder.code_version(),
+            run.system, run.corpora, clips, outcomes, run.command, run.config.seed, code_version(),
             world.device, world.size,
         )  # fmt: skip
         write_weights(path, last, story)

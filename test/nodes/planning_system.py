@@ -52,7 +52,8 @@ class PlanningSystem(Generator):
     info = GeneratorInfo("planning", "a system for tests that plans", ("attributes",), learned=True)
 
     def __init__(self, config: PlanningConfig | None = None) -> None:
-        self._planner = Slowly(config or PlanningConfig())
+        self.config = config or PlanningConfig()
+        self._planner = Slowly(self.config)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> PlannedStream:
         return PlannedStream(self._planner, Planning(50, 5, 2, 3), samples, seed)

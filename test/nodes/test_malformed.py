@@ -22,21 +22,17 @@ from react_ros import assets
 from react_ros.face import ARKIT, Face, FaceState, Reaction, Sound, SoundState, SpeakerFrame, join_attributes
 from react_ros.msg import AudioChunk, Lineage, SpeakerFeatures, Stage, Status
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.nodes.messages import (
+from react_ros.nodes.messages import WIRE, audio_message, image_message
+from react_ros.sensors.camera import CameraConfig, open_camera
+from react_ros.sensors.microphone import read_sound
+from react_ros.session.messages import (
     StampLimits,
-    audio_message,
     chunk_from_message,
     frame_from_message,
     image_from_message,
-    image_message,
     nanoseconds,
     reaction_from_message,
-    reaction_message,
-    speaker_message,
-    time_message,
 )
-from react_ros.sensors.camera import CameraConfig, open_camera
-from react_ros.sensors.microphone import read_sound
 
 NAN = float("nan")
 HOUR_NS = 3600 * 10**9
@@ -47,18 +43,18 @@ NAMES: list[str] = list(ARKIT)
 
 
 def features() -> SpeakerFeatures:
-    return speaker_message(SpeakerFrame(index=7, stamp_ns=time.time_ns()), {"face": (1, 0.01)}, time.time_ns())
+    return WIRE.speaker(SpeakerFrame(index=7, stamp_ns=time.time_ns()), {"face": (1, 0.01)}, time.time_ns())
 
 
 def reaction(samples: int = 1, frame: int = 7) -> ReactionMessage:
     shapes, rotation, translation, attributes = (np.zeros((samples, n), np.float32) for n in (52, 3, 3, 25))
-    lineage = Lineage(frame=frame, source_stamp=time_message(time.time_ns()), generator="mime")
-    return reaction_message(Reaction(frame, time.time_ns(), shapes, rotation, translation, attributes), lineage)
+    lineage = Lineage(frame=frame, source_stamp=WIRE.time(time.time_ns()), generator="mime")
+    return WIRE.reaction(Reaction(frame, time.time_ns(), shapes, rotation, translation, attributes), lineage)
 
 
 def image(rgb: np.ndarray | None = None) -> Image:
     rgb = np.zeros((48, 64, 3), np.uint8) if rgb is None else rgb
-    return image_message(rgb, time_message(time.time_ns()), "camera")
+    return image_message(rgb, WIRE.time(time.time_ns()), "camera")
 
 
 def jpeg(rgb: np.ndarray | None = None, name: str = ".jpg") -> CompressedImage:
@@ -68,7 +64,7 @@ def jpeg(rgb: np.ndarray | None = None, name: str = ".jpg") -> CompressedImage:
 
 def compressed(data: bytes) -> CompressedImage:
     message = CompressedImage(format="jpeg", data=array("B", data))
-    message.header.stamp = time_message(time.time_ns())
+    message.header.stamp = WIRE.time(time.time_ns())
     return message
 
 
@@ -92,7 +88,7 @@ def changed(good: Callable[[], Any], **fields: Any) -> Callable[[], Any]:
 def stamped(good: Callable[[], Any], offset_ns: int) -> Callable[[], Any]:
     def build() -> Any:
         message = good()
-        message.header.stamp = time_message(time.time_ns() + offset_ns)
+        message.header.stamp = WIRE.time(time.time_ns() + offset_ns)
         return message
 
     return build
@@ -243,7 +239,7 @@ BAD: dict[str, Bad] = {
 
 
 def changed_stamp(message: Any) -> Any:
-    message.header.stamp = time_message(time.time_ns())
+    message.header.stamp = WIRE.time(time.time_ns())
     return message
 
 
@@ -338,7 +334,7 @@ def assert_same(a: Any, b: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(FRAMES)
 def test_a_speaker_frame_arrives_as_it_was_sent(frame: SpeakerFrame):
-    message = speaker_message(frame, {"face": (5, 0.25)}, 10**9, landmarks=True)
+    message = WIRE.speaker(frame, {"face": (5, 0.25)}, 10**9, landmarks=True)
     received = deserialize_message(serialize_message(message), SpeakerFeatures)
     assert_same(frame, frame_from_message(received))
     assert [(s.name, s.duration) for s in received.lineage.stages] == [("face", 0.25)]
@@ -357,8 +353,8 @@ def test_a_reaction_arrives_as_it_was_sent(data: st.DataObject, samples: int, li
         live=live,
         plan=data.draw(st.integers(-1, 2**63 - 1)),
     )
-    lineage = Lineage(frame=sent.index, source_stamp=time_message(sent.stamp_ns), generator="mime", seed=3)
-    received = deserialize_message(serialize_message(reaction_message(sent, lineage)), ReactionMessage)
+    lineage = Lineage(frame=sent.index, source_stamp=WIRE.time(sent.stamp_ns), generator="mime", seed=3)
+    received = deserialize_message(serialize_message(WIRE.reaction(sent, lineage)), ReactionMessage)
     assert_same(sent, reaction_from_message(received))
     assert received.lineage == lineage
 

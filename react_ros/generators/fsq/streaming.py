@@ -34,7 +34,7 @@ class Loaded:
         quantizer = tokenizer.quantizer
         networks = Networks(tokenizer, Predictor(model.predictor, quantizer.groups, quantizer.size))
         load_into(networks, weights)
-        self.notice = weights.notice
+        self.notice, self.sha256 = weights.notice, weights.sha256
         self.parameters = sum(p.numel() for p in networks.parameters())
         self.annotation = {
             name: getattr(networks, f"annotation_{name}").numpy().astype(np.float64) for name in Annotation.PARAMETERS

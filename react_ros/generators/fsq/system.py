@@ -61,7 +61,7 @@ class Fsq(Generator):
 
         self.config = config or FsqConfig()
         self._loaded = Loaded(self.config)
-        self.info = replace(type(self).info, notice=self._loaded.notice)
+        self.info = replace(type(self).info, notice=self._loaded.notice, weights=self._loaded.sha256)
 
     @property
     def parameters(self) -> int:

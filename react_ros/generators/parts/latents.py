@@ -70,6 +70,8 @@ class LoadedLatents:
     protocol: str
     """online or offline: what the weights were trained for."""
     notice: str
+    sha256: str
+    """Of the weights' file."""
     parameters: int
 
 
@@ -95,5 +97,6 @@ def load_latents(
         made.autoencoder.window.frames,
         sizes.protocol,
         weights.notice,
+        weights.sha256,
         sum(p.numel() for p in made.parameters()),
     )

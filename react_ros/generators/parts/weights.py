@@ -52,6 +52,8 @@ class Weights:
     """Plain: data, command, seed, steps, date, figures."""
     tensors: Mapping[str, Tensor]
     """By name, on the CPU, all finite."""
+    sha256: str
+    """Of the .safetensors file."""
 
 
 def models_folder() -> Path:
@@ -161,7 +163,13 @@ def load_weights(name_or_path: str | Path, system: str) -> Weights:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{files.tensors}: tensor {name} has values that are not finite: the weights are damaged")
     return Weights(
-        files.name, files.tensors, card["config"], card["notice"], card["training"], types.MappingProxyType(tensors)
+        files.name,
+        files.tensors,
+        card["config"],
+        card["notice"],
+        card["training"],
+        types.MappingProxyType(tensors),
+        found,
     )
 
 

@@ -73,8 +73,8 @@ class Windowed(Generator):
 
         self._planning = planning(self.config.protocol, self._loaded.frames)
         self.info = replace(
-            type(self).info, notice=self._loaded.notice, delay_frames=round(self._planning.delay),
-            stochastic=self.config.temperature > 0.0,
+            type(self).info, notice=self._loaded.notice, weights=self._loaded.sha256,
+            delay_frames=round(self._planning.delay), stochastic=self.config.temperature > 0.0,
         )  # fmt: skip
 
     def _load(self) -> LoadedLatents:

@@ -61,7 +61,7 @@ class ReactDiffPlanner(Planner):
             )
         networks = Networks(model)
         load_into(networks, weights)
-        self.notice = weights.notice
+        self.notice, self.sha256 = weights.notice, weights.sha256
         self.parameters = sum(p.numel() for p in networks.parameters())
         self.networks = networks.eval().requires_grad_(False).to(self.device)
         self.trained_for = model.mmt.protocol

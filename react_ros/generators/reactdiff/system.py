@@ -82,6 +82,7 @@ class ReactDiff(Generator):
         self.info = replace(
             type(self).info,
             notice=self.planner.notice,
+            weights=self.planner.sha256,
             delay_frames=int(self.planner.planning.delay),
             stochastic=self.config.diffusion and self.config.temperature > 0.0,
         )
