@@ -44,6 +44,8 @@ ARGUMENTS = (
     Argument("loop", "false", "begin a film or sound file anew at its end", ("true", "false")),
     Argument("start_at", "0.0", "when files begin, s since the epoch, so that picture and sound agree; 0: at once"),
     Argument("record", "", "write a bag of every topic into this folder; empty: none"),
+    Argument("privacy", "raw", "what a bag holds: raw, or features (no image, no sound)", ("raw", "features")),
+    Argument("use_sim_time", "false", "time is /clock's, as `react-ros replay --live` tells it", ("true", "false")),
     Argument("config", "", "ROS parameter file on top of these; empty: none"),
 )
 
@@ -110,7 +112,10 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     filed: dict[str, Value] = {"loop": yes["loop"], "start_at": start_at}
     nodes: list[tuple[str, dict[str, Value]]] = []
     if value["record"]:
-        nodes.append(("recorder", {"path": value["record"]}))
+        if Path(value["record"]).expanduser().exists():
+            raise ValueError(f"record {value['record']!r} exists already: name a new folder")
+        # Should the recorder die, the one that is started in its place writes beside its bag.
+        nodes.append(("recorder", {"path": value["record"], "privacy": value["privacy"], "again": True}))
     nodes += [
         ("avatar", {"render": yes["rendering"], "window": yes["window"], "seed": seed,
                     "view_port": _whole("view_port", value["view_port"], 65535)}),
@@ -121,7 +126,8 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         nodes.append(("microphone", {"source": value["microphone"], **filed}))
     if value["source"] != "none":
         nodes.append(("camera", {"source": value["source"], **filed}))
-    return [Process(name, value["namespace"], parameters, files) for name, parameters in nodes]
+    shared: dict[str, Value] = {"use_sim_time": True} if value["use_sim_time"] == "true" else {}
+    return [Process(name, value["namespace"], {**parameters, **shared}, files) for name, parameters in nodes]
 
 
 def _check_config(path: str) -> None:

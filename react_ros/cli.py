@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
-from react_ros.commands import ablation, bench_generators, corpus, evaluate, fail, train
+from react_ros.commands import ablation, bench_generators, corpus, evaluate, fail, session, train
 from react_ros.generators import registry
 
 app = typer.Typer(
@@ -43,7 +43,9 @@ def run(
     window: Annotated[bool, _option("window", "--window")] = False,
     loop: Annotated[bool, _option("loop", "--loop")] = False,
     record: Annotated[str, _option("record", "--record")] = "",
+    privacy: Annotated[str, _option("privacy", "--privacy")] = "raw",
     config: Annotated[str, _option("config", "--config")] = "",
+    sim_time: Annotated[bool, _option("use_sim_time", "--sim-time")] = False,
     composed: Annotated[bool, typer.Option("--composed", help="all nodes in one process")] = False,
 ) -> None:
     """Start the robot: camera, microphone, perception, listener and avatar, until Ctrl-C."""
@@ -52,7 +54,8 @@ def run(
     chosen = {
         "source": camera, "microphone": mic, "generator": generator, "seed": str(seed), "samples": str(samples),
         "namespace": namespace, "device": device, "rendering": str(rendering).lower(), "view_port": str(view_port),
-        "window": str(window).lower(), "loop": str(loop).lower(), "record": record, "config": config,
+        "window": str(window).lower(), "loop": str(loop).lower(), "record": record, "privacy": privacy,
+        "use_sim_time": str(sim_time).lower(), "config": config,
         # Picture and sound of files begin together, once every node is there.
         "start_at": str(time.time() + 8.0),
     }  # fmt: skip
@@ -213,6 +216,8 @@ app.add_typer(corpus.app, name="corpus")
 app.command()(train.train)
 app.command()(ablation.ablation)
 app.command()(evaluate.evaluate)
+app.command()(session.record)
+app.command()(session.replay)
 
 
 @app.command()

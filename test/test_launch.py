@@ -23,7 +23,7 @@ LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
 OTHER = {
     "source": "film.mp4", "microphone": "USB", "generator": "mime", "seed": "7", "samples": "3", "namespace": "lab/two",
     "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true", "start_at": "12.5",
-    "record": "my bag", "config": "parameters.yaml",
+    "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
 }  # fmt: skip
 """For every argument a value that is not its default."""
 
@@ -50,19 +50,23 @@ def test_every_argument_has_an_effect(other):
     assert set(other) == {a.name for a in bringup.ARGUMENTS}
     assert bringup.processes({}) == bringup.processes({a.name: a.default for a in bringup.ARGUMENTS})
     for name, value in other.items():
-        assert bringup.processes({name: value}) != bringup.processes({}), name
+        others = {"record": "bag"} if name == "privacy" else {}
+        assert bringup.processes({**others, name: value}) != bringup.processes(others), name
 
 
 def test_each_choice_reaches_the_node_it_is_meant_for(other):
     table = {p.executable: p for p in bringup.processes(other)}
     filed = {"loop": True, "start_at": 12.5}
     assert {name: p.parameters for name, p in table.items()} == {
-        "recorder": {"path": "my bag"},
-        "avatar": {"render": False, "window": True, "seed": 7, "view_port": 8025},
-        "listener": {"generator": "mime", "seed": 7, "samples": 3, "device": "cpu"},
-        "perception": {},
-        "microphone": {"source": "USB", **filed},
-        "camera": {"source": "film.mp4", **filed},
+        name: {**parameters, "use_sim_time": True}
+        for name, parameters in {
+            "recorder": {"path": "my bag", "privacy": "features", "again": True},
+            "avatar": {"render": False, "window": True, "seed": 7, "view_port": 8025},
+            "listener": {"generator": "mime", "seed": 7, "samples": 3, "device": "cpu"},
+            "perception": {},
+            "microphone": {"source": "USB", **filed},
+            "camera": {"source": "film.mp4", **filed},
+        }.items()
     }
     assert {p.namespace for p in table.values()} == {"lab/two"}
     assert {p.parameter_files for p in table.values()} == {(other["config"],)}

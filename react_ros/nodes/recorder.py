@@ -1,31 +1,53 @@
-"""The recorder node: every topic of the robot goes into a bag."""
+"""The recorder node: the robot's topics go into a bag, with a manifest, up to the last second whatever happens."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from importlib import import_module
+import time
+from array import array
+from concurrent.futures import Future
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+import rclpy.parameter
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from react_ros.nodes.base import ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import image_from_message
-from react_ros.session.bag import BagError, BagWriter, typestore
+from react_ros.msg import ListenerStream, Recording
+from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.messages import message_class
+from react_ros.session import manifest
+from react_ros.session.bag import STORAGES, BagError, BagWriter, know
+from react_ros.session.messages import image_from_message
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+STREAM = "react_ros/msg/ListenerStream"
+BESIDE = ("/diagnostics", "/parameter_events")
+"""Topics outside the robot's namespace that belong to a recording."""
+WITHOUT_PEOPLE = ("react_ros", "diagnostic_msgs", "rcl_interfaces", "lifecycle_msgs", "hri_msgs")
+"""Packages of which a recording of features only takes the topics: an unknown one might show somebody."""
+SOUND = "react_ros/msg/AudioChunk"
+FLUSH_S = 1.0
+"""A crash costs no more than this."""
 
 
 class RecorderNode(RobotNode):
-    """Subscribes to whatever is published in its namespace, and to /diagnostics, and writes an mcap bag."""
+    """Subscribes to what is published in its namespace, and to what belongs to it, and writes a bag."""
 
     NAME = "recorder"
     PARAMETERS = (
         Parameter("path", "", "folder of the bag; it must not exist yet"),
+        Parameter("again", False, "where path exists, write beside it, into path-2, path-3, …, instead of refusing"),
+        Parameter("storage", "mcap", "how rosbag2 lays it on the disk", choices=STORAGES),
+        Parameter("privacy", "raw", "raw: everything; features: no image, no sound; topics: only those named",
+                  choices=manifest.PRIVACY),
+        Parameter("topics", "", "with privacy topics: which, separated by commas, relative to the namespace or from /"),
         Parameter("images", "jpeg", "raw images are written as they are, as JPEG on <topic>/compressed, or not at all",
                   choices=("raw", "jpeg", "none")),
         Parameter("jpeg_quality", 90, "quality of those JPEGs", 1, 100),
@@ -34,48 +56,127 @@ class RecorderNode(RobotNode):
     def configure(self) -> None:
         if not self.value("path"):
             raise ConfigurationError("recorder: path must name the folder of the new bag.")
-        try:
-            self._bag: BagWriter | None = BagWriter(Path(self.value("path")).expanduser())
-        except BagError as error:
-            raise ConfigurationError(f"recorder: {error}.") from None
+        given = [t.strip() for t in self.value("topics").split(",") if t.strip()]
+        if bool(given) != (self.value("privacy") == "topics"):
+            raise ConfigurationError("recorder: topics are named if, and only if, privacy is topics.")
+        self._mine = self.get_namespace().rstrip("/") + "/"
+        self._chosen = {t if t.startswith("/") else self._mine + t for t in given}
+        self._path = Path(self.value("path")).expanduser()
+        if self.value("again"):
+            beside = (self._path.with_name(f"{self._path.name}-{n}") for n in count(2))
+            self._path = next(p for p in (self._path, *islice(beside, 1000)) if not p.exists())
+        self._refused: dict[str, str] = {}
         self._heard: set[str] = set()
+        self._asked: set[str] = set()
+        self._trouble = ""
         # Compressing and writing have a thread of their own, so that nothing is lost while they take their time.
         self._queue: queue.Queue[tuple[str, str, int, bytes] | None] = queue.Queue(maxsize=500)
-        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._told = threading.Lock()
+        opened: Future[None] = Future()
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._work, args=(opened,), name="recorder", daemon=True
+        )
         self._thread.start()
+        try:
+            opened.result()
+        except (BagError, OSError) as error:
+            self._thread = None
+            raise ConfigurationError(f"recorder: {str(error).rstrip('.')}.") from None
+        self._declaration = self.create_publisher(Recording, "recording", LATCHED_QOS)
         self._look()
+        self._declare()
         self.create_timer(0.2, self._look)
+        self.create_timer(1.0, self._declare)
 
     def cleanup(self) -> None:
-        if bag := getattr(self, "_bag", None):
+        if thread := getattr(self, "_thread", None):
             self._queue.put(None)
-            self._thread.join()
-            bag.close()
-            self._bag = None
+            thread.join()
+            self._thread = None
+            if self.context.ok():
+                self._declare(ended=True)
+
+    # What there is to record
 
     def _look(self) -> None:
-        """Subscribe to topics as they appear."""
-        mine = self.get_namespace().rstrip("/") + "/"
+        """Subscribe to topics as they appear, and ask nodes for their parameters."""
         for topic, types in self.get_topic_names_and_types():
-            if topic in self._heard or not (topic.startswith(mine) or topic == "/diagnostics"):
+            if topic in self._heard or not self._wants(topic, types[0]):
                 continue
             publishers = self.get_publishers_info_by_topic(topic)
-            if not publishers or (types[0] == IMAGE and self.value("images") == "none"):
+            if not publishers:
                 continue
-            if types[0] not in typestore().fielddefs:
-                self.warning = f"{topic} is not recorded: its type {types[0]} is unknown"
+            try:
+                cls = message_class(types[0])
+                known = know(types[0])
+            except (ImportError, AttributeError, ValueError):
+                known = False
+            if not known:
+                self._refused[topic] = f"{topic} is not recorded: its type {types[0]} is not installed here"
                 continue
+            self._refused.pop(topic, None)
             self._heard.add(topic)
-            package, name = types[0].split("/msg/")
-            reliable = all(p.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE for p in publishers)
-            reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+            qos = [p.qos_profile for p in publishers]
+            reliable = all(q.reliability == QoSReliabilityPolicy.RELIABLE for q in qos)
+            kept = all(q.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL for q in qos)
             self.create_subscription(
-                getattr(import_module(f"{package}.msg"), name),
+                cls,
                 topic,
-                lambda data, topic=topic, kind=types[0]: self._on_message(topic, kind, data),
-                QoSProfile(depth=100, reliability=reliability),
+                partial(self._on_message, topic, types[0]),
+                QoSProfile(
+                    depth=200,
+                    reliability=QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT,
+                    durability=QoSDurabilityPolicy.TRANSIENT_LOCAL if kept else QoSDurabilityPolicy.VOLATILE,
+                ),
                 raw=True,
             )
+        for name, namespace in self.get_node_names_and_namespaces():
+            node = f"{namespace.rstrip('/')}/{name}"
+            if node.startswith(self._mine) and node not in self._asked:
+                self._asked.add(node)
+                self._ask(node)
+
+    def _wants(self, topic: str, kind: str) -> bool:
+        if self._chosen:
+            return topic in self._chosen
+        if not (topic.startswith(self._mine) or topic in BESIDE):
+            return False
+        if kind == IMAGE and self.value("images") == "none":
+            return False
+        package = kind.split("/")[0]
+        return self.value("privacy") == "raw" or (package in WITHOUT_PEOPLE and kind != SOUND)
+
+    def _ask(self, node: str) -> None:
+        """Put a node's parameters into the manifest, once it answers."""
+        names = self.create_client(ListParameters, f"{node}/list_parameters")
+        values = self.create_client(GetParameters, f"{node}/get_parameters")
+
+        def got(wanted: list[str], answer: Any) -> None:
+            result = answer.result()
+            if result is not None:
+                plain = [rclpy.parameter.parameter_value_to_python(v) for v in result.values]
+                plain = [v.tolist() if isinstance(v, array) else v for v in plain]
+                self._note("parameters", node, dict(zip(wanted, plain, strict=False)))
+
+        def listed(answer: Any) -> None:
+            result = answer.result()
+            if result is not None:
+                wanted = sorted(n for n in result.result.names if n != "use_sim_time")
+                values.call_async(GetParameters.Request(names=wanted)).add_done_callback(partial(got, wanted))
+
+        def when_there() -> None:
+            if names.service_is_ready() and values.service_is_ready():
+                timer.cancel()
+                names.call_async(ListParameters.Request()).add_done_callback(listed)
+
+        timer = self.create_timer(0.2, when_there)
+
+    def _note(self, what: str, name: str, value: Any) -> None:
+        with self._told:
+            self._manifest.setdefault(what, {})[name] = value
+            self._manifest_changed = True
+
+    # What is written
 
     def _on_message(self, topic: str, kind: str, data: Any) -> None:
         if not self.active:
@@ -85,20 +186,79 @@ class RecorderNode(RobotNode):
         except queue.Full:
             self.counts["not written: too slow"] += 1
 
-    def _write(self) -> None:
-        while (item := self._queue.get()) is not None:
-            topic, kind, now, data = item
-            assert self._bag is not None
+    def _work(self, opened: Future[None]) -> None:
+        try:
+            self._open()
+        except (BagError, OSError) as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
+        due = time.monotonic() + FLUSH_S
+        while True:
             try:
-                if kind == IMAGE and self.value("images") == "jpeg":
-                    topic, kind, data = f"{topic}/compressed", COMPRESSED, self._jpeg(data)
-                self._bag.write(topic, kind, now, data)
-                self.counts["messages"] += 1
-            except ValueError as error:
-                self.reject(topic, str(error))
-            except OSError as error:
-                self.warning = f"the bag cannot be written any more: {error.strerror}"
-                self.counts["not written: error"] += 1
+                item = self._queue.get(timeout=max(due - time.monotonic(), 0.0))
+            except queue.Empty:
+                item = ()
+            if item is None:
+                break
+            if item:
+                self._keep(*item)
+            if time.monotonic() >= due:
+                self._safely(self._flush)
+                due = time.monotonic() + FLUSH_S
+        self._safely(self._close)
+
+    def _open(self) -> None:
+        self._bag = BagWriter(self._path, self.value("storage"))
+        self._manifest = manifest.begin(
+            recorded="live", start=manifest.moment(time.time_ns()), end=None, namespace=self._mine,
+            storage=self.value("storage"), privacy=self.value("privacy"),
+            topics_asked_for=sorted(self._chosen) or "all", images=self.value("images"), streams={}, parameters={},
+        )  # fmt: skip
+        self._manifest_changed = False
+        manifest.write_manifest(self._path, self._manifest)
+
+    def _keep(self, topic: str, kind: str, now: int, data: bytes) -> None:
+        if self._trouble:
+            self.counts["not written: no room"] += 1
+            return
+        try:
+            if kind == IMAGE and self.value("images") == "jpeg":
+                topic, kind, data = f"{topic}/compressed", COMPRESSED, self._jpeg(data)
+            elif kind == STREAM:
+                self._note_stream(deserialize_message(data, ListenerStream))
+            self._safely(lambda: self._bag.write(topic, kind, now, data))
+            self.counts["messages"] += 1
+        except ValueError as error:
+            self.reject(topic, str(error))
+
+    def _safely(self, act: Any) -> None:
+        """Once the bag cannot be written any more, that is said, and the robot goes on."""
+        if self._trouble:
+            return
+        try:
+            act()
+        except (BagError, OSError) as error:
+            self._trouble = f"recording has ended: {str(error).rstrip('.')}"
+            self.get_logger().error(self._trouble)
+
+    def _flush(self) -> None:
+        self._bag.flush()
+        with self._told:
+            changed, self._manifest_changed = self._manifest_changed, False
+            if changed:
+                manifest.write_manifest(self._path, self._manifest)
+
+    def _close(self) -> None:
+        self._bag.close()
+        with self._told:
+            self._manifest |= {"end": manifest.moment(time.time_ns()), "topics": dict(sorted(self._bag.counts.items()))}
+            self._manifest["lost"] = {n: c for n, c in self.counts.items() if n.startswith("not written")}
+            manifest.write_manifest(self._path, self._manifest)
+
+    def _note_stream(self, m: ListenerStream) -> None:
+        names = ("generator", "parameters", "weights", "seed", "samples", "delay", "protocol", "notice", "code")
+        self._note("streams", str(m.first_frame), {name: getattr(m, name) for name in names})
 
     def _jpeg(self, data: bytes) -> bytes:
         import cv2
@@ -111,6 +271,23 @@ class RecorderNode(RobotNode):
         out = CompressedImage(header=image.header, format="rgb8; jpeg compressed bgr8")
         out.data.frombytes(coded.tobytes())
         return serialize_message(out)
+
+    # What is said of it
+
+    def _declare(self, ended: bool = False) -> None:
+        """Say what is recorded of the people here."""
+        lost = sum(c for n, c in self.counts.items() if n.startswith("not written"))
+        m = Recording(
+            privacy=self.value("privacy"), path=str(self._path), storage=self.value("storage"),
+            topics=sorted(self._bag.counts), messages=self._bag.counts.total(), lost=lost, trouble=self._trouble,
+        )  # fmt: skip
+        m.state = Recording.FAILED if self._trouble else Recording.ENDED if ended else Recording.RECORDING
+        m.header.stamp = self.get_clock().now().to_msg()
+        self._declaration.publish(m)
+
+    def diagnose(self) -> None:
+        self.facts["privacy"] = self.value("privacy")
+        self.warning = self._trouble or "; ".join(self._refused.values())
 
 
 def main() -> None:

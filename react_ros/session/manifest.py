@@ -1,0 +1,63 @@
+"""manifest.yaml in a bag's folder: who recorded what, with which code, weights, seeds and parameters."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from react_ros.machine import describe_machine
+from react_ros.package import code_version
+
+FILE = "manifest.yaml"
+FORMAT = 1
+Privacy = Literal["raw", "features", "topics"]
+PRIVACY: tuple[Privacy, ...] = get_args(Privacy)
+_LIBRARIES = ("numpy", "torch", "mediapipe", "opencv-contrib-python", "rosbags", "ros-jazzy-rclpy")
+
+
+def begin(**told: Any) -> dict[str, Any]:
+    """A manifest of what is known at the start: the code, the libraries and the machine, and what is `told`."""
+    return {
+        "format": FORMAT,
+        "code": code_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "python": platform.python_version(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "machine": describe_machine(),
+        **told,
+    }
+
+
+def moment(ns: int) -> str:
+    """A time as people read it: ISO 8601, UTC, to the µs."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat()
+
+
+def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
+    """Write it beside the bag's files: whole, or the one before stays. Raises OSError."""
+    new = bag / f".{FILE}.new"
+    new.write_text(yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True), "utf-8")
+    os.replace(new, bag / FILE)
+
+
+def read_manifest(bag: Path) -> dict[str, Any]:
+    """What a bag's manifest says; empty where it has none, or none that can be read."""
+    try:
+        said = yaml.safe_load(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
