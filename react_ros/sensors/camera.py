@@ -148,7 +148,8 @@ def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
                     start = stamp if start is None else start
                     now = stamp - start
                     period, last, seen = max(now - last, 0) or period, now, True
-                    rgb = fit(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), config.width, config.height)
+                    rgb = _upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.rotation)
+                    rgb = fit(rgb, config.width, config.height)
                     yield Shot(time.time_ns() if live else offset + now, rgb)
             except (OSError, ValueError) as error:
                 if not seen:
@@ -164,6 +165,12 @@ def _stream(source: str, config: CameraConfig, address: bool) -> Camera:
             holder[0] = container()
 
     return Camera(live, shots, lambda: holder[0].close())
+
+
+def _upright(image: Image, degrees: int) -> Image:
+    """A picture as players show it: telephones write it lying, and beside it how it is to be turned."""
+    quarters = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 def reason(error: Exception) -> str:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-
-import numpy as np
-import soundfile
-import yaml
+from typing import Any
 
 from react_ros import __version__
 from react_ros.corpus.clips import SPLITS
 from react_ros.corpus.pool import spread
 from react_ros.corpus.simulation.listener import ListenerStyle
-from react_ros.corpus.simulation.session import TELLERS, SimulatedPerson, SimulatedSession, tell
+from react_ros.corpus.simulation.session import TELLERS, SimulatedSession, tell
 from react_ros.corpus.simulation.story import Story, stories
-from react_ros.face import ARKIT_SCHEME, ATTRIBUTE_NAMES, AU, FPS, SAMPLE_RATE
+from react_ros.corpus.writing import write_csv, write_person, write_settings, write_split
+from react_ros.face import ARKIT_SCHEME, FPS, SAMPLE_RATE
 
 THRESHOLD = 4.0
 """FRDist of two speakers up to which they tell the same story: in the gap between the two kinds of distance."""
@@ -105,21 +102,9 @@ def _write_session(root: Path, seed: int, audio_rate: int, task: _Task) -> list[
     session = tell(task.story, task.index, seed, audio_rate)
     folder = root / session.split
     for person, name in ((session.speaker, SPEAKER), (session.listener, LISTENER)):
-        _write_person(folder, f"NoXI/{session.chat}/{name}/{_CLIP}", person, audio_rate)
+        clip = f"NoXI/{session.chat}/{name}/{_CLIP}"
+        write_person(folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=True)
     return _row(session, task.story)
-
-
-def _write_person(folder: Path, name: str, person: SimulatedPerson, audio_rate: int) -> None:
-    sound, table, coefficients = (
-        folder / kind / f"{name}{ending}"
-        for kind, ending in (("Audio_files", ".wav"), ("Emotion", ".csv"), ("3D_FV_files", ".npy"))
-    )
-    for path in (sound, table, coefficients):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(sound, person.sound, audio_rate, subtype="PCM_16")
-    formats = ["%d" if i < AU.stop else "%.5f" for i in range(len(ATTRIBUTE_NAMES))]
-    np.savetxt(table, person.attributes, fmt=formats, delimiter=",", header=",".join(ATTRIBUTE_NAMES), comments="")
-    np.save(coefficients, person.face_model[:, None, :], allow_pickle=False)
 
 
 def _row(session: SimulatedSession, story: Story) -> list[object]:
@@ -130,18 +115,10 @@ def _row(session: SimulatedSession, story: Story) -> list[object]:
 def _write_tables(root: Path, rows: list[list[object]]) -> None:
     for split in SPLITS:
         clips = [str(row[0]) for row in rows if row[1] == split]
-        table = [[i, clip, clip.replace(SPEAKER, LISTENER)] for i, clip in enumerate(clips)]
-        _write_csv(root / f"{split}.csv", ["", "speaker_path", "listener_path"], table)
-    _write_csv(
+        write_split(root, split, [(clip, clip.replace(SPEAKER, LISTENER)) for clip in clips])
+    write_csv(
         root / "simulation.csv", ["clip", "split", "story", "neutral", *(f.name for f in fields(ListenerStyle))], rows
     )
-
-
-def _write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_rate: int) -> None:
@@ -151,7 +128,7 @@ def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_ra
     )
     readme = _README.format(notice=NOTICE, sessions=sessions, tellers=tellers, made_by=made_by)
     (root / "README.txt").write_text(readme, encoding="utf-8")
-    settings = {
+    settings: dict[str, Any] = {
         "layout": "react2024",
         "scheme": ARKIT_SCHEME,
         "fps": FPS,
@@ -165,7 +142,7 @@ def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_ra
         "version": __version__,
         "appropriateness": {"threshold": THRESHOLD},
     }
-    (root / "corpus.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_settings(root, settings)
 
 
 def _write_appropriateness(root: Path, jobs: int | None) -> None:

@@ -1,0 +1,71 @@
+"""Writes clips in the layout of REACT 2024: what the simulator and recordings of real people share."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import yaml
+
+from react_ros.corpus.cache import atomically
+from react_ros.corpus.clips import Split
+from react_ros.face import ATTRIBUTE_NAMES, AU, Floats
+
+SOUND, ATTRIBUTES, FACE_MODEL, VIDEO = "Audio_files", "Emotion", "3D_FV_files", "Video_files"
+"""The folders of a split."""
+
+
+def write_person(
+    folder: Path,
+    name: str,
+    attributes: Floats,
+    face_model: Floats,
+    sound: npt.NDArray[np.int16] | Floats,
+    rate: int,
+    *,
+    occurrences: bool,
+) -> None:
+    """Write one person's clip.
+
+    folder: of the split. name: site/chat/person/clip. attributes: (T, 25). face_model: (T, 58). sound: (samples,)
+    int16, or float from -1 to 1, at `rate` Hz. occurrences: whether action units are 0 or 1; else they are degrees
+    from 0 to 1. Raises OSError.
+    """
+    wav, table, coefficients = (
+        folder / kind / f"{name}{ending}"
+        for kind, ending in ((SOUND, ".wav"), (ATTRIBUTES, ".csv"), (FACE_MODEL, ".npy"))
+    )
+    for path in (wav, table, coefficients):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(wav, sound, rate, subtype="PCM_16")
+    formats = ["%d" if occurrences and i < AU.stop else "%.5f" for i in range(len(ATTRIBUTE_NAMES))]
+    np.savetxt(table, attributes, fmt=formats, delimiter=",", header=",".join(ATTRIBUTE_NAMES), comments="")
+    np.save(coefficients, face_model[:, None, :], allow_pickle=False)
+
+
+def write_split(root: Path, split: Split, pairs: Sequence[tuple[str, str]]) -> None:
+    """Write a split's table: (speaker's clip, listener's clip) of each dyad. Raises OSError."""
+    write_csv(
+        root / f"{split}.csv", ["", "speaker_path", "listener_path"], [[i, *pair] for i, pair in enumerate(pairs)]
+    )
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all. Raises OSError."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def write_settings(root: Path, settings: dict[str, Any]) -> None:
+    """Write corpus.yaml, whole or not at all. Raises OSError."""
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    atomically(root / "corpus.yaml", lambda file: file.write(text.encode()))
