@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from react_ros.commands import fail, lines, progress, sentences
-from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, Split
+from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
     from react_ros.corpus.recorded import Record
@@ -125,6 +125,71 @@ def from_video(
     _tell_of(record)
     if not record.written:
         raise fail(f"{name}: no clip can be used")
+    _compare(out)
+
+
+@app.command("from-bags")
+def from_bags(
+    bags: Annotated[list[Path], typer.Argument(help="bags, each a session of two people", metavar="BAG…")],
+    out: Out,
+    image_a: Annotated[str, typer.Option(help="one person's camera; default: of the first namespace")] = "",
+    audio_a: Annotated[str, typer.Option(help="that person's microphone")] = "",
+    features_a: Annotated[str, typer.Option(help="that person's recorded features, in place of a camera")] = "",
+    image_b: Annotated[str, typer.Option(help="the other's camera; default: of the second namespace")] = "",
+    audio_b: Annotated[str, typer.Option(help="the other's microphone")] = "",
+    features_b: Annotated[str, typer.Option(help="the other's recorded features")] = "",
+    perceive: Annotated[
+        bool, typer.Option("--perceive", help="from the images, also where features were recorded")
+    ] = False,
+    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
+    site: Annotated[str, typer.Option(help="where it was recorded", metavar="NAME")] = "recorded",
+    least_face: LeastFace = 0.8,
+) -> None:
+    """Make a session of a corpus of each bag: two people, each with a camera (or features) and a microphone.
+
+    Kill it and run it again: bags that are in the corpus are passed over.
+    """
+    from react_ros.corpus.recorded import RecordedCorpus, Session
+    from react_ros.session.bag import BagError
+    from react_ros.session.people import from_bag
+
+    pairs = (
+        {"image": image_a, "audio": audio_a, "features": features_a},
+        {"image": image_b, "audio": audio_b, "features": features_b},
+    )
+    given = [{what: topic for what, topic in topics.items() if topic} for topics in pairs]
+    if any(given) and not all(given):
+        raise fail("topics are named for one person only: name the other's, too")
+    chosen = (_splits([split]) or [])[0]
+    unusable = 0
+    with sentences(f"the same command goes on where it was ({out})"):
+        corpus = RecordedCorpus(out)
+        for bag in bags:
+            told = Session(
+                re.sub(r"[^A-Za-z0-9.+-]", "-", bag.name.removesuffix(".mcap").removesuffix(".db3")).strip("-."),
+                chosen, site, made_by="react-ros corpus from-bags",
+            )  # fmt: skip
+            if corpus.has(told.name):
+                print(f"{told.name} is in the corpus already")
+                continue
+            try:
+                with progress(f"{bag.name}: both people") as tell:
+                    record = from_bag(
+                        bag, corpus, told, given, perceive=perceive, least_face=least_face,
+                        progress=lambda done, total, tell=tell: tell(done // 1_000_000, total // 1_000_000),
+                    )  # fmt: skip
+            except (BagError, CorpusError) as error:
+                print(f"unusable: {error}")
+                unusable += 1
+                continue
+            _tell_of(record)
+            if not record.written:
+                corpus.forget(record.session)  # it may be tried again, with another --least-face
+                unusable += 1
+        if corpus.records():
+            corpus.finish()
+    if unusable == len(bags):
+        raise fail("no bag can be used")
     _compare(out)
 
 

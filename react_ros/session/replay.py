@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from react_ros.clock import ClockConfig, FrameClock
+from react_ros.clock import ClockConfig, ClockFrame, FrameClock
 from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
@@ -37,6 +37,7 @@ LONGEST_SILENCE_NS = 10_000_000_000
 """Where nothing comes for longer, the time between is skipped: the clock of the recorder jumped, or it was paused."""
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[ClockFrame], None]
 
 
 # What is in the bag -----------------------------------------------------------------------------------------------
@@ -75,27 +76,28 @@ def find_inputs(
             raise BagError(f"bag {bag.path} has no topic {name}: it has {_list(list(there))}")
     if source == "auto":
         source = "raw" if (image or audio) and not features else "features"
-        if source == "features" and not (features or _of_type(bag, FEATURES_TYPE)):
+        if source == "features" and not (features or topics_of(bag, FEATURES_TYPE)):
             source = "raw"
     if source == "features":
-        found = features or _only(bag, _of_type(bag, FEATURES_TYPE), "speaker features", "--features")
+        found = features or _only(bag, topics_of(bag, FEATURES_TYPE), "speaker features", "--features")
         if not found:
             raise BagError(f"bag {bag.path} has no speaker features ({FEATURES_TYPE}): it has {_list(list(there))}")
         return Inputs(features=found)
     # What the robot itself shows is no human.
-    cameras = [t for t in _of_type(bag, *IMAGE_TYPES) if "avatar/image" not in t]
+    cameras = [t for t in topics_of(bag, *IMAGE_TYPES) if "avatar/image" not in t]
     image = image or _only(bag, cameras, "cameras", "--image")
-    audio = audio or _only(bag, _of_type(bag, *AUDIO_TYPES), "microphones", "--audio")
+    audio = audio or _only(bag, topics_of(bag, *AUDIO_TYPES), "microphones", "--audio")
     if not image and not audio:
         raise BagError(
             f"bag {bag.path} has neither speaker features nor a camera's images ({' or '.join(IMAGE_TYPES)}) nor "
             f"sound ({', '.join(AUDIO_TYPES)}): it has {_list(list(there))}"
         )
-    infos = _of_type(bag, AUDIO_INFO)
+    infos = topics_of(bag, AUDIO_INFO)
     return Inputs(image=image, audio=audio, info=infos[0] if audio and there[audio].kind != OUR_AUDIO and infos else "")
 
 
-def _of_type(bag: Bag, *kinds: str) -> list[str]:
+def topics_of(bag: Bag, *kinds: str) -> list[str]:
+    """The topics of these types that hold a message, by name."""
     return [t.name for t in bag.topics.values() if t.kind in kinds and t.count]
 
 
@@ -148,13 +150,18 @@ class Losses:
 
 
 def heard_frames(
-    bag: Bag, inputs: Inputs, losses: Losses, progress: Progress = lambda done, total: None
+    bag: Bag,
+    inputs: Inputs,
+    losses: Losses,
+    progress: Progress = lambda done, total: None,
+    watch: Watch | None = None,
 ) -> Iterator[Heard]:
     """The speaker frames of a bag, in order: read from recorded features, or perceived from raw sensors.
 
-    progress: told (ns done, ns in all). A damaged place ends the frames, and is noted.
+    progress: told (ns done, ns in all). watch: told of each frame of the clock, from raw sensors. A damaged
+    place ends the frames, and is noted.
     """
-    frames = _perceived(bag, inputs, losses) if inputs.raw else _recorded(bag, inputs.features, losses)
+    frames = _perceived(bag, inputs, losses, watch) if inputs.raw else _recorded(bag, inputs.features, losses)
     length = max(bag.end_ns - bag.start_ns, 1)
     last: Heard | None = None
     try:
@@ -182,7 +189,7 @@ def _recorded(bag: Bag, topic: str, losses: Losses) -> Iterator[Heard]:
             losses.dropped[_why(name, error)] += 1
 
 
-def _perceived(bag: Bag, inputs: Inputs, losses: Losses) -> Iterator[Heard]:
+def _perceived(bag: Bag, inputs: Inputs, losses: Losses, watch: Watch | None) -> Iterator[Heard]:
     said = perception_parameters(bag)
     lag, stale = (round(said.get(name, default) * 1e9) for name, default in (("sound_lag", 0.04), ("stale_after", 0.5)))
     config = PerceptionConfig(
@@ -190,29 +197,35 @@ def _perceived(bag: Bag, inputs: Inputs, losses: Losses) -> Iterator[Heard]:
         wav2vec2=Path(said["wav2vec2"]) if said.get("wav2vec2") else None,
     )  # fmt: skip
     perception = Perception(config)
-    senses = Senses(perception, FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale)), StampLimits())
-    stamps: dict[str, int] = {}
+    clock = FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale))
     try:
-        tick: int | None = None
-        for message in bag.messages([t for t in (inputs.image, inputs.audio, inputs.info) if t]):
-            now = message.time_ns
-            if tick is None or now < tick or now - tick > LONGEST_SILENCE_NS:
-                tick = now
-            while tick < now:
-                yield from _messages(senses.advance(tick), tick, config.landmarks)
-                tick += TICK_NS
-            try:
-                perceived = _sense(senses, message, inputs, stamps, bag)
-            except (ValueError, AttributeError) as error:
-                losses.dropped[_why(message.topic, error)] += 1
-                continue
+        for perceived, now in sensed(bag, inputs, losses, Senses(perception, clock, StampLimits(), watch)):
             yield from _messages(perceived, now, config.landmarks)
-        # What is still waited for: an image's length and its patience.
-        for after in range(0, 4 * FRAME_NS, TICK_NS):
-            if tick is not None:
-                yield from _messages(senses.advance(bag.end_ns + after), bag.end_ns + after, config.landmarks)
     finally:
         perception.close()
+
+
+def sensed(bag: Bag, inputs: Inputs, losses: Losses, senses: Senses) -> Iterator[tuple[list[Perceived], int]]:
+    """(what was perceived, when in ns) of a bag's raw sensors, each message and each tick of the clock in its turn."""
+    stamps: dict[str, int] = {}
+    tick: int | None = None
+    for message in bag.messages([t for t in (inputs.image, inputs.audio, inputs.info) if t]):
+        now = message.time_ns
+        if tick is None or now < tick or now - tick > LONGEST_SILENCE_NS:
+            tick = now
+        while tick < now:
+            yield senses.advance(tick), tick
+            tick += TICK_NS
+        try:
+            perceived = _sense(senses, message, inputs, stamps, bag)
+        except (ValueError, AttributeError) as error:
+            losses.dropped[_why(message.topic, error)] += 1
+            continue
+        yield perceived, now
+    # What is still waited for: an image's length and its patience.
+    for after in range(0, 4 * FRAME_NS, TICK_NS):
+        if tick is not None:
+            yield senses.advance(bag.end_ns + after), bag.end_ns + after
 
 
 def _sense(senses: Senses, m: Recorded, inputs: Inputs, stamps: dict[str, int], bag: Bag) -> list[Perceived]:
@@ -305,7 +318,7 @@ def listener_topics(bag: Bag, near: str = "") -> list[str]:
     Raises BagError where there are several.
     """
     space = near.rsplit("/", 2)[0] if near.count("/") > 1 else ""
-    told, said = ([t for t in _of_type(bag, kind) if t.startswith(space)] for kind in (STREAM_TYPE, REACTION_TYPE))
+    told, said = ([t for t in topics_of(bag, kind) if t.startswith(space)] for kind in (STREAM_TYPE, REACTION_TYPE))
     if max(len(told), len(said)) > 1:
         raise BagError(f"bag {bag.path} has several listeners: {_list(told + said)}")
     return told + said if told else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,12 +43,20 @@ class Perceived:
 class Senses:
     """One human's camera and microphone. Times are ns on the clock of the stamps; `now` never comes from here."""
 
-    def __init__(self, perception: Perception, clock: FrameClock, limits: StampLimits) -> None:
+    def __init__(
+        self,
+        perception: Perception | None,
+        clock: FrameClock,
+        limits: StampLimits,
+        watch: Callable[[ClockFrame], None] | None = None,
+    ) -> None:
+        """perception: None where frames are only watched. watch: told of each frame before it is perceived."""
         self.clock = clock
         self.limits = limits
         """How far a stamp may lie from now; may be changed at any time."""
         self._perception = perception
         self._foreign = ForeignAudio()
+        self._watch = watch
 
     def see(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
         """An image message of either type. Raises ValueError, in one sentence, for one that must be dropped.
@@ -88,6 +97,10 @@ class Senses:
             arrival = None
             if frame.image is not None:
                 frame.image, arrival = frame.image
+            if self._watch is not None:
+                self._watch(frame)
+            if self._perception is None:
+                continue
             speaker, stages = self._perception.process(frame)
             source = frame.stamp_ns
             if frame.image_new and arrival is not None:
