@@ -122,6 +122,7 @@ def from_seamless(
     before = done = len(good) - len(todo)
     tell = progress or (lambda _done, _total: None)
     tell(done, len(good))
+    corpus.begin()
     settings = _Settings(out, least_face, clip_frames, made_by)
     try:
         for name, problem in _each(settings, todo, count):
