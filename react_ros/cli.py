@@ -212,6 +212,7 @@ def bench_metrics(
 
 
 bench_app.command("generators")(bench_generators.bench_generators)
+bench_app.command("replay")(session.bench_replay)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train.train)
 app.command()(ablation.ablation)

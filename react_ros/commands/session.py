@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from react_ros.commands import fail, lines, progress, sentences
+from react_ros.generators import registry
 from react_ros.session.manifest import PRIVACY
 
 
@@ -55,6 +56,28 @@ def _recorded(out: Path) -> str:
             return f"{out}: {bag.messages_count} messages of {len(topics)} topics, {bag.seconds:.1f} s, {size:.1f} MB"
     except BagError as error:
         return f"{error}"
+
+
+def bench_replay(
+    minutes: Annotated[float, typer.Option(help="length of the bag", min=0.1)] = 30.0,
+    generator: Annotated[str, typer.Option(help="who listens")] = registry.DEFAULT,
+    samples: Annotated[int, typer.Option(help="listeners drawn at once", min=1)] = 1,
+) -> None:
+    """How much faster than real time a bag of features is replayed, and whether memory stays as it is."""
+    from react_ros.commands.bench_generators import simulated_speaker
+    from react_ros.machine import describe_machine
+    from react_ros.session.bench import bench_replay as measure
+
+    with sentences(), progress(f"{minutes:g} minutes of features") as tell:
+        cost = measure(
+            simulated_speaker(), minutes, generator, samples, lambda a, b: tell(a // 1_000_000, b // 1_000_000)
+        )
+    early, late = cost.memory_mib
+    print(describe_machine())
+    print(
+        f"{generator}, {samples} listeners: {cost.report.frames} frames in {cost.report.took:.1f} s, "
+        f"{cost.report.speed:.1f} times real time; {early:.0f} MiB after a tenth of it, {late:.0f} MiB at the end"
+    )
 
 
 def replay(
