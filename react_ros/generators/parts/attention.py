@@ -72,21 +72,24 @@ class _Windowed(nn.Module):
         return AttentionCache(keys, values, torch.cat([bias.T, bias.new_full((1, self.heads), -math.inf)]))
 
     def _attend_clip(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, heads, T, depth) each to (B, T, width): chunks of queries, each with the keys its window reaches."""
-        frames = q.shape[2]
-        window = min(self.window, frames)
+        """Queries (B, heads, T, depth) of the last T frames of keys and values to (B, T, width).
+
+        In chunks of queries, each with the keys its window reaches.
+        """
+        frames, before = q.shape[2], k.shape[2] - q.shape[2]
+        window = min(self.window, k.shape[2])
         chunk = min(frames, max(window, _CHUNK))
         band = self._band(window, chunk)
         dropout = self.dropout if self.training else 0.0
         outs = []
         for begin in range(0, frames, chunk):
             end = min(begin + chunk, frames)
-            reach = begin - window + 1
-            first = max(reach, 0)
-            mask = band[:, : end - begin, first - reach : end - reach].unsqueeze(0)
+            reach = before + begin - window + 1
+            first, last = max(reach, 0), before + end
+            mask = band[:, : end - begin, first - reach : last - reach].unsqueeze(0)
             outs.append(
                 F.scaled_dot_product_attention(
-                    q[:, :, begin:end], k[:, :, first:end], v[:, :, first:end], attn_mask=mask.to(q.dtype),
+                    q[:, :, begin:end], k[:, :, first:last], v[:, :, first:last], attn_mask=mask.to(q.dtype),
                     dropout_p=dropout,
                 )
             )  # fmt: skip
@@ -125,11 +128,18 @@ class WindowedAttention(_Windowed):
         super().__init__(width, heads, window, dropout)
         self.query_key_value = nn.Linear(width, 3 * width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, width) to (B, T, width)."""
-        heads = self.query_key_value(x).unflatten(-1, (3, self.heads, self.depth))  # (B, T, 3, heads, depth)
-        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+    def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """(B, T, width) to (B, T, width). before: (M, T', width), the frames before those of B / M rows each."""
+        q, k, v = self._project(x)
+        if before is not None:
+            past = (t.repeat_interleave(x.shape[0] // before.shape[0], dim=0) for t in self._project(before)[1:])
+            k, v = (torch.cat(pair, dim=2) for pair in zip(past, (k, v), strict=True))
         return self._attend_clip(q, k, v)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, T, width) to (B, heads, T, depth) thrice."""
+        heads = self.query_key_value(x).unflatten(-1, (3, self.heads, self.depth))  # (B, T, 3, heads, depth)
+        return heads.permute(2, 0, 3, 1, 4).unbind(0)
 
     def step(self, x: Tensor, cache: AttentionCache, position: Tensor) -> Tensor:
         """Frame `position` () int64 of each stream, (M, width), to (M, width)."""

@@ -82,7 +82,7 @@ class Constraint(nn.Module):
         return self.norm(self.mlp(x0.flatten(1)))
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """Two convolutions; the normalisation between them is told the noise level and the condition."""
 
     def __init__(self, inputs: int, outputs: int, told: int, config: DenoiserConfig) -> None:
@@ -106,7 +106,7 @@ class _Residual(nn.Module):
         return self.skip(x) + self.second(self.dropout(F.silu(h)))
 
 
-class _SelfAttention(nn.Module):
+class SelfAttention(nn.Module):
     def __init__(self, channels: int, config: DenoiserConfig) -> None:
         super().__init__()
         self.heads = config.heads
@@ -129,7 +129,7 @@ class Denoiser(nn.Module):
         """latent: numbers a frame that are denoised; speaker: numbers a frame of which z_bc is made; levels: of noise
         in the forward process."""
         super().__init__()
-        self.config, self.window, self.latent = config, window, latent
+        self.config, self.window, self.latent, self.levels = config, window, latent, levels
         self.constraint = Constraint(config, window, speaker)
         channels = config.channels
         told = 4 * channels
@@ -144,18 +144,18 @@ class Denoiser(nn.Module):
         width, skips = channels, []
         for i, outputs in enumerate(widths):
             for _ in range(config.blocks):
-                self.down.append(_Residual(width, outputs, told, config))
+                self.down.append(Residual(width, outputs, told, config))
                 width = outputs
                 skips.append(width)
             if i < len(widths) - 1:
                 self.shrink.append(nn.Conv1d(width, width, 3, stride=2, padding=1))
-        self.middle = _Residual(width, width, told, config)
-        self.attention = _SelfAttention(width, config) if config.heads else nn.Identity()
+        self.middle = Residual(width, width, told, config)
+        self.attention = SelfAttention(width, config) if config.heads else nn.Identity()
         for i, outputs in enumerate(reversed(widths)):
             if i:
                 self.grow.append(nn.Conv1d(width, width, 3, padding=1))
             for _ in range(config.blocks):
-                self.up.append(_Residual(width + skips.pop(), outputs, told, config))
+                self.up.append(Residual(width + skips.pop(), outputs, told, config))
                 width = outputs
         self.norm = nn.GroupNorm(config.groups, width)
         self.out = nn.Conv1d(width, ends, 3, padding=1)
@@ -173,7 +173,7 @@ class Denoiser(nn.Module):
         t = F.silu(self.level(level_embedding(self.scale * level, self.config.channels)))  # (B, told)
         c = F.silu(through(self.condition, z_bc))
         blocks, kept = self.config.blocks, []
-        down, up = cast("list[_Residual]", list(self.down)), cast("list[_Residual]", list(self.up))
+        down, up = cast("list[Residual]", list(self.down)), cast("list[Residual]", list(self.up))
         for i in range(len(self.config.multiples)):
             if i:
                 x = self.shrink[i - 1](x)
@@ -192,7 +192,7 @@ class Denoiser(nn.Module):
 
     def linears(self) -> list[nn.Linear]:
         """The layers that a style moves: those through which the speaker is heard, in the order of `forward`."""
-        blocks = cast("list[_Residual]", [*self.down, self.middle, *self.up])
+        blocks = cast("list[Residual]", [*self.down, self.middle, *self.up])
         return [self.condition, *(block.condition for block in blocks)]
 
     def given(self, z_bc: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -229,7 +229,11 @@ class Shift(nn.Module):
         layer.bias += self.offset(style)
 
 
-def shifted(shifts: Sequence[Shift], style: Tensor | None) -> Callable[[nn.Linear, Tensor], Tensor]:
+Through = Callable[[nn.Linear, Tensor], Tensor]
+"""Calls a linear layer."""
+
+
+def shifted(shifts: Sequence[Shift], style: Tensor | None) -> Through:
     """Calls linear layers, each moved by the next of the shifts as a style (B, style) says; unmoved without one."""
     following = iter(shifts)
 
@@ -257,10 +261,18 @@ class _Layer(nn.Module):
         self.narrow = nn.Linear(config.feedforward, width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """before: (M, T', width), the frames before those of x (B, T, width), which a causal layer sees, too."""
         y = self.norm(x)
-        seen = self.attention(y) if isinstance(self.attention, WindowedAttention) else self.attention(y, y)
+        if isinstance(self.attention, WindowedAttention):
+            seen = self.attention(y, None if before is None else self.norm(before))
+        else:
+            seen = self.attention(y, y)
         return x + self.dropout(seen)
+
+    def advance(self, x: Tensor, through: Through) -> Tensor:
+        hidden = self.dropout(F.gelu(through(self.widen, self.feedforward_norm(x))))
+        return x + self.dropout(through(self.narrow, hidden))
 
 
 class Decoder(nn.Module):
@@ -285,9 +297,24 @@ class Decoder(nn.Module):
         through = shifted(shifts, style)
         x = x0
         for layer in cast("list[_Layer]", self.layers):
-            x = layer.attend(x)
-            hidden = layer.dropout(F.gelu(through(layer.widen, layer.feedforward_norm(x))))
-            x = x + layer.dropout(through(layer.narrow, hidden))
+            x = layer.advance(layer.attend(x), through)
+        return self._read(x, through)
+
+    def after(self, before: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` says of the last T frames where the T' before them are shared: each is decoded once.
+
+        before (M, T', latent), and x0 (B, T, latent), of which B / M rows follow each. For a causal decoder.
+        """
+        if not before.shape[1]:
+            return self(x0)
+        through, x = shifted((), None), x0
+        for layer in cast("list[_Layer]", self.layers):
+            x = layer.advance(layer.attend(x, before), through)
+            if layer is not self.layers[-1]:
+                before = layer.advance(layer.attend(before), through)
+        return self._read(x, through)
+
+    def _read(self, x: Tensor, through: Through) -> tuple[Tensor, Tensor]:
         x = self.norm(x)
         return through(self.face, x) * self.units, _emotion(through(self.emotion, x))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from react_ros.generators.checks import in_range
 from react_ros.generators.parts.diffusion import Diffusion, DiffusionConfig
 from react_ros.generators.reactdiff.denoiser import Denoiser, DenoiserConfig
+from react_ros.generators.reactdiff.drawing import FastDenoiser
 from react_ros.generators.reactdiff.mmt import Mmt, MmtConfig
 from react_ros.generators.reactdiff.style import Personal, StyleConfig
 
@@ -98,18 +99,19 @@ class Latent(nn.Module):
         eta: float,
         fresh: Tensor | None,
         guidance: float = 1.0,
+        denoiser: Denoiser | FastDenoiser | None = None,
     ) -> Tensor:
         """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
 
         fresh: (steps, P, S, window, width) for eta > 0. guidance: how much more z_bc counts than in training, with
-        weights that were trained with some windows unknown.
+        weights that were trained with some windows unknown. denoiser: a faster one than its own, of the same weights.
         """
         samples = noise.shape[1]
         z_bc = self.constraint(speaker).repeat_interleave(samples, dim=0)
         if guidance != 1.0:
             z_bc = torch.cat([z_bc, torch.zeros_like(z_bc)])
         found = self.diffusion.sample(
-            self.denoiser.given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
+            (denoiser or self.denoiser).given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
             fresh=None if fresh is None else fresh.flatten(1, 2), clip=BOUND / self.config.scale,
             guidance=guidance,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from react_ros.generators.parts.inputs import INPUTS, SpeakerInputs
 from react_ros.generators.parts.living import Living
 from react_ros.generators.parts.plans import WINDOWS, FieldNoise, Noise, Planner, Planning
 from react_ros.generators.parts.weights import config_from, load_into, load_weights
+from react_ros.generators.reactdiff.drawing import FastDenoiser
 from react_ros.generators.reactdiff.model import ModelConfig, Networks
 from react_ros.generators.reactdiff.style import read_reactions, style_of
 
@@ -80,6 +81,9 @@ class ReactDiffPlanner(Planner):
                 )
             style = style_of(networks.personal.encoder, read_reactions(config.style))
             networks.personal.edit(networks.movable(), style)
+        denoiser = self.networks.latent.denoiser
+        # The fast one is laid out for a CPU; on a GPU it was never measured.
+        self._denoiser = FastDenoiser(denoiser) if self.device.type == "cpu" else denoiser
 
     def inputs(self) -> SpeakerPast:
         return SpeakerPast(self.window, self._context)
@@ -96,8 +100,9 @@ class ReactDiffPlanner(Planner):
         before, now = x0[:, : -self.window], x0[:, -self.window :]
         found = self._sample(now, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
         # What was said in former windows is decoded from the speaker alone, so that a plan depends on its rows only.
-        latents = torch.cat([before.unsqueeze(1).expand(-1, found.shape[1], -1, -1), found], dim=2)
-        return self._decode(latents)[:, :, -self.window :].expand(-1, noise.shape[1], -1, -1).numpy(force=True)
+        face, emotion = self.networks.mmt.decoder.after(before, found.flatten(0, 1))
+        answers = torch.cat([face, emotion], dim=-1).unflatten(0, found.shape[:2])
+        return answers.expand(-1, noise.shape[1], -1, -1).numpy(force=True)
 
     def finish(self, shown: Floats) -> Floats:
         if not self._config.binarize:
@@ -120,7 +125,8 @@ class ReactDiffPlanner(Planner):
         with torch.inference_mode(), one_thread():
             x0 = self.networks.mmt.encoder(torch.from_numpy(rows).to(self.device))[0].unflatten(0, (-1, self.window))
             found = self._sample(x0, torch.from_numpy(drawn).to(self.device))  # (n, S, W, latent)
-            answer = self._decode(found.transpose(0, 1).flatten(1, 2).unsqueeze(0))[0].expand(samples, -1, -1)
+            face, emotion = self.networks.mmt.decoder(found.transpose(0, 1).flatten(1, 2))  # (S, T, …)
+            answer = torch.cat([face, emotion], dim=-1).expand(samples, -1, -1)
         living = Living(seed, samples)
         shown = self.finish(answer.numpy(force=True))
         return [living.step(frame, shown[:, k]) for k, frame in enumerate(heard)]
@@ -136,15 +142,11 @@ class ReactDiffPlanner(Planner):
         fresh = noise[1:] if self._config.eta > 0.0 else None
         start = self._config.temperature * noise[0]
         found = self.networks.latent.sample(
-            x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh, guidance=self._config.guidance
-        )
+            x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh, guidance=self._config.guidance,
+            denoiser=self._denoiser,
+        )  # fmt: skip
         listening = self.networks.mmt.listening
         return listening.latents(found) if listening is not None else found
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        """(P, S, T, latent) to (P, S, T, 83)."""
-        face, emotion = self.networks.mmt.decoder(latents.flatten(0, 1))
-        return torch.cat([face, emotion], dim=-1).unflatten(0, latents.shape[:2])
 
 
 def live(window: int) -> Planning:

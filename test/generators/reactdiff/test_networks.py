@@ -12,6 +12,7 @@ from torch import Tensor
 from react_ros.face import AU, EXPRESSIONS, VA
 from react_ros.generators.parts.inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
 from react_ros.generators.reactdiff.denoiser import Denoiser, DenoiserConfig
+from react_ros.generators.reactdiff.drawing import FastDenoiser
 from react_ros.generators.reactdiff.features import NAMES, PAPER, Features
 from react_ros.generators.reactdiff.mmt import Attention, Mmt, MmtConfig
 from react_ros.generators.reactdiff.model import BOUND, LatentConfig, Networks
@@ -128,6 +129,16 @@ def test_a_causal_decoder_sees_as_far_back_as_its_layers_reach_and_never_ahead()
     assert changed(decoder(before)[0], decoder(after)[0]) == [*range(60, 60 + 2 * 19 + 1)]
 
 
+@pytest.mark.parametrize("before", [0, 1, 10, 100])
+def test_what_went_before_may_be_decoded_once_for_all_listeners(before: int) -> None:
+    decoder = mmt(memory=20, layers=3).decoder
+    shared = torch.randn(2, before, 16, generator=torch.Generator().manual_seed(1))
+    own = torch.randn(6, 30, 16, generator=torch.Generator().manual_seed(2))
+    whole = decoder(torch.cat([shared.repeat_interleave(3, 0), own], dim=1))
+    for expected, found in zip(whole, decoder.after(shared, own), strict=True):
+        torch.testing.assert_close(found, expected[:, before:], atol=1e-5, rtol=1e-5)
+
+
 def test_an_offline_decoder_sees_the_whole_clip() -> None:
     decoder = mmt(protocol="offline", attention="both", memory=200).decoder.double()
     before = torch.randn(1, 200, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -179,6 +190,24 @@ def test_the_denoiser_keeps_the_shape_of_any_window(axis: Any, multiples: tuple[
     torch.testing.assert_close(out[1:2], one)
     for other in (denoiser(x, level.flip(0), z_bc), denoiser(x, level, z_bc.flip(0)), denoiser(x.flip(0), level, z_bc)):
         assert float((out - other).abs().amax((1, 2))[0]) > 1e-4
+
+
+@pytest.mark.parametrize("axis", ["time", "latent"])
+@pytest.mark.parametrize(("multiples", "blocks", "heads"), [((1,), 1, 0), ((1, 2, 2), 1, 2), ((1, 2), 2, 2)])
+def test_plans_are_drawn_by_the_denoiser_that_was_trained(
+    axis: Any, multiples: tuple[int, ...], blocks: int, heads: int
+) -> None:
+    """What plans call is laid out otherwise, and computes less: the numbers are the same, at any mixture of levels."""
+    torch.manual_seed(0)
+    config = DenoiserConfig(axis, 8, multiples, blocks, heads, constraint=8, hidden=4, groups=4)
+    denoiser = Denoiser(config, window=50, latent=17, speaker=5, levels=20).eval().requires_grad_(False)
+    for parameter in denoiser.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    x, level, z_bc = torch.randn(4, 50, 17), torch.tensor([0, 7, 19, 19]), torch.randn(4, 8)
+    expected, before = denoiser(x, level, z_bc), x.clone()
+    fast = FastDenoiser(denoiser).given(z_bc)
+    torch.testing.assert_close(fast(x, level), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(x, before) and torch.equal(fast(x, level), fast(x, level))
 
 
 def test_z_bc_is_the_group_normalised_perceptron_of_the_whole_window() -> None:
