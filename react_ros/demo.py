@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from react_ros import assets, bringup
-from react_ros.avatar.film import FilmWriter, side_by_side
 from react_ros.evaluation.latency import measure
 from react_ros.evaluation.report import SessionFacts, Track, write_page
 from react_ros.face import ARKIT_INDEX, FRAME_NS
 from react_ros.generators import registry
 from react_ros.machine import describe_machine
 from react_ros.runner import Runner
-from react_ros.session.bag import BagError, read_bag
+from react_ros.session.bag import Bag, BagError, read_bag
+from react_ros.session.film import Pictures, read_sound, write_film
+from react_ros.session.health import STATES
+from react_ros.session.tracks import Timeline
 
 FACE, VOICES = "demo-face", [f"demo-voice-{n}" for n in range(1, 6)]
 NOTICE = (
@@ -29,7 +31,7 @@ NOTICE = (
     "are derived from blendshapes and landmarks by rule, not by a trained detector."
 )
 SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
-STATES = ("live", "idle", "operator", "stale", "late")
+CAMERA, AVATAR = "/image_raw/compressed", "/avatar/image/compressed"
 LEFT = {"avatar.mp4", "report.html", "bag", "voice.wav"}
 """What a demo, whole or broken off, leaves: a folder with nothing else may be made anew."""
 START_S = 8.0
@@ -148,58 +150,20 @@ def summarise(out: Path, filmed: bool, generator: str, runner: Runner | None, pr
 
 def make_film(bag: Path, path: Path, progress: Progress) -> None:
     """Lay what the camera saw and what the avatar showed side by side, each at the time it happened, with the sound."""
-    import cv2
-
-    chunks = [m.message for m in read_bag(bag, "/audio")]
-    rate = chunks[0].sample_rate if chunks else None
-
-    def decoded(recorded) -> np.ndarray:
-        bgr = cv2.imdecode(np.frombuffer(recorded.message.data, np.uint8), cv2.IMREAD_COLOR)
-        assert bgr is not None, "the recorder wrote this JPEG"
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-    # The human at the time of the sensor, the avatar at the time its picture came out: the film shows the true delay.
-    events = [
-        (_ns(r.message.header.stamp) if r.topic.endswith("image_raw/compressed") else r.time_ns, r.topic, r)
-        for r in read_bag(bag, "/image_raw/compressed", "/avatar/image/compressed")
-    ]
-    events.sort(key=lambda e: e[0])
-    seen = [(time, recorded) for time, topic, recorded in events if topic.endswith("image_raw/compressed")]
-    if not seen:
-        raise DemoError("the bag holds no image of the human: the camera gave none")
-    first, last = seen[0][0], seen[-1][0]
-    human = np.zeros_like(decoded(seen[0][1]))
-    avatar = np.zeros((512, 512, 3), np.uint8)
-    frames = (last - first) // FRAME_NS + 1
-    frame = side_by_side(human, avatar, 480)
-    sound = _sound(chunks, first, frames)
-    with FilmWriter(path, 25, (frame.shape[1], frame.shape[0]), rate) as film:
-        i = 0
-        for k in range(frames):
-            now = first + (k + 1) * FRAME_NS
-            newest: dict[bool, object] = {}
-            while i < len(events) and events[i][0] < now:
-                newest[events[i][1].endswith("image_raw/compressed")] = events[i][2]
-                i += 1
-            human = decoded(newest[True]) if True in newest else human
-            avatar = decoded(newest[False]) if False in newest else avatar
-            film.add_image(side_by_side(human, avatar, 480))
-            progress("the film is made", k + 1, frames)
-            if rate:
-                film.add_sound(sound[k * rate // 25 : (k + 1) * rate // 25])
-
-
-def _sound(chunks: list, first_ns: int, frames: int) -> np.ndarray:
-    """(n,) int16: the chunks laid at the times of their stamps, silence between them."""
-    rate = chunks[0].sample_rate if chunks else 25
-    sound = np.zeros(frames * rate // 25, np.int16)
-    for chunk in chunks:
-        samples = np.asarray(chunk.samples, np.int16).reshape(-1, chunk.channels).mean(1).astype(np.int16)
-        at = round((_ns(chunk.header.stamp) - first_ns) * rate / 1e9)
-        begin, stop = max(at, 0), min(at + len(samples), len(sound))
-        if begin < stop:
-            sound[begin:stop] = samples[begin - at : stop - at]
-    return sound
+    with Bag(bag) as opened:
+        topics = {end: name for name in opened.topics for end in (CAMERA, AVATAR, "/audio") if name.endswith(end)}
+        seen = [_ns(m.message.header.stamp) for m in opened.messages([topics[CAMERA]])] if CAMERA in topics else []
+        if not seen:
+            raise DemoError("the bag holds no image of the human: the camera gave none")
+        times = seen[0] + np.arange((seen[-1] - seen[0]) // FRAME_NS + 1) * FRAME_NS
+        timeline = Timeline(times, np.arange(len(times)), ((0, len(times)),))
+        # The human at the time of the sensor, the avatar at the time its picture came: the film shows the true delay.
+        write_film(
+            path, times, Pictures(opened, topics[CAMERA]).at,
+            Pictures(opened, topics.get(AVATAR, ""), by_arrival=True).at,
+            read_sound(opened, topics.get("/audio", ""), timeline),
+            lambda done, total: progress("the film is made", done, total),
+        )  # fmt: skip
 
 
 def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -> SessionFacts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.commands import lines, progress, sentences
+from react_ros.commands import fail, lines, progress, sentences
 from react_ros.evaluation.plan import DEFAULT_ROWS
 from react_ros.evaluation.tables import TABLES
 
@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 
     from react_ros.evaluation.summary import Summary
 
+OF_CORPORA = {
+    "corpus", "table", "split", "protocol", "limit", "role_swap", "jobs", "shard", "merge", "save_predictions",
+    "inception", "i3d", "strict",
+}  # fmt: skip
+OF_BAGS = {
+    "features", "image", "audio", "listener_features", "listener_image", "listener_audio", "films",
+}  # fmt: skip
+"""Options that make sense of the one, and not of the other."""
+
 
 def evaluate(
+    context: typer.Context,
     rows: Annotated[
         list[str] | None,
         typer.Argument(
             help="NAME[,parameter=value…][:shuffled_speaker], ground_truth, another_listener or predictions=FILE.npy; "
-            f"without any: {', '.join(DEFAULT_ROWS)}",
+            f"without any: {', '.join(DEFAULT_ROWS)}; with --bag also recorded, the reactions in the bag",
             metavar="ROW",
         ),
     ] = None,
@@ -55,8 +65,36 @@ def evaluate(
     ] = "",
     i3d: Annotated[str, typer.Option(help="FRRea's FVD: i3d_torchscript.pt", metavar="FILE")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first clip that cannot be used")] = False,
+    bag: Annotated[
+        list[Path] | None,
+        typer.Option(help="evaluate a recorded session instead of a corpus; repeatable; row `recorded`: its reactions"),
+    ] = None,
+    features: Annotated[str, typer.Option(help="with --bag: the speaker's features, of several", metavar="TOPIC")] = "",
+    image: Annotated[str, typer.Option(help="with --bag: the speaker's camera, of several", metavar="TOPIC")] = "",
+    audio: Annotated[str, typer.Option(help="with --bag: the speaker's microphone, of several", metavar="TOPIC")] = "",
+    listener_features: Annotated[
+        str, typer.Option(help="with --bag: the human listener's features", metavar="TOPIC")
+    ] = "",
+    listener_image: Annotated[str, typer.Option(help="with --bag: the human listener's camera", metavar="TOPIC")] = "",
+    listener_audio: Annotated[
+        str, typer.Option(help="with --listener-image: the human listener's microphone", metavar="TOPIC")
+    ] = "",
+    films: Annotated[bool, typer.Option("--films", help="with --bag: a film a bag and row, OUT/films")] = False,
 ) -> None:
-    """Score generators, or predictions from a file, on a corpus; leaves OUT/results.json and OUT/report.html."""
+    """Score generators on a corpus, or on recorded sessions (--bag); leaves OUT/results.json and OUT/report.html."""
+    given = {n for n in context.params if (how := context.get_parameter_source(n)) and how.name == "COMMANDLINE"}
+    if wrong := sorted(given & (OF_CORPORA if bag else OF_BAGS)):
+        option = f"--{wrong[0].replace('_', '-')}"
+        raise fail(f"{option} is of corpora: it does not go with --bag" if bag else f"{option} goes with --bag only")
+    if bag:
+        from react_ros.commands.evaluate_bags import evaluate_bags
+        from react_ros.session.assess import Asked
+        from react_ros.session.tracks import Choice
+
+        with sentences():
+            choice = Choice(features, image, audio, listener_features, listener_image, listener_audio)
+            evaluate_bags(bag, rows or [], choice, Asked(samples, seed, frames, binarize), out, films)
+        return
     from react_ros.corpus.cache import atomically
     from react_ros.evaluation.page import write_report
     from react_ros.evaluation.plan import Plan, parse_row, parse_shard
@@ -104,14 +142,31 @@ def evaluate(
 
 def _print(console: Console, summary: Summary) -> None:
     """The tables for the terminal."""
+    if summary.notice:
+        console.print(summary.notice, markup=False)
+    print_tables(console, summary)
+    for g in summary.gaps:
+        d = g.difference
+        interval = "" if d.low is None else f" (95 %: {d.low:.2f} to {d.high:.2f})"
+        console.print(
+            f"{g.label}: FRCorr {g.own:.2f}, to another clip's speaker {g.shuffled:.2f}; gap {d.mean:.2f}{interval}",
+            markup=False,
+        )
+    skipped = summary.problems + [f for r in summary.rows for f in r.failed]
+    for sentence in skipped[:10]:
+        console.print(f"left out: {sentence}", markup=False)
+    if len(skipped) > 10:
+        console.print(f"… and {len(skipped) - 10} more (results.json lists all)")
+
+
+def print_tables(console: Console, summary: Summary) -> None:
+    """The metrics of every row."""
     from rich.markup import escape
     from rich.table import Table
 
     from react_ros.evaluation.page import DIGITS, figure_of
     from react_ros.evaluation.summary import METRICS
 
-    if summary.notice:
-        console.print(summary.notice, markup=False)
     # Two narrow tables: beside a row's name, one of all columns does not fit into 80.
     official = Table("official", *METRICS, box=None)
     more = Table("sound", "FRCorr", "FRDist", "FRSyn", "FRRea-motion", "told apart", box=None)
@@ -127,15 +182,3 @@ def _print(console: Console, summary: Summary) -> None:
         for column in table.columns[1:]:
             column.justify, column.no_wrap = "right", True
         console.print(table)
-    for g in summary.gaps:
-        d = g.difference
-        interval = "" if d.low is None else f" (95 %: {d.low:.2f} to {d.high:.2f})"
-        console.print(
-            f"{g.label}: FRCorr {g.own:.2f}, to another clip's speaker {g.shuffled:.2f}; gap {d.mean:.2f}{interval}",
-            markup=False,
-        )
-    skipped = summary.problems + [f for r in summary.rows for f in r.failed]
-    for sentence in skipped[:10]:
-        console.print(f"left out: {sentence}", markup=False)
-    if len(skipped) > 10:
-        console.print(f"… and {len(skipped) - 10} more (results.json lists all)")

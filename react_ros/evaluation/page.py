@@ -39,17 +39,18 @@ def write_report(summary: Summary, machine: str = "") -> str:
     notices = [n for n in (summary.notice, _left_out(summary)) if n]
     rows = summary.rows
     return _PAGE.format(
+        style=STYLE,
         notices="".join(f"<p class=notice>{html.escape(n)}</p>" for n in notices),
         facts="".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts),
-        official=_metric_table(rows, lambda r, m: r.official[m]),
-        sound=_metric_table(rows, lambda r, m: r.sound[m]),
-        more=_more_table(rows),
-        bars=_bars(summary),
-        listens=_listens(summary),
-        offsets=_offsets(rows),
-        example=_examples(rows),
-        timing_plot=_timing_plot(summary),
-        timing="".join(_timing_table(summary, r) for r in rows),
+        official=metric_table(rows, lambda r, m: r.official[m]),
+        sound=metric_table(rows, lambda r, m: r.sound[m]),
+        more=more_table(rows),
+        bars=bars(summary),
+        listens=listens(summary),
+        offsets=offsets(rows),
+        example=examples(rows),
+        timing_plot=timing_plot(summary),
+        timing="".join(timing_table(summary, r) for r in rows),
         published=_published_table(summary.published),
         source=html.escape(SOURCE),
     )
@@ -73,7 +74,8 @@ def _cells(cells: Iterable[str]) -> str:
     return "".join(f"<td>{c}</td>" for c in cells)
 
 
-def _metric_table(rows: Sequence[RowSummary], value: Callable[[RowSummary, str], Value | None]) -> str:
+def metric_table(rows: Sequence[RowSummary], value: Callable[[RowSummary, str], Value | None]) -> str:
+    """The six metrics of every row."""
     head = "".join(f"<th>{m}{BETTER.get(m, '')}</th>" for m in METRICS)
     body = ""
     for r in rows:
@@ -88,7 +90,8 @@ def _metric_table(rows: Sequence[RowSummary], value: Callable[[RowSummary, str],
     return f"<table class=numbers><thead><tr><th></th>{head}<th>clips</th></tr></thead>{body}</table>"
 
 
-def _more_table(rows: Sequence[RowSummary]) -> str:
+def more_table(rows: Sequence[RowSummary]) -> str:
+    """Realism, and ReactFace's metrics, of every row."""
     head = "".join(
         f"<th>{c}</th>"
         for c in ("FRRea-motion↓", "FID (avatar)", "FVD (avatar)", "told from real: attributes", "… and face", "DivC",
@@ -119,7 +122,8 @@ def _published_table(rows: Sequence[PublishedRow]) -> str:
     return f"<table class=numbers><thead><tr><th></th><th>protocol</th>{head}</tr></thead>{body}</table>"
 
 
-def _listens(summary: Summary) -> str:
+def listens(summary: Summary) -> str:
+    """Each generator's own speaker against another one."""
     if not summary.gaps:
         return "<p>No row has its <code>:shuffled_speaker</code> beside it.</p>"
     body = ""
@@ -136,7 +140,8 @@ def _listens(summary: Summary) -> str:
     return f"<table class=numbers><thead><tr><th>FRCorr</th>{head}</tr></thead>{body}</table>"
 
 
-def _timing_table(summary: Summary, row: RowSummary) -> str:
+def timing_table(summary: Summary, row: RowSummary) -> str:
+    """A row's timing against the published bands, folded away."""
     head = "".join(f"<th>{c}</th>" for c in ("value", "quartiles", "n", "published band", "inside"))
     body = "".join(
         f"<tr><th>{html.escape(name)}</th>{_cells(map(html.escape, cells))}</tr>"
@@ -174,7 +179,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **how: Any) -> t
     return figure, axes
 
 
-def _bars(summary: Summary) -> str:
+def bars(summary: Summary) -> str:
     """FRCorr and FRDist of every row but the ground truth, with the ceiling as a line."""
     rows = [r for r in summary.rows if r.row.name != GROUND_TRUTH]
     if not rows:
@@ -197,7 +202,7 @@ def _bars(summary: Summary) -> str:
     return _svg(figure)
 
 
-def _offsets(rows: Sequence[RowSummary]) -> str:
+def offsets(rows: Sequence[RowSummary]) -> str:
     """Where each row's correlation with the speaker peaks."""
     shown = [r for r in rows if len(r.offsets)]
     if not shown:
@@ -216,7 +221,7 @@ def _offsets(rows: Sequence[RowSummary]) -> str:
     return _svg(figure)
 
 
-def _examples(rows: Sequence[RowSummary]) -> str:
+def examples(rows: Sequence[RowSummary]) -> str:
     """The first clip's appropriate listeners, and what each row answered."""
     shown = [r for r in rows if r.example is not None and r.row.name != GROUND_TRUTH and not r.row.shuffled]
     if not shown:
@@ -228,9 +233,10 @@ def _examples(rows: Sequence[RowSummary]) -> str:
         time = np.arange(e.real.shape[1]) / FPS
         for axis, name in zip(line, _SHOWN, strict=True):
             channel = ATTRIBUTE_INDEX[name]
-            low, high = e.real[:, :, channel].min(axis=0), e.real[:, :, channel].max(axis=0)
-            axis.fill_between(time, low, high, color="#e4e4e4", lw=0)
-            axis.plot(time, e.real[:, :, channel].mean(axis=0), color=_REAL, lw=1)
+            if len(e.real):
+                low, high = e.real[:, :, channel].min(axis=0), e.real[:, :, channel].max(axis=0)
+                axis.fill_between(time, low, high, color="#e4e4e4", lw=0)
+                axis.plot(time, e.real[:, :, channel].mean(axis=0), color=_REAL, lw=1)
             axis.plot(time, e.reaction[:, channel], color=_INK, lw=0.9)
             axis.margins(x=0)
         line[0].set_ylabel(r.row.label, fontsize=7, rotation=0, ha="right", va="center")
@@ -241,7 +247,7 @@ def _examples(rows: Sequence[RowSummary]) -> str:
     return _svg(figure)
 
 
-def _timing_plot(summary: Summary) -> str:
+def timing_plot(summary: Summary) -> str:
     """Each row's timing against the published bands."""
     if not summary.rows:
         return ""
@@ -265,21 +271,24 @@ def _timing_plot(summary: Summary) -> str:
     return _svg(figure)
 
 
+STYLE = """<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.6rem; margin-bottom: .3rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+svg { width: 100%; height: auto }
+table { border-collapse: collapse; width: 100%; font-size: .88rem } th { text-align: left; font-weight: 500 }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #e5e5e5; vertical-align: top }
+td { font-variant-numeric: tabular-nums } small { display: block; color: #777; white-space: nowrap }
+.numbers td, .numbers thead th:not(:first-child) { text-align: right }
+.notice { background: #fff6e5; border-left: 4px solid #e8a33d; padding: .5rem .8rem; margin: .5rem 0 }
+.apart { background: #f5f5f5; padding: .2rem 1rem 1rem; border-radius: 8px; margin-top: 2.5rem }
+summary { cursor: pointer; padding: .25rem 0 }
+</style>"""
+"""Of every page with tables and plots."""
+
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Evaluation</title>
 <meta name="viewport" content="width=device-width">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-h1 {{ font-size: 1.6rem; margin-bottom: .3rem }} h2 {{ font-size: 1.15rem; margin-top: 2.2rem }}
-svg {{ width: 100%; height: auto }}
-table {{ border-collapse: collapse; width: 100%; font-size: .88rem }} th {{ text-align: left; font-weight: 500 }}
-th, td {{ padding: .25rem .5rem; border-bottom: 1px solid #e5e5e5; vertical-align: top }}
-td {{ font-variant-numeric: tabular-nums }} small {{ display: block; color: #777; white-space: nowrap }}
-.numbers td, .numbers thead th:not(:first-child) {{ text-align: right }}
-.notice {{ background: #fff6e5; border-left: 4px solid #e8a33d; padding: .5rem .8rem; margin: .5rem 0 }}
-.apart {{ background: #f5f5f5; padding: .2rem 1rem 1rem; border-radius: 8px; margin-top: 2.5rem }}
-summary {{ cursor: pointer; padding: .25rem 0 }}
-</style>
+{style}
 <h1>How appropriate, varied and timely are the reactions?</h1>
 {notices}
 <table>{facts}</table>

@@ -51,10 +51,6 @@ class SessionFacts:
 
 def write_page(facts: SessionFacts) -> str:
     """The HTML page, whole in itself but for the film."""
-    rows = [("sensor stamp to face message", facts.latency.total)]
-    rows += [(STAGES[name], d) for name, d in facts.latency.stages.items()]
-    rows += [("between two outputs", facts.latency.interval)]
-    table = "".join(_latency_row(name, d) for name, d in rows)
     outputs = max(sum(facts.states.values()), 1)
     states = ", ".join(f"{name} {100 * n / outputs:.1f} %" for name, n in facts.states.items() if n)
     summary = [
@@ -70,12 +66,22 @@ def write_page(facts: SessionFacts) -> str:
         film=film,
         notices="".join(f"<p class=notice>{html.escape(n)}</p>" for n in facts.notices if n),
         plot=_plot(facts),
-        latency=table,
+        latency=latency_table(facts.latency),
         summary="".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in summary),
         files="".join(
             f'<li><a href="{html.escape(f)}">{html.escape(f)}</a> {html.escape(w)}</li>' for f, w in facts.files
         ),
     )
+
+
+def latency_table(latency: LatencyReport) -> str:
+    """Where the time goes, as an HTML table."""
+    rows = [("sensor stamp to face message", latency.total)]
+    rows += [(STAGES[name], d) for name, d in latency.stages.items()]
+    rows += [("between two outputs", latency.interval)]
+    body = "".join(_latency_row(name, d) for name, d in rows)
+    head = "".join(f"<th>{c}</th>" for c in ("stage (ms)", "p50", "p95", "p99", "frames"))
+    return f"<table class=latency><thead><tr>{head}</tr></thead>{body}</table>"
 
 
 def _latency_row(name: str, d: Distribution | None) -> str:
@@ -133,8 +139,7 @@ th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #e5e5e5 }} td {{ font-
 <h2>Smile and head motion of both</h2>
 {plot}
 <h2>Latency, from the lineage on the wire</h2>
-<table class=latency><thead><tr><th>stage (ms)</th><th>p50</th><th>p95</th><th>p99</th><th>frames</th></tr></thead>
-{latency}</table>
+{latency}
 <h2>The session</h2>
 <table>{summary}</table>
 <h2>Files</h2>

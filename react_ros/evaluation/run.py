@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from react_ros import __version__
 from react_ros.corpus.cache import atomically
@@ -22,6 +23,7 @@ from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.mean_listener import write_mean_listener
 from react_ros.corpus.pool import Progress, as_done, processes
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
+from react_ros.evaluation.intervals import connected
 from react_ros.evaluation.pictures import PictureScorer
 from react_ros.evaluation.plan import MEANS, Plan, Row, Shard, block_size
 from react_ros.evaluation.scoring import Block, Scorer, read_block, write_block
@@ -48,11 +50,20 @@ class Prepared:
     """Digest of the plan, the data and the code."""
     shortest: int | None
     """Frames of the shortest clip, where lengths differ (MARS); else None."""
+    together: npt.NDArray[np.intp] | None = None
+    """(N,) the group of each dyad: clips of a group say the same thing. None: those that share listeners do."""
 
     @property
     def evaluated(self) -> list[Dyad]:
         """The dyads that get a score: the first `limit`."""
         return self.dyads[: self.plan.limit] if self.plan.limit else self.dyads
+
+    @property
+    def groups(self) -> npt.NDArray[np.intp]:
+        """(N,) the group of each dyad, on which intervals and the two-sample test rest."""
+        if self.together is not None:
+            return self.together
+        return connected(self.appropriate | np.eye(len(self.appropriate), dtype=bool))
 
     @property
     def blocks(self) -> list[list[Dyad]]:

@@ -170,7 +170,12 @@ class Scorer:
     def _held_against(
         self, dyad: Dyad, reactions: ClipReactions, score: Callable[[Floats, list[Floats]], float], mode: Mode
     ) -> float:
-        """The score against all appropriate listeners; a sample that is one of them, against the others only."""
+        """The score against all appropriate listeners; a sample that is one of them, against the others only.
+
+        NaN where no listener is known.
+        """
+        if dyad.listener.attributes is None:
+            return float("nan")
         appropriate = np.flatnonzero(self._appropriate[dyad.index])
         if not reactions.left_out:
             return score(reactions.attributes, self._listeners(appropriate))
@@ -200,9 +205,10 @@ class Scorer:
         sums.dvs.add(reactions.attributes[:, : self._frames])
         if model is not None:
             sums.divc.add(model[:, : self._frames])
-        sums.motion("real", motion_sums(corpus.attributes(dyad.listener), corpus.fps))
-        for sample in reactions.attributes:
-            sums.motion("made", motion_sums(sample, corpus.fps))
+        if dyad.listener.attributes is not None:
+            sums.motion("real", motion_sums(corpus.attributes(dyad.listener), corpus.fps))
+            for sample in reactions.attributes:
+                sums.motion("made", motion_sums(sample, corpus.fps))
         if self._pictures is not None and model is not None and dyad.index in self._drawn:
             sums.pictures("real", self._pictures.sums(corpus.face_model(dyad.listener), corpus.scheme, fps=corpus.fps))
             sums.pictures("made", self._pictures.sums(model[0], corpus.scheme, fps=corpus.fps))
@@ -220,7 +226,7 @@ class Scorer:
         speaker_model = corpus.face_model(dyad.speaker)[:n] if dyad.speaker.face_model is not None else None
         speaker = _motion(corpus.attributes(dyad.speaker)[:n], speaker_model, with_face, corpus.fps)
         out = []
-        for sample in range(min(MOST_TIMED, len(reactions.attributes))):
+        for sample in range(min(MOST_TIMED, reactions.distinct or len(reactions.attributes))):
             model = None if reactions.face_model is None else reactions.face_model[sample, :n]
             listener = _motion(reactions.attributes[sample, :n], model, with_face, corpus.fps)
             out.append(time_clip(f"{dyad.index:06} {dyad.name}", listener, speaker, speech, f0, sample=sample))

@@ -30,6 +30,8 @@ class ClipReactions:
     """(P, T, 58), or None where the source has none."""
     left_out: tuple[int | None, ...] = ()
     """For each sample, the dyad whose listener it is and that it is therefore not held against; empty: none."""
+    distinct: int = 0
+    """How many of the samples there really are, of which the others are copies; 0: all."""
 
 
 class Source(ABC):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros.corpus.cache import atomically
-from react_ros.evaluation.intervals import Value, connected, mean_with_interval
+from react_ros.evaluation.intervals import Value, mean_with_interval
 from react_ros.evaluation.metrics import DvsSums, Mode
 from react_ros.evaluation.pictures import PictureRealism, PictureSums, picture_realism
 from react_ros.evaluation.plan import GROUND_TRUTH, Row
@@ -143,7 +143,7 @@ class Summary:
 
 def summarise(prepared: Prepared, results: Mapping[Row, Sequence[Block]]) -> Summary:
     """The figures of every complete row."""
-    group_of = connected(prepared.appropriate | np.eye(len(prepared.appropriate), dtype=bool))
+    group_of = prepared.groups
     rows = [_summarise(prepared, row, list(blocks), group_of) for row, blocks in results.items()]
     counts = [int(prepared.appropriate[d.index].sum()) for d in prepared.evaluated]
     corpus = prepared.corpus
@@ -163,7 +163,12 @@ def summarise(prepared: Prepared, results: Mapping[Row, Sequence[Block]]) -> Sum
 
 def write_results(summary: Summary, path: Path) -> None:
     """The figures as JSON; what is not a number becomes null."""
-    told = json.dumps(_finite(summary.to_dict()), indent=1).encode()
+    write_figures(summary.to_dict(), path)
+
+
+def write_figures(figures: dict[str, Any], path: Path) -> None:
+    """Plain types as JSON; what is not a number becomes null."""
+    told = json.dumps(_finite(figures), indent=1).encode()
     atomically(path, lambda file: file.write(told))
 
 
@@ -223,8 +228,9 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
         }
     motion = None
     try:
-        real, made = (merge(MomentSums.from_arrays(b.part(n)) for b in blocks) for n in ("motion/real", "motion/made"))
-        motion = motion_distance(real, made)
+        sides = [[b.part(n) for b in blocks if b.has(n)] for n in ("motion/real", "motion/made")]
+        if all(sides):
+            motion = motion_distance(*(merge(map(MomentSums.from_arrays, side)) for side in sides))
     except ValueError as error:
         notes.append(str(error))
     offsets = all_of("offset/sound")
@@ -270,6 +276,9 @@ def _two_sample(
         return None, None
     listeners = {d.index: d.listener for d in prepared.dyads}
     kept = [(int(c), x) for b in blocks if b.tested for c, x in zip(b.values["tested/clip"], b.tested, strict=True)]
+    kept = [(c, x) for c, x in kept if listeners[c].attributes is not None]
+    if blocks and not kept:
+        return None, None
     results: list[TwoSampleResult | None] = []
     wide = bool(kept) and kept[0][1].shape[1] > ATTRIBUTES and listeners[kept[0][0]].face_model is not None
     for width in (ATTRIBUTES, None):
@@ -298,11 +307,11 @@ def _example(prepared: Prepared, blocks: Sequence[Block]) -> Example | None:
         return None
     dyads = {d.index: d for d in prepared.dyads}
     dyad = dyads[int(block.values["tested/clip"][0])]
-    neighbours = [dyads[int(i)] for i in np.flatnonzero(prepared.appropriate[dyad.index])]
-    real = [prepared.corpus.attributes(d.listener) for d in neighbours]
+    neighbours = [dyads[int(i)].listener for i in np.flatnonzero(prepared.appropriate[dyad.index])]
+    real = [prepared.corpus.attributes(listener) for listener in neighbours if listener.attributes is not None]
     reaction = block.tested[0][:, :ATTRIBUTES]
     frames = min(len(x) for x in (reaction, *real))
-    return Example(dyad.name, reaction[:frames], np.stack([x[:frames] for x in real]))
+    return Example(dyad.name, reaction[:frames], np.array([x[:frames] for x in real]).reshape(-1, frames, ATTRIBUTES))
 
 
 def _gaps(rows: Sequence[RowSummary], group_of: npt.NDArray[np.intp]) -> list[Gap]:

@@ -549,7 +549,7 @@ def replay(
     with Bag(path) as bag:
         inputs = find_inputs(bag, source, features=features, image=image, audio=audio)
         listeners = Listeners(bag, wanted, inputs)
-        _one_thread()
+        one_thread()
         writer = BagWriter(out, storage)
         space = (inputs.features or inputs.image or inputs.audio).rsplit("/", 2)[0]
         names = [f"{space}/{end}" for end in ("speaker/features", "listener/stream", "listener/reaction")]
@@ -593,8 +593,9 @@ def replay(
     return report
 
 
-def _one_thread() -> None:
-    """The robot's processes have one thread each: a matrix product may round otherwise with two."""
+def one_thread() -> None:
+    """Once a generator is loaded: the robot's processes have one thread each, and a matrix product may round otherwise
+    with two."""
     import sys
 
     if (torch := sys.modules.get("torch")) is not None:
