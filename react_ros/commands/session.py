@@ -30,6 +30,8 @@ def record(
 
     if privacy not in PRIVACY:
         raise fail(f"privacy must be one of {', '.join(PRIVACY)}, not {privacy!r}")
+    if topic and privacy == "features":
+        raise fail("--topic records what it names, people or not: leave out --privacy features")
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from react_ros.nodes.base import run
     from react_ros.nodes.recorder import RecorderNode

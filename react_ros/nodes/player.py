@@ -71,7 +71,7 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
 
 
 def _choose(bag: Bag, topics: Sequence[str]) -> list[str]:
-    there = [t.name for t in bag.topics.values() if t.count]
+    there = [t.name for t in bag.topics.values() if t.count and t.name != "/clock"]  # there is one clock: ours
     if not topics:
         return there
     chosen = [name for name in there if name.endswith(tuple(t if t.startswith("/") else f"/{t}" for t in topics))]

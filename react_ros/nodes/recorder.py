@@ -7,6 +7,8 @@ import threading
 import time
 from array import array
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -35,6 +37,19 @@ WITHOUT_PEOPLE = ("react_ros", "diagnostic_msgs", "rcl_interfaces", "lifecycle_m
 SOUND = "react_ros/msg/AudioChunk"
 FLUSH_S = 1.0
 """A crash costs no more than this."""
+ASK_AGAIN_S = 1.0
+"""How long a node is given to tell its parameters, before it is asked once more."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A node that is asked for its parameters."""
+
+    names: Any
+    values: Any
+    again: float = 0.0
+    """When it is asked next, as time.monotonic()."""
+    answered: bool = False
 
 
 class RecorderNode(RobotNode):
@@ -67,7 +82,7 @@ class RecorderNode(RobotNode):
             self._path = next(p for p in (self._path, *islice(beside, 1000)) if not p.exists())
         self._refused: dict[str, str] = {}
         self._heard: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, _Asked] = {}
         self._trouble = ""
         # Compressing and writing have a thread of their own, so that nothing is lost while they take their time.
         self._queue: queue.Queue[tuple[str, str, int, bytes] | None] = queue.Queue(maxsize=500)
@@ -83,10 +98,12 @@ class RecorderNode(RobotNode):
             self._thread = None
             raise ConfigurationError(f"recorder: {str(error).rstrip('.')}.") from None
         self._declaration = self.create_publisher(Recording, "recording", LATCHED_QOS)
-        self._look()
         self._declare()
         self.create_timer(0.2, self._look)
         self.create_timer(1.0, self._declare)
+
+    def activate(self) -> None:
+        self._look()
 
     def cleanup(self) -> None:
         if thread := getattr(self, "_thread", None):
@@ -100,6 +117,8 @@ class RecorderNode(RobotNode):
 
     def _look(self) -> None:
         """Subscribe to topics as they appear, and ask nodes for their parameters."""
+        if not self.active:  # what is kept for who comes later comes once: now, it would be lost
+            return
         for topic, types in self.get_topic_names_and_types():
             if topic in self._heard or not self._wants(topic, types[0]):
                 continue
@@ -133,8 +152,13 @@ class RecorderNode(RobotNode):
         for name, namespace in self.get_node_names_and_namespaces():
             node = f"{namespace.rstrip('/')}/{name}"
             if node.startswith(self._mine) and node not in self._asked:
-                self._asked.add(node)
-                self._ask(node)
+                self._asked[node] = _Asked(
+                    self.create_client(ListParameters, f"{node}/list_parameters"),
+                    self.create_client(GetParameters, f"{node}/get_parameters"),
+                )
+        for node, asked in self._asked.items():
+            if not asked.answered and time.monotonic() >= asked.again:
+                self._ask(node, asked)
 
     def _wants(self, topic: str, kind: str) -> bool:
         if self._chosen:
@@ -146,45 +170,44 @@ class RecorderNode(RobotNode):
         package = kind.split("/")[0]
         return self.value("privacy") == "raw" or (package in WITHOUT_PEOPLE and kind != SOUND)
 
-    def _ask(self, node: str) -> None:
+    def _ask(self, node: str, asked: _Asked) -> None:
         """Put a node's parameters into the manifest, once it answers."""
-        names = self.create_client(ListParameters, f"{node}/list_parameters")
-        values = self.create_client(GetParameters, f"{node}/get_parameters")
+        if not (asked.names.service_is_ready() and asked.values.service_is_ready()):
+            return
+        # A node that does not know us yet, as we know it, loses its answer: it is asked again.
+        asked.again = time.monotonic() + ASK_AGAIN_S
 
         def got(wanted: list[str], answer: Any) -> None:
             result = answer.result()
             if result is not None:
                 plain = [rclpy.parameter.parameter_value_to_python(v) for v in result.values]
                 plain = [v.tolist() if isinstance(v, array) else v for v in plain]
-                self._note("parameters", node, dict(zip(wanted, plain, strict=False)))
+                with self._told:
+                    self._manifest["parameters"][node] = dict(zip(wanted, plain, strict=False))
+                    self._manifest_changed = True
+                asked.answered = True
 
         def listed(answer: Any) -> None:
             result = answer.result()
             if result is not None:
                 wanted = sorted(n for n in result.result.names if n != "use_sim_time")
-                values.call_async(GetParameters.Request(names=wanted)).add_done_callback(partial(got, wanted))
+                asked.values.call_async(GetParameters.Request(names=wanted)).add_done_callback(partial(got, wanted))
 
-        def when_there() -> None:
-            if names.service_is_ready() and values.service_is_ready():
-                timer.cancel()
-                names.call_async(ListParameters.Request()).add_done_callback(listed)
-
-        timer = self.create_timer(0.2, when_there)
-
-    def _note(self, what: str, name: str, value: Any) -> None:
-        with self._told:
-            self._manifest.setdefault(what, {})[name] = value
-            self._manifest_changed = True
+        asked.names.call_async(ListParameters.Request()).add_done_callback(listed)
 
     # What is written
 
     def _on_message(self, topic: str, kind: str, data: Any) -> None:
-        if not self.active:
+        if not self.active or self._twice(topic, kind):
             return
         try:
             self._queue.put_nowait((topic, kind, self.get_clock().now().nanoseconds, bytes(data)))
         except queue.Full:
             self.counts["not written: too slow"] += 1
+
+    def _twice(self, topic: str, kind: str) -> bool:
+        """Whether the image's driver compresses it itself, and that is recorded."""
+        return kind == IMAGE and self.value("images") == "jpeg" and f"{topic}/compressed" in self._heard
 
     def _work(self, opened: Future[None]) -> None:
         try:
@@ -213,7 +236,7 @@ class RecorderNode(RobotNode):
         self._manifest = manifest.begin(
             recorded="live", start=manifest.moment(time.time_ns()), end=None, namespace=self._mine,
             storage=self.value("storage"), privacy=self.value("privacy"),
-            topics_asked_for=sorted(self._chosen) or "all", images=self.value("images"), streams={}, parameters={},
+            topics_asked_for=sorted(self._chosen) or "all", images=self.value("images"), streams=[], parameters={},
         )  # fmt: skip
         self._manifest_changed = False
         manifest.write_manifest(self._path, self._manifest)
@@ -229,7 +252,7 @@ class RecorderNode(RobotNode):
                 self._note_stream(deserialize_message(data, ListenerStream))
             self._safely(lambda: self._bag.write(topic, kind, now, data))
             self.counts["messages"] += 1
-        except ValueError as error:
+        except Exception as error:  # whatever is wrong with one message: the thread goes on with the next
             self.reject(topic, str(error))
 
     def _safely(self, act: Any) -> None:
@@ -238,9 +261,11 @@ class RecorderNode(RobotNode):
             return
         try:
             act()
-        except (BagError, OSError) as error:
+        except Exception as error:  # with the thread, the node would hang: the queue is never emptied
             self._trouble = f"recording has ended: {str(error).rstrip('.')}"
             self.get_logger().error(self._trouble)
+            with suppress(BagError, OSError):
+                self._close()
 
     def _flush(self) -> None:
         self._bag.flush()
@@ -254,11 +279,14 @@ class RecorderNode(RobotNode):
         with self._told:
             self._manifest |= {"end": manifest.moment(time.time_ns()), "topics": dict(sorted(self._bag.counts.items()))}
             self._manifest["lost"] = {n: c for n, c in self.counts.items() if n.startswith("not written")}
+            if self._trouble:
+                self._manifest["trouble"] = self._trouble
             manifest.write_manifest(self._path, self._manifest)
 
     def _note_stream(self, m: ListenerStream) -> None:
-        names = ("generator", "parameters", "weights", "seed", "samples", "delay", "protocol", "notice", "code")
-        self._note("streams", str(m.first_frame), {name: getattr(m, name) for name in names})
+        with self._told:
+            self._manifest["streams"].append(manifest.of_stream(m))
+            self._manifest_changed = True
 
     def _jpeg(self, data: bytes) -> bytes:
         import cv2

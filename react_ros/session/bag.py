@@ -10,11 +10,12 @@ import os
 import re
 import sqlite3
 import struct
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -80,17 +81,20 @@ def know(kind: str) -> bool:
         return True
     types: dict[str, Any] = {}
     wanted = [kind]
-    while wanted:
-        name = wanted.pop()
-        if name in types or name in store.fielddefs:
-            continue
-        text = _installed(name)
-        if text is None:
-            return False
-        found = get_types_from_msg(text, name)
-        types |= found
-        wanted += [inner for inner in re.findall(r"'(\w+/msg/\w+)'", repr(found)) if inner not in found]
-    store.register(types)
+    try:
+        while wanted:
+            name = wanted.pop()
+            if name in types or name in store.fielddefs:
+                continue
+            text = _installed(name)
+            if text is None:
+                return False
+            found = get_types_from_msg(text, name)
+            types |= found
+            wanted += [inner for inner in re.findall(r"'(\w+/msg/\w+)'", repr(found)) if inner not in found]
+        store.register(types)
+    except TypesysError:  # written in a way that the library does not understand
+        return False
     return True
 
 
@@ -171,6 +175,9 @@ class _File:
     def sync(self) -> None:
         os.fdatasync(self._fd)
 
+    def correct(self, at: int, data: bytes) -> None:
+        os.pwrite(self._fd, data, at)
+
     def cut(self, length: int) -> None:
         os.ftruncate(self._fd, length)
         self._at = os.lseek(self._fd, length, os.SEEK_SET)
@@ -192,12 +199,19 @@ class BagWriter:
         try:
             self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
             self._writer.open()
-            self._storage = self._writer.storage
+            self._storage: Any = self._writer.storage
+            # The name lies in the file: one of its own would make the same bag other bytes in another folder.
+            name = path / f"recording{self._storage.path.suffix}"
             if isinstance(self._storage, McapWriter):
                 self._storage.bio.close()
-                # The name lies in the file: one of its own would make the same bag other bytes in another folder.
-                self._storage.path = self._storage.path.rename(path / "recording.mcap")
-                self._storage.bio = _File(self._storage.path)  # type: ignore[assignment]
+                self._storage.path = self._storage.path.rename(name)
+                self._storage.bio = _File(name)  # type: ignore[assignment]
+                self._storage.close_chunk = partial(self._close_chunk, self._storage, self._storage.close_chunk)
+            elif isinstance(self._storage, Sqlite3Writer):
+                self._storage.conn.close()
+                self._storage.path = self._storage.path.rename(name)
+                self._storage.conn = sqlite3.connect(name)
+                self._storage.cursor = self._storage.conn.cursor()
         except (WriterError, OSError, sqlite3.Error) as error:
             raise BagError(f"bag {path} cannot be written: {_reason(error)}") from None
         self._connections: dict[str, Any] = {}
@@ -241,6 +255,13 @@ class BagWriter:
         with self._full_disk():
             self._writer.close()
         self.closed = True
+
+    @staticmethod
+    def _close_chunk(storage: McapWriter, close: Callable[[], None]) -> None:
+        """As the library does, and with a checksum, so that a reader knows a damaged chunk."""
+        at, checksum = storage.bio.tell(), zlib.crc32(storage.chunk.bio.getbuffer())
+        close()
+        storage.bio.correct(at + 9 + 24, struct.pack("<I", checksum))  # type: ignore[attr-defined]
 
     def _keep(self) -> None:
         """Remember what is safe on the disk."""
@@ -289,10 +310,16 @@ class BagWriter:
                 raise
 
 
+_SAID = (OSError, ReaderError, WriterError, SerdeError, sqlite3.Error, apsw.Error)
+"""What speaks in sentences; anything else comes from inside a parser in front of damaged bytes."""
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    return str(error).rstrip(".")
+    text = " ".join(str(error).split()).rstrip(".")  # parsers quote what they could not read, over many lines
+    text = text if len(text) <= 160 else f"{text[:160]}…"
+    return text if isinstance(error, _SAID) else f"it is damaged ({type(error).__name__}: {text})"
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
@@ -308,11 +335,9 @@ class _Mcap(McapReader):
     def open(self) -> None:
         try:
             super().open()
-        except (ReaderError, struct.error, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # whatever a parser thinks of damaged bytes
             # Seeking before the beginning of a short file is an OSError with this number; others are real.
-            self._mend(error)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             self._mend(error)
 
@@ -328,7 +353,9 @@ class _Mcap(McapReader):
         except BaseException:
             self.bio.close()
             raise
-        self.chunks = chunks
+        # Which topics a chunk has lies in the index that is lost: any of them.
+        any_of_them = {c.id: 1 for c in self.connections}
+        self.chunks = [chunk._replace(channel_count=any_of_them) for chunk in chunks]
         statistics = self.statistics
         assert statistics is not None
         counts = statistics.channel_message_counts
@@ -366,9 +393,7 @@ class _Mcap(McapReader):
                 (name,) = struct.unpack("<I", bio.read(4))
                 compression = bio.read(name).decode("ascii", "replace")
                 (packed,) = struct.unpack("<Q", bio.read(8))
-                info = ChunkInfo(
-                    start, end, at, 9 + length, {}, 0, compression, packed, whole, defaultdict(lambda: 1)
-                )  # fmt: skip
+                info = ChunkInfo(start, end, at, 9 + length, {}, 0, compression, packed, whole, {})
                 if not self._sound(info):
                     break
                 chunks.append(info)
@@ -491,7 +516,9 @@ class Bag:
         """(topic, time in ns, CDR bytes) of these topics, as they came. Raises BagError at a damaged place."""
         with self._sentences():
             for storage in self._storages:
-                chosen = [c for c in storage.connections if c.topic in topics]
+                chosen = [
+                    c for c in storage.connections if c.topic in topics and c.msgtype == self._topics[c.topic].kind
+                ]
                 if not chosen:
                     continue
                 for connection, time_ns, data in storage.messages(chosen):
@@ -512,7 +539,7 @@ class Bag:
         kind = self._topics[topic].kind
         try:
             return self._types.store(kind).deserialize_cdr(data, kind)
-        except (SerdeError, TypesysError, KeyError, IndexError, ValueError, struct.error) as error:
+        except Exception as error:  # whatever a parser thinks of damaged bytes
             raise BagError(f"{topic} in bag {self.path} holds a message that is no {kind}: {_reason(error)}") from None
 
     def _open(self) -> list[Any]:
@@ -530,7 +557,7 @@ class Bag:
                 directory.open()
                 self._close = directory.close
                 return list(directory.storages)
-            except (ReaderError, struct.error, apsw.Error) as error:
+            except Exception as error:  # whatever a parser thinks of damaged bytes
                 reason = f"its metadata.yaml does not help: {_reason(error)}"
         files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_natural)
         if not files:
@@ -554,7 +581,7 @@ class Bag:
             storage = (_Mcap if file.suffix == ".mcap" else _Sqlite)(file)
             try:
                 storage.open()
-            except (ReaderError, OSError, apsw.Error) as error:
+            except Exception as error:  # whatever a parser thinks of damaged bytes
                 failed.append(f"{file.name}: {_reason(error)}")
                 continue
             opened.append(storage)
@@ -581,7 +608,9 @@ class Bag:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except (ReaderError, OSError, apsw.Error, struct.error, EOFError) as error:
+        except BagError:
+            raise
+        except Exception as error:  # whatever a parser thinks of damaged bytes
             raise BagError(f"bag {self.path} cannot be read: {_reason(error)}") from None
 
 
@@ -617,13 +646,14 @@ class _Types:
                 store.types.pop(name, None)
             try:
                 store.register({name: types[name] for name in changed})
+                digest = digests[kind] or store.hash_rihs01(kind)  # fails where a type within is unknown
             except Exception as error:
                 self.notices.append(f"the definition of {kind} in the bag cannot be read: {_reason(error)}")
                 continue
             self._own[kind] = store
             if known := sorted(changed & self._common.fielddefs.keys()):
                 self.notices.append(f"{kind} was recorded with another definition of {', '.join(known)} than today's")
-            self.definitions[kind] = text.data, digests[kind] or store.hash_rihs01(kind)
+            self.definitions[kind] = text.data, digest
 
     def knows(self, kind: str) -> bool:
         return kind in self._own or kind in self._common.fielddefs

@@ -40,18 +40,28 @@ def moment(ns: int) -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).isoformat()
 
 
+def of_stream(m: Any) -> dict[str, Any]:
+    """What a ListenerStream message tells of a stream."""
+    names = "first_frame generator parameters weights seed samples delay protocol notice code"
+    return {name: getattr(m, name) for name in names.split()}
+
+
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
     """Write it beside the bag's files: whole, or the one before stays. Raises OSError."""
     new = bag / f".{FILE}.new"
-    new.write_text(yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True), "utf-8")
-    os.replace(new, bag / FILE)
+    try:
+        new.write_text(yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True), "utf-8")
+        os.replace(new, bag / FILE)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:
     """What a bag's manifest says; empty where it has none, or none that can be read."""
     try:
         said = yaml.safe_load(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return said if isinstance(said, dict) else {}
 

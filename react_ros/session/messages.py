@@ -21,6 +21,7 @@ from react_ros.face import ARKIT, ARKIT_SCHEME, Face, FaceState, Floats, Reactio
 MAX_PIXELS = 4096 * 4096
 MAX_CHUNK_SECONDS = 2.0
 MAX_STAGES = 64
+MAX_SAMPLES = 1000
 NAMES = list(ARKIT)
 
 Stages = dict[str, tuple[int, float]]
@@ -307,8 +308,8 @@ def reaction_from_message(message: Any) -> Reaction:
     """The reaction in a message from the wire, checked."""
     _check_lineage(message.lineage)
     n = message.samples
-    if not 1 <= n <= 1000:
-        raise ValueError(f"{n} samples: a reaction has 1 to 1000")
+    if not 1 <= n <= MAX_SAMPLES:
+        raise ValueError(f"{n} samples: a reaction has 1 to {MAX_SAMPLES}")
     if message.state not in ("live", "idle"):
         raise ValueError(f"state {message.state[:40]!r} is not live or idle")
     if message.plan < -1:

@@ -7,24 +7,26 @@ the end what took how long.
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from react_ros.clock import ClockConfig, ClockFrame, FrameClock
-from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
+from react_ros.face import FPS, FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 from react_ros.session import manifest
 from react_ros.session.bag import WIRE, Bag, BagError, BagWriter, Recorded, Storage, new_message, serialise, typestore
-from react_ros.session.listening import Delay, parameters_from, parameters_text
-from react_ros.session.messages import StampLimits, frame_from_message, nanoseconds, reaction_from_message
+from react_ros.session.listening import MAX_DELAY, Delay, parameters_from, parameters_text
+from react_ros.session.messages import MAX_SAMPLES, StampLimits, frame_from_message, nanoseconds, reaction_from_message
 from react_ros.session.senses import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO, Perceived, Senses
 
 FEATURES_TYPE = "react_ros/msg/SpeakerFeatures"
@@ -36,8 +38,12 @@ TICK_NS = 10_000_000
 LONGEST_SILENCE_NS = 10_000_000_000
 """Where nothing comes for longer, the time between is skipped: the clock of the recorder jumped, or it was paused."""
 
+ORDER_NS = 2_000_000_000
+"""How far apart a recorder may get what was published on two topics at once: so much is kept for who comes later."""
+
 Progress = Callable[[int, int], None]
 Watch = Callable[[ClockFrame], None]
+Read = TypeVar("Read")
 
 
 # What is in the bag -----------------------------------------------------------------------------------------------
@@ -85,8 +91,12 @@ def find_inputs(
         return Inputs(features=found)
     # What the robot itself shows is no human.
     cameras = [t for t in topics_of(bag, *IMAGE_TYPES) if "avatar/image" not in t]
+    microphones = topics_of(bag, *AUDIO_TYPES)
+    for unknown in [t for t in microphones if not there[t].known and t != audio]:
+        microphones.remove(unknown)
+        bag.notices.append(f"{unknown} is left out: {there[unknown].kind} is not defined in the bag")
     image = image or _only(bag, cameras, "cameras", "--image")
-    audio = audio or _only(bag, topics_of(bag, *AUDIO_TYPES), "microphones", "--audio")
+    audio = audio or _only(bag, microphones, "microphones", "--audio")
     if not image and not audio:
         raise BagError(
             f"bag {bag.path} has neither speaker features nor a camera's images ({' or '.join(IMAGE_TYPES)}) nor "
@@ -105,6 +115,14 @@ def _only(bag: Bag, names: list[str], what: str, option: str) -> str:
     if len(names) > 1:
         raise BagError(f"bag {bag.path} has {len(names)} {what}: say which with {option} ({_list(names)})")
     return names[0] if names else ""
+
+
+def _namespace(topic: str) -> str:
+    """A robot's namespace, of one of its topics; of a topic of others, the one in which it lies."""
+    for end in ("/speaker/features", "/image_raw/compressed", "/image_raw", "/audio"):
+        if topic.endswith(end):
+            return topic.removesuffix(end)
+    return topic.rpartition("/")[0]
 
 
 def _list(names: list[str]) -> str:
@@ -126,6 +144,11 @@ class Heard:
     data: bytes | None
     """Its bytes in the bag, where it was recorded and is of today's definition."""
 
+    @property
+    def source_ns(self) -> int:
+        """When the sensors had it, ns since the epoch."""
+        return nanoseconds(self.message.lineage.source_stamp)
+
 
 @dataclass(slots=True)
 class Losses:
@@ -140,7 +163,10 @@ class Losses:
 
     def sentences(self) -> list[str]:
         """What people should know, one sentence each."""
-        out = [f"{n} messages were dropped: {reason}" for reason, n in self.dropped.most_common(5)]
+        common = self.dropped.most_common(5)
+        out = [f"{n} messages were dropped: {reason}" for reason, n in common]
+        if others := self.dropped.total() - sum(n for _, n in common):
+            out.append(f"{others} more were dropped, for {len(self.dropped) - len(common)} other reasons")
         if self.gaps:
             at, length = max(self.gaps, key=lambda gap: gap[1])
             out.append(f"{len(self.gaps)} gaps in the frames, the longest of {length:.1f} s at {at:.1f} s")
@@ -191,10 +217,10 @@ def _recorded(bag: Bag, topic: str, losses: Losses) -> Iterator[Heard]:
 
 def _perceived(bag: Bag, inputs: Inputs, losses: Losses, watch: Watch | None) -> Iterator[Heard]:
     said = perception_parameters(bag)
-    lag, stale = (round(said.get(name, default) * 1e9) for name, default in (("sound_lag", 0.04), ("stale_after", 0.5)))
+    lag, stale = (round(said[name] * 1e9) for name in ("sound_lag", "stale_after"))
     config = PerceptionConfig(
-        max_faces=said.get("max_faces", 4), landmarks=said.get("landmarks", False), deterministic=True,
-        wav2vec2=Path(said["wav2vec2"]) if said.get("wav2vec2") else None,
+        max_faces=said["max_faces"], landmarks=said["landmarks"], deterministic=True,
+        wav2vec2=Path(said["wav2vec2"]) if said["wav2vec2"] else None,
     )  # fmt: skip
     perception = Perception(config)
     clock = FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale))
@@ -268,12 +294,18 @@ def _why(topic: str, error: Exception) -> str:
     return f"{topic}: {error}"
 
 
+_PERCEPTION = {"sound_lag": 0.04, "stale_after": 0.5, "max_faces": 4, "landmarks": False, "wav2vec2": ""}
+"""The parameters of a robot's perception that shape its frames, and what they are where nothing tells."""
+
+
 def perception_parameters(bag: Bag) -> dict[str, Any]:
     """The parameters of the recorded robot's perception, as far as the manifest has them."""
-    for node, values in (manifest.read_manifest(bag.path).get("parameters") or {}).items():
-        if node.endswith("/perception") and isinstance(values, dict):
-            return values
-    return {}
+    nodes = manifest.read_manifest(bag.path).get("parameters")
+    said: Any = {}
+    for node, values in (nodes if isinstance(nodes, dict) else {}).items():
+        if str(node).endswith("/perception") and isinstance(values, dict):
+            said = values
+    return {n: said[n] if type(said.get(n)) is type(usual) else usual for n, usual in _PERCEPTION.items()}
 
 
 # The listener -----------------------------------------------------------------------------------------------------
@@ -292,12 +324,17 @@ class Listening:
     first_frame: int = 0
     weights: str = ""
     """SHA-256 of the weights that were recorded; empty: none, or unknown."""
+    stamp_ns: int = 0
+    """Of the first frame."""
 
     def of_message(self, m: Any) -> Listening:
         """As a ListenerStream tells it. Raises ValueError where it cannot be so."""
+        if not 1 <= m.samples <= MAX_SAMPLES or m.delay > MAX_DELAY * FPS or m.seed < 0:
+            raise ValueError(f"no listener has {m.samples} samples, seed {m.seed} and a delay of {m.delay} frames")
         return replace(
             self, generator=m.generator, parameters=parameters_from(m.parameters), seed=int(m.seed),
             samples=int(m.samples), delay=int(m.delay), first_frame=int(m.first_frame), weights=m.weights,
+            stamp_ns=nanoseconds(m.header.stamp),
         )  # fmt: skip
 
 
@@ -306,10 +343,26 @@ class RecordedStream:
     """A listener's stream as it was recorded: all of it that a repetition needs, and no reaction."""
 
     listening: Listening
-    answered: set[int] = field(default_factory=set)
-    """The numbers of the frames that it answered; others never reached it."""
     effects: dict[int, int] = field(default_factory=dict)
     """Of each plan the frame at which it took effect, as `Stream.follow` takes it."""
+    answered: array[int] = field(default_factory=lambda: array("q"))
+    """When the sensors had the frames that it answered, ns, in the order of its answers; others never reached it.
+    Frames' numbers would not do: they begin again with each new perception."""
+    _order: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+
+    def position(self, source_ns: int) -> int:
+        """The place of a frame among the answered ones; -1 where it was not answered."""
+        if self._order is None:
+            stamps = np.array(self.answered, np.int64)
+            sort = np.argsort(stamps, kind="stable")
+            self._order = stamps[sort], sort
+        stamps, sort = self._order
+        at = int(np.searchsorted(stamps, source_ns))
+        return int(sort[at]) if at < len(stamps) and stamps[at] == source_ns else -1
+
+    def begins(self, heard: Heard) -> bool:
+        """Whether the frame is its first one."""
+        return heard.frame.index == self.listening.first_frame and heard.frame.stamp_ns == self.listening.stamp_ns
 
 
 def listener_topics(bag: Bag, near: str = "") -> list[str]:
@@ -317,8 +370,10 @@ def listener_topics(bag: Bag, near: str = "") -> list[str]:
 
     Raises BagError where there are several.
     """
-    space = near.rsplit("/", 2)[0] if near.count("/") > 1 else ""
-    told, said = ([t for t in topics_of(bag, kind) if t.startswith(space)] for kind in (STREAM_TYPE, REACTION_TYPE))
+    told, said = topics_of(bag, STREAM_TYPE), topics_of(bag, REACTION_TYPE)
+    space = _namespace(near) + "/"
+    if any(t.startswith(space) for t in told):
+        told, said = ([t for t in topics if t.startswith(space)] for topics in (told, said))
     if max(len(told), len(said)) > 1:
         raise BagError(f"bag {bag.path} has several listeners: {_list(told + said)}")
     return told + said if told else []
@@ -327,18 +382,36 @@ def listener_topics(bag: Bag, near: str = "") -> list[str]:
 def recorded_reactions(bag: Bag, topics: list[str]) -> Iterator[tuple[int, Listening | Reaction]]:
     """(number of the stream, how it began or what it answered), in order; ends at a damaged place.
 
-    What came before any stream was announced belongs to none, and is left out.
+    Two topics have no common order: a stream begins with the reaction to its first frame, which the recorder may have
+    got before the stream was announced. What came before any stream belongs to none, and is left out.
     """
+    streams = [t for t in topics if bag.topics[t].kind == STREAM_TYPE]
+    announced = list(_understood(bag, streams, lambda m: Listening().of_message(m)))
     number = -1
+    for time_ns, reaction in _understood(bag, [t for t in topics if t not in streams], reaction_from_message):
+        begun = number
+        for n in range(number + 1, len(announced)):
+            told_ns, listening = announced[n]
+            apart = abs(reaction.stamp_ns - listening.stamp_ns)
+            first = reaction.index == listening.first_frame and apart < ORDER_NS
+            # The reaction to its first frame may be missing: the recorder came later.
+            if first or time_ns > told_ns + ORDER_NS or (number < 0 == n and time_ns > told_ns - ORDER_NS):
+                begun = n
+        for n in range(number + 1, begun + 1):
+            yield n, announced[n][1]
+        number = begun
+        if number >= 0:
+            yield number, reaction
+    for n in range(number + 1, len(announced)):
+        yield n, announced[n][1]
+
+
+def _understood(bag: Bag, topics: list[str], read: Callable[[Any], Read]) -> Iterator[tuple[int, Read]]:
+    """(time in ns, what its message says) of these topics; without those of another definition, or damaged."""
     with suppress(BagError):
         for m in bag.messages(topics):
-            with suppress(ValueError, AttributeError):  # of another definition, or damaged: as if it were not there
-                if bag.topics[m.topic].kind == STREAM_TYPE:
-                    listening = Listening().of_message(m.message)
-                    number += 1
-                    yield number, listening
-                elif number >= 0:
-                    yield number, reaction_from_message(m.message)
+            with suppress(ValueError, AttributeError):
+                yield m.time_ns, read(m.message)
 
 
 def recorded_streams(bag: Bag, topics: list[str]) -> list[RecordedStream]:
@@ -347,9 +420,11 @@ def recorded_streams(bag: Bag, topics: list[str]) -> list[RecordedStream]:
     for number, told in recorded_reactions(bag, topics):
         if isinstance(told, Listening):
             streams.append(RecordedStream(told))
-        else:
-            streams[number].answered.add(told.index)
-            streams[number].effects.setdefault(told.plan, told.index)
+            continue
+        stream = streams[number]
+        if stream.answered[-1:] != array("q", [told.stamp_ns]):  # a delayed stream's first reaction stands still
+            stream.answered.append(told.stamp_ns)
+        stream.effects.setdefault(told.plan, told.index)
     return streams
 
 
@@ -365,6 +440,13 @@ class Wanted:
     delay: int | None = None
     device: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that cannot be."""
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {self.seed}")
+        if self.samples is not None and not 1 <= self.samples <= MAX_SAMPLES:
+            raise ValueError(f"samples must be between 1 and {MAX_SAMPLES}, not {self.samples}")
+
     @property
     def as_recorded(self) -> bool:
         return not self.parameters and self.generator is self.seed is self.samples is self.delay is None
@@ -377,7 +459,7 @@ class Wanted:
         given = {"seed": self.seed, "samples": self.samples, "delay": self.delay}
         given = {name: value for name, value in given.items() if value is not None}
         parameters = {**out.parameters, **self.parameters}
-        if self.device:
+        if self.device and "device" in registry.parameters(out.generator):
             parameters["device"] = self.device
         return replace(out, parameters=parameters, **given)
 
@@ -413,63 +495,87 @@ class Listeners:
     def __init__(self, bag: Bag, wanted: Wanted, inputs: Inputs) -> None:
         """Raises ValueError or BagError where a listener cannot be had."""
         self.notices: list[str] = []
-        topics = listener_topics(bag, inputs.features)
+        topics = listener_topics(bag, inputs.features or inputs.image or inputs.audio)
         recorded = recorded_streams(bag, topics)
         self.repeats = bool(recorded) and wanted.as_recorded and not inputs.raw
         """Whether the recorded reactions are to come again."""
         self.comparison = Comparison()
         if recorded and not self.repeats:
             # Who is asked something else is asked once, from the first frame on.
-            recorded = [replace(recorded[0], answered=set(), effects={})] if wanted.generator else recorded
+            recorded = recorded[:1] if wanted.generator else recorded
         self._streams = recorded or [RecordedStream(Listening())]
         self._wanted = wanted
         self._at = -1
-        self._topics = topics
         self._theirs = recorded_reactions(bag, topics) if self.repeats else iter(())
         self._next: tuple[int, Reaction] | None = None
         self._loaded: dict[str, Generator] = {}
-        self._delay: Delay[Reaction] = Delay(0)
+        self._delay: Delay[tuple[Reaction, int]] = Delay(0)
+        self._last: SpeakerFrame | None = None
+        """The frame that the present stream has answered last, and its place among those of the recording."""
+        self._position = -1
+        self._lost = 0
         self.listening = wanted.of(self._streams[0].listening)
         self.generator = self._load(self.listening)  # at once: what cannot be is said before anything is written
 
-    def step(self, frame: SpeakerFrame) -> tuple[Listening | None, Reaction | None]:
-        """(who listens from this frame on, where that changed; the reaction, where the frame was heard)."""
-        began = None
-        later = self._streams[self._at + 1 :]
-        if later and (self._at < 0 or frame.index >= later[0].listening.first_frame > self._first):
-            if self._at < 0 and self.repeats and frame.index < min(later[0].answered, default=0):
-                return None, None
-            began = self._begin(frame)
-        elif self.repeats and self._streams[self._at].answered:
-            answered = self._streams[self._at].answered
-            if frame.index not in answered and frame.index < self._last:
-                return None, None
-        reaction = self._stream.step(frame)
-        if self.repeats:
-            self._compare(reaction)
-        return began, self._delay.step(reaction)
+    def step(self, heard: Heard) -> tuple[Listening | None, tuple[Reaction, int] | None]:
+        """(who listens from this frame on, where that changed; the reaction and when the sensors had its frame, where
+        the frame was heard)."""
+        number = self._listener_of(heard)
+        if number is None:
+            return None, None
+        began = self._begin(number, heard) if number != self._at else None
+        position = self._streams[number].position(heard.source_ns) if self.repeats else -1
+        if position >= 0:
+            self._make_up(position - self._position - 1)
+            self._position = position
+        self._last = heard.frame
+        reaction = self._stream.step(heard.frame)
+        if position >= 0:
+            self._compare(reaction, position)
+        return began, self._delay.step((reaction, heard.source_ns))
+
+    def _listener_of(self, heard: Heard) -> int | None:
+        """The number of the stream that answers a frame; None where it never reached one."""
+        streams, at = self._streams, max(self._at, 0)
+        if not self.repeats:
+            began = [n for n in range(at, len(streams)) if streams[n].listening.stamp_ns <= heard.frame.stamp_ns]
+            return max(began, default=at)
+        for n in range(at, len(streams)):
+            if streams[n].position(heard.source_ns) >= 0 or (n > self._at and streams[n].begins(heard)):
+                return n
+        # The last frames of a delayed stream are heard, and their reactions never shown.
+        return self._at if self._at >= 0 and self._position == len(streams[at].answered) - 1 else None
+
+    def _make_up(self, count: int) -> None:
+        """The listener counted frames that the recorder lost: each is taken to be as the one before."""
+        last = self._last
+        if last is None:
+            return
+        for k in range(1, count + 1):
+            frame = replace(last, index=last.index + k, stamp_ns=last.stamp_ns + k * FRAME_NS)
+            self._delay.step((self._stream.step(frame), frame.stamp_ns))
+            self._lost += 1
 
     @property
     def protocol(self) -> str:
         """How the present stream's reactions come about."""
         return self._stream.protocol
 
-    def _begin(self, frame: SpeakerFrame) -> Listening:
-        self._at += 1
-        recorded = self._streams[self._at]
-        self.listening = replace(self._wanted.of(recorded.listening), first_frame=frame.index)
+    def _begin(self, number: int, heard: Heard) -> Listening:
+        frame, self._at, self._last, self._position = heard.frame, number, None, -1
+        recorded = self._streams[number]
+        self.listening = replace(self._wanted.of(recorded.listening), first_frame=frame.index, stamp_ns=frame.stamp_ns)
         self.generator = self._load(self.listening)
         self._stream: Stream = self.generator.start(samples=self.listening.samples, seed=self.listening.seed)
         if self.repeats:
-            self._stream.follow(recorded.effects)
             late = frame.index - recorded.listening.first_frame
-            if late:
+            if late:  # its plans were begun at other frames than ours are: they are made when they are due
                 self.notices.append(
-                    f"the recording begins {late} frames ({late / 25:.1f} s) after its listener's stream: what was "
+                    f"the recording begins {late} frames ({late / FPS:.1f} s) after its listener's stream: what was "
                     "heard before is not known, and the reactions are those of a stream that begins here"
                 )
-        self._first = frame.index
-        self._last = max(recorded.answered, default=-1)
+            else:
+                self._stream.follow(recorded.effects)
         self._delay = Delay(self.listening.delay)
         return self.listening
 
@@ -485,21 +591,28 @@ class Listeners:
                 )
         return self._loaded[key]
 
-    def _compare(self, ours: Reaction) -> None:
-        while self._next is None or self._next[0] < self._at or self._before(self._next[1], ours):
+    def _compare(self, ours: Reaction, position: int) -> None:
+        while (theirs := self._place_of_next()) < (self._at, position):
             told = next(self._theirs, None)
             if told is None:
-                self._theirs = iter(())
                 return
-            number, reaction = told
-            if isinstance(reaction, Reaction):
-                self._next = number, reaction
-        if self._next[0] == self._at and self._next[1].index == ours.index:
+            if isinstance(told[1], Reaction):
+                self._next = told[0], told[1]
+        if theirs == (self._at, position):
+            assert self._next is not None
             self.comparison.take(ours, self._next[1])
 
-    def _before(self, theirs: Reaction, ours: Reaction) -> bool:
-        assert self._next is not None
-        return self._next[0] == self._at and theirs.index < ours.index
+    def _place_of_next(self) -> tuple[int, int]:
+        """(stream, place in it) of the recorded reaction that was read last."""
+        if self._next is None:
+            return -1, -1
+        number, reaction = self._next
+        return number, self._streams[number].position(reaction.stamp_ns)
+
+    def sentences(self) -> list[str]:
+        """What people should know, one sentence each."""
+        lost = f"{self._lost} frames that were answered are not in the recording: each is taken to be as the one before"
+        return self.notices + ([lost] if self._lost else [])
 
 
 # The whole --------------------------------------------------------------------------------------------------------
@@ -550,33 +663,37 @@ def replay(
         inputs = find_inputs(bag, source, features=features, image=image, audio=audio)
         listeners = Listeners(bag, wanted, inputs)
         one_thread()
+        frames = heard_frames(bag, inputs, losses, progress)
+        before = time.perf_counter()
+        heard = next(frames, None)
+        if heard is None:
+            why = "; ".join([*losses.sentences(), *bag.notices]) or "nothing that a frame could be made of"
+            raise BagError(f"bag {path} has no frame to listen to: {why}")
         writer = BagWriter(out, storage)
-        space = (inputs.features or inputs.image or inputs.audio).rsplit("/", 2)[0]
+        space = _namespace(inputs.features or inputs.image or inputs.audio)
         names = [f"{space}/{end}" for end in ("speaker/features", "listener/stream", "listener/reaction")]
-        streams: dict[str, Any] = {}
+        streams: list[dict[str, Any]] = []
         try:
-            frames = heard_frames(bag, inputs, losses, progress)
-            while True:
-                before = time.perf_counter()
-                heard = next(frames, None)
+            while heard is not None:
                 report.perceiving += time.perf_counter() - before
-                if heard is None:
-                    break
                 report.frames += 1
                 writer.write(names[0], FEATURES_TYPE, heard.time_ns, heard.data or serialise(heard.message))
-                listening, reaction = listeners.step(heard.frame)
+                listening, answer = listeners.step(heard)
                 if listening is not None:
                     message = _stream_message(listening, listeners, heard)
                     writer.write(names[1], STREAM_TYPE, heard.time_ns, serialise(message))
-                    streams[str(listening.first_frame)] = _told(message)
-                if reaction is not None:
-                    message = _reaction_message(reaction, heard, listeners)
+                    streams.append(manifest.of_stream(message))
+                if answer is not None:
+                    message = _reaction_message(*answer, listeners)
                     writer.write(names[2], REACTION_TYPE, heard.time_ns, serialise(message))
                     report.reactions += 1
+                before = time.perf_counter()
+                heard = next(frames, None)
+            writer.close()
         finally:
             with suppress(BagError):
                 writer.close()
-        report.notices = [*bag.notices, *listeners.notices, *losses.sentences()]
+        report.notices = [*bag.notices, *listeners.sentences(), *losses.sentences()]
         report.seconds, report.comparison = bag.seconds, listeners.comparison
         if not inputs.raw:
             report.perceiving = 0.0
@@ -614,15 +731,10 @@ def _stream_message(listening: Listening, listeners: Listeners, heard: Heard) ->
     )  # fmt: skip
 
 
-def _told(m: Any) -> dict[str, Any]:
-    return {name: getattr(m, name) for name in ("generator", "parameters", "weights", "seed", "samples", "delay")}
-
-
-def _reaction_message(reaction: Reaction, heard: Heard, listeners: Listeners) -> Any:
+def _reaction_message(reaction: Reaction, source_ns: int, listeners: Listeners) -> Any:
     info, listening = listeners.generator.info, listeners.listening
-    own = heard.message.lineage
-    source = own.source_stamp if reaction.index == heard.frame.index else WIRE.time(reaction.stamp_ns)
     lineage = new_message(
-        "react_ros/msg/Lineage", frame=reaction.index, source_stamp=source, generator=info.name, seed=listening.seed
-    )
+        "react_ros/msg/Lineage", frame=reaction.index, source_stamp=WIRE.time(source_ns), generator=info.name,
+        seed=listening.seed,
+    )  # fmt: skip
     return WIRE.reaction(reaction, lineage, info.delay_frames + listening.delay, info.notice)

@@ -18,6 +18,7 @@ import foreign_driver
 import numpy as np
 import pytest
 import workshop
+from foreign_messages import HEADER, MGONZS13, ROS_DRIVERS
 
 from react_ros import assets
 from react_ros.face import ACTION_UNITS, EXPRESSION_NAMES
@@ -26,18 +27,9 @@ from react_ros.nodes.avatar import ROS4HRI_NAMES
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
-HEADER = "std_msgs/Header header\n"
 PACKAGES = {
-    "ros-drivers": ("audio_common_msgs", {
-        "AudioData": "uint8[] data\n", "AudioDataStamped": HEADER + "audio_common_msgs/AudioData audio\n",
-        "AudioInfo": "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\nstring coding_format\n",
-    }),
-    "mgonzs13": ("audio_common_msgs", {
-        "AudioData": "".join(f"{kind}[] {kind}_data\n" for kind in ("float32", "int32", "int16", "int8", "uint8")),
-        "AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk\n",
-        "Audio": "audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info\n",
-        "AudioStamped": HEADER + "audio_common_msgs/Audio audio\n",
-    }),
+    "ros-drivers": ("audio_common_msgs", ROS_DRIVERS),
+    "mgonzs13": ("audio_common_msgs", MGONZS13),
     "hri": ("hri_msgs", {
         "Expression": HEADER + "string expression\nfloat32 valence\nfloat32 arousal\nfloat32 confidence\n",
         "FacialActionUnits": HEADER + "float32[99] intensity\nfloat32[99] confidence\n",

@@ -354,7 +354,7 @@ class _Following:
             self._tasks.append(task)
 
     def take(self, k: int, index: int) -> _Plan | None:
-        if not self._tasks or self._effects[self._tasks[0].name] != index:
+        if not self._tasks or self._effects[self._tasks[0].name] > index:
             return None
         return _make(self._planner, self._tasks.popleft())
 

@@ -1,0 +1,131 @@
+"""Bags for tests, made without ROS: a simulated person who is recorded, and a listener who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from footage import first_image
+from rehearsal import simulated_speaker
+
+from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
+from react_ros.generators.contract import Generator
+from react_ros.session.bag import WIRE, BagWriter, Storage, new_message, read_bag, serialise
+from react_ros.session.listening import Delay, parameters_text
+
+START_NS = 1_800_000_000_000_000_000
+"""When recordings begin, ns since the epoch."""
+FEATURES, STREAM, REACTION = (f"/robot/{end}" for end in ("speaker/features", "listener/stream", "listener/reaction"))
+KINDS = {
+    FEATURES: "react_ros/msg/SpeakerFeatures", STREAM: "react_ros/msg/ListenerStream",
+    REACTION: "react_ros/msg/Reaction",
+}  # fmt: skip
+Message = tuple[str, str, int, bytes]
+"""Topic, type, time in ns, CDR bytes."""
+
+
+def person(frames: int = 50, seed: int = 0, first: int = 0, start_ns: int = START_NS) -> list[SpeakerFrame]:
+    """Frames of a simulated speaker, numbered from `first` on."""
+    return [
+        replace(f, index=first + k, stamp_ns=start_ns + k * FRAME_NS)
+        for k, f in enumerate(simulated_speaker(seed, frames))
+    ]
+
+
+def source_ns(frame: SpeakerFrame) -> int:
+    """When the sensors had a frame: its image comes 45 ms before; each 25th has none of its own, and its own time."""
+    return frame.stamp_ns if frame.index % 25 == 24 else frame.stamp_ns - 45_000_000
+
+
+def features(frames: Iterable[SpeakerFrame], topic: str = FEATURES) -> Iterator[Message]:
+    """The frames as perception publishes them, each 50 ms after its stamp."""
+    for f in frames:
+        yield topic, KINDS[FEATURES], f.stamp_ns + 50_000_000, serialise(WIRE.speaker(f, {}, source_ns(f)))
+
+
+def answered(
+    generator: Generator, frames: Iterable[SpeakerFrame], *, seed: int = 0, samples: int = 1, delay: int = 0,
+    deaf: Callable[[SpeakerFrame], bool] = lambda frame: False, beside: bool = False,
+) -> Iterator[Message]:  # fmt: skip
+    """What a listener node says to the frames, 10 ms after each: its stream once, then its reactions.
+
+    deaf: the frames that never reach it. beside: plans are made beside the clock, as live, and so come late.
+    """
+    stream = generator.start(samples=samples, seed=seed)
+    if beside:
+        stream.run_beside()
+    waiting: Delay[tuple[Reaction, int]] = Delay(delay)
+    announced = False
+    for f in frames:
+        if deaf(f):
+            continue
+        now = f.stamp_ns + 60_000_000
+        if not announced:
+            announced = True
+            yield STREAM, KINDS[STREAM], now, serialise(new_message(
+                KINDS[STREAM], header=WIRE.header(WIRE.time(f.stamp_ns)), first_frame=f.index,
+                generator=generator.info.name, parameters=parameters_text(generator), weights=generator.info.weights,
+                seed=seed, samples=samples, delay=delay, protocol=stream.protocol,
+            ))  # fmt: skip
+        reaction, source = waiting.step((stream.step(f), source_ns(f)))
+        lineage = new_message("react_ros/msg/Lineage", frame=reaction.index, source_stamp=WIRE.time(source))
+        message = WIRE.reaction(reaction, lineage, generator.info.delay_frames + delay)
+        yield REACTION, KINDS[REACTION], now, serialise(message)
+
+
+def _bytes(kind: str, **fields: Any) -> bytes:
+    return serialise(new_message(kind, **fields))
+
+
+def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
+    """A photograph 25 times a second as drivers of ROS publish it."""
+    rgb = np.ascontiguousarray(first_image("footage-single-face-photo"))
+    step = max(1, len(rgb) // 480)
+    rgb = np.ascontiguousarray(rgb[::step, ::step][:, : rgb[::step, ::step].shape[1] // 2 * 2])
+    h, w = rgb.shape[:2]
+    for k in range(count):
+        header = WIRE.header(WIRE.time(START_NS + k * FRAME_NS))
+        at = START_NS + k * FRAME_NS + 20_000_000
+        if encoding in ("jpeg", "png"):
+            ok, data = cv2.imencode(f".{encoding}", rgb[:, :, ::-1])
+            assert ok
+            kind = "sensor_msgs/msg/CompressedImage"
+            yield topic, kind, at, _bytes(kind, header=header, format=encoding, data=data.ravel())
+            continue
+        pixels = {
+            "rgb8": lambda: rgb, "bgr8": lambda: rgb[:, :, ::-1],
+            "mono8": lambda: cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY),
+            "rgba8": lambda: cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA),
+            "yuv422_yuy2": lambda: cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_YUY2),
+        }[encoding]()  # fmt: skip
+        data = np.ascontiguousarray(pixels).reshape(-1)
+        kind = "sensor_msgs/msg/Image"
+        yield (
+            topic,
+            kind,
+            at,
+            _bytes(kind, header=header, height=h, width=w, encoding=encoding, step=len(data) // h, data=data),
+        )
+
+
+def write(path: Path, *messages: Iterable[Message], storage: Storage = "mcap") -> Path:
+    """A bag of these messages, in the order of their times."""
+    writer = BagWriter(path, storage)
+    for topic, kind, time_ns, data in sorted((m for some in messages for m in some), key=lambda m: m[2]):
+        writer.write(topic, kind, time_ns, data)
+    writer.close()
+    return path
+
+
+def everything(path: Path) -> dict[str, bytes]:
+    """A folder's files, by name."""
+    return {f.name: f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
+
+
+def reactions(path: Path) -> list[Any]:
+    """The reactions in a bag."""
+    return [m.message for m in read_bag(path, "/listener/reaction")]
