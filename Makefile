@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
 SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
-COMPUTING := test/corpus test/evaluation test/generators test/training
+COMPUTING := test/corpus test/evaluation test/generators test/perception test/session test/training \
+  test/test_assets.py test/test_build.py test/test_commands.py test/test_dtw.py test/test_face.py
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
   $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* config/*/* models/* models/*/* cmake/*)
 
@@ -25,9 +26,9 @@ test: setup assets
 	@tools/system-packages $(SYSTEM_TEST)
 	@$(MAKE) --no-print-directory lint
 	@echo "== tests that only compute, on all cores (progress below)"
-	$(BIN)/python -m pytest $(COMPUTING) -n auto --dist loadgroup
+	$(BIN)/python -m pytest $(COMPUTING) -n auto --dist loadgroup --durations=12
 	@echo "== tests with real ROS 2 nodes, real footage, sound and a browser, one at a time (progress below)"
-	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%)
+	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%) --durations=12
 
 lint: setup
 	@echo "== style and types"
