@@ -239,6 +239,10 @@ class RecorderNode(RobotNode):
             topics_asked_for=sorted(self._chosen) or "all", images=self.value("images"), streams=[], parameters={},
         )  # fmt: skip
         self._manifest_changed = False
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        self._manifest["config_sha256"] = manifest.config_hash(self._manifest)
         manifest.write_manifest(self._path, self._manifest)
 
     def _keep(self, topic: str, kind: str, now: int, data: bytes) -> None:
@@ -272,7 +276,7 @@ class RecorderNode(RobotNode):
         with self._told:
             changed, self._manifest_changed = self._manifest_changed, False
             if changed:
-                manifest.write_manifest(self._path, self._manifest)
+                self._write_manifest()
 
     def _close(self) -> None:
         self._bag.close()
@@ -281,7 +285,7 @@ class RecorderNode(RobotNode):
             self._manifest["lost"] = {n: c for n, c in self.counts.items() if n.startswith("not written")}
             if self._trouble:
                 self._manifest["trouble"] = self._trouble
-            manifest.write_manifest(self._path, self._manifest)
+            self._write_manifest()
 
     def _note_stream(self, m: ListenerStream) -> None:
         with self._told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -44,6 +45,23 @@ def of_stream(m: Any) -> dict[str, Any]:
     """What a ListenerStream message tells of a stream."""
     names = "first_frame generator parameters weights seed samples delay protocol notice code"
     return {name: getattr(m, name) for name in names.split()}
+
+
+def config_hash(manifest: dict[str, Any]) -> str:
+    """SHA-256 of how a session was configured: all nodes' parameters but the recorder's, and who listened in turn.
+
+    Two sessions of the same hash were configured alike, and listened with the same weights: what is another each time,
+    as when a film begins and with which frame a stream, does not count.
+    """
+    nodes = {
+        node: {name: value for name, value in values.items() if name != "start_at"}
+        for node, values in manifest.get("parameters", {}).items()
+        if not str(node).endswith("/recorder")
+    }
+    names = ("generator", "parameters", "weights", "seed", "samples", "delay")
+    streams = [{name: stream[name] for name in names} for stream in manifest.get("streams", [])]
+    said = yaml.safe_dump({"parameters": nodes, "streams": streams}, sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:

@@ -405,3 +405,21 @@ def test_times_that_run_backwards_are_put_in_order_or_named(tmp_path: Path) -> N
     with Bag(tmp_path / "bag") as read:
         assert [m.message.lineage.frame for m in read.messages([FEATURES])] == list(range(20))
     assert replay(tmp_path / "bag", tmp_path / "out").reactions == 20
+
+
+# The manifest ------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_that_were_configured_alike_have_one_hash() -> None:
+    stream = {"generator": "fsq", "parameters": "{}", "weights": "a", "seed": 0, "samples": 1, "delay": 0}
+    one = {"parameters": {"/robot/camera": {"start_at": 1.0, "rate": 25.0}, "/robot/recorder": {"path": "a"}},
+           "streams": [{**stream, "first_frame": 3}]}  # fmt: skip
+    other = {"parameters": {"/robot/camera": {"rate": 25.0, "start_at": 9.5}, "/robot/recorder": {"path": "b"}},
+             "streams": [{**stream, "first_frame": 0}]}  # fmt: skip
+    assert manifest.config_hash(one) == manifest.config_hash(other)
+    for changed in (
+        {**one, "streams": [{**stream, "weights": "b"}]},
+        {**one, "streams": [{**stream, "seed": 1}]},
+        {**one, "parameters": {"/robot/camera": {"rate": 30.0}}},
+    ):
+        assert manifest.config_hash(changed) != manifest.config_hash(one)
