@@ -37,6 +37,8 @@ WITHOUT_PEOPLE = ("react_ros", "diagnostic_msgs", "rcl_interfaces", "lifecycle_m
 SOUND = "react_ros/msg/AudioChunk"
 FLUSH_S = 1.0
 """A crash costs no more than this."""
+EARLY = 400
+"""Messages that wait for /clock to begin, where time is /clock's."""
 ASK_AGAIN_S = 1.0
 """How long a node is given to tell its parameters, before it is asked once more."""
 
@@ -86,6 +88,7 @@ class RecorderNode(RobotNode):
         self._trouble = ""
         # Compressing and writing have a thread of their own, so that nothing is lost while they take their time.
         self._queue: queue.Queue[tuple[str, str, int, bytes] | None] = queue.Queue(maxsize=500)
+        self._early: list[tuple[str, str, bytes]] = []
         self._told = threading.Lock()
         opened: Future[None] = Future()
         self._thread: threading.Thread | None = threading.Thread(
@@ -107,6 +110,7 @@ class RecorderNode(RobotNode):
 
     def cleanup(self) -> None:
         if thread := getattr(self, "_thread", None):
+            self._take_early(time.time_ns())  # /clock never told the time
             self._queue.put(None)
             thread.join()
             self._thread = None
@@ -200,8 +204,25 @@ class RecorderNode(RobotNode):
     def _on_message(self, topic: str, kind: str, data: Any) -> None:
         if not self.active or self._twice(topic, kind):
             return
+        now = self.get_clock().now().nanoseconds
+        if not now:  # time is /clock's, and has not begun
+            if len(self._early) < EARLY:
+                self._early.append((topic, kind, bytes(data)))
+            else:
+                self.counts["not written: before the clock"] += 1
+            return
+        self._take_early(now)
+        self._put(topic, kind, now, bytes(data))
+
+    def _take_early(self, now: int) -> None:
+        """What came before time began came as it began."""
+        early, self._early = self._early, []
+        for topic, kind, data in early:
+            self._put(topic, kind, now, data)
+
+    def _put(self, topic: str, kind: str, now: int, data: bytes) -> None:
         try:
-            self._queue.put_nowait((topic, kind, self.get_clock().now().nanoseconds, bytes(data)))
+            self._queue.put_nowait((topic, kind, now, data))
         except queue.Full:
             self.counts["not written: too slow"] += 1
 

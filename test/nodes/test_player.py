@@ -20,7 +20,7 @@ from react_ros.msg import ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import LATCHED_QOS
 from react_ros.nodes.probe import Probe
-from react_ros.session.bag import WIRE, new_message, serialise
+from react_ros.session.bag import WIRE, Bag, new_message, serialise
 from react_ros.session.messages import nanoseconds
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -93,7 +93,10 @@ def test_a_node_with_simulated_time_hears_the_bag_at_the_bags_own_time(
 def test_perception_and_a_listener_with_simulated_time_take_a_recorded_camera_for_a_live_one(
     start_robot: Callable[..., Any], play: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    robot = start_robot(only=("perception", "listener"), source="none", use_sim_time="true", generator="attentive")
+    robot = start_robot(
+        only=("perception", "listener", "recorder"), source="none", use_sim_time="true", generator="attentive",
+        record=str(tmp_path / "again"),
+    )  # fmt: skip
     robot.wait(lambda: robot.probe.node.count_subscribers("/robot/image_raw"), 20, "perception")
     robot.wait(lambda: robot.probe.node.count_subscribers("/robot/speaker/features") > 1, 20, "the listener")
     bag = write(tmp_path / "bag", photographs("bgr8", "/robot/image_raw", 100))
@@ -104,6 +107,10 @@ def test_perception_and_a_listener_with_simulated_time_take_a_recorded_camera_fo
     assert all(START_NS <= nanoseconds(m.header.stamp) < START_NS + 5 * 10**9 for m in seen())
     facts = robot.probe.facts("/robot/perception") | robot.probe.facts("/robot/listener")
     assert not [name for name in facts if name.startswith("rejected")]
+    robot.runner.end()
+    with Bag(tmp_path / "again") as again:
+        assert again.topics["/robot/listener/reaction"].count > 40
+        assert again.start_ns >= START_NS and again.seconds < 10.0, "no message is from before time began"
 
 
 def test_a_bag_goes_round_until_ctrl_c_and_what_cannot_be_played_is_one_sentence(
