@@ -53,7 +53,7 @@ def evaluate_bags(bags: list[Path], texts: list[str], choice: Choice, asked: Ask
 
 
 def _print(console: Console, result: Assessment) -> None:
-    from react_ros.commands.evaluate import print_tables
+    from react_ros.commands.scores import print_tables
 
     for sentence in (*result.notices, *(f"left out: {sentence}" for sentence in result.left_out)):
         console.print(sentence, markup=False)
