@@ -61,9 +61,18 @@ _CHANNELS = {
     "mono8": 1,
     "8UC1": 1,
     "8UC3": 3,
+    "mono16": 2,
     "yuv422_yuy2": 2,
     "yuyv": 2,
+    "yuv422": 2,
+    "uyvy": 2,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
 }
+"""Bytes of a pixel by sensor_msgs' names; "yuv422" is what ROS called UYVY first."""
+_PAIRED = ("yuv422_yuy2", "yuyv", "yuv422", "uyvy")
 
 
 def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
@@ -79,17 +88,23 @@ def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
         raise ValueError(f"a row of {w} pixels in {message.encoding} takes {w * channels} bytes, not {step}")
     if len(message.data) != step * h:
         raise ValueError(f"{h} rows of {step} bytes are {step * h} bytes, not {len(message.data)}")
-    if channels == 2 and w % 2:
+    if message.encoding in _PAIRED and w % 2:
         raise ValueError(f"{w} pixels in a row of {message.encoding}, which come in pairs")
     rows = np.frombuffer(message.data, np.uint8).reshape(h, step)[:, : w * channels].reshape(h, w, channels)
     if message.encoding == "rgb8":
         return np.ascontiguousarray(rows)
+    if message.encoding == "mono16":
+        return np.repeat(rows[:, :, 0 if message.is_bigendian else 1, None], 3, axis=2)
     import cv2
 
     code = {
         "bgr8": cv2.COLOR_BGR2RGB, "8UC3": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB,
         "mono8": cv2.COLOR_GRAY2RGB, "8UC1": cv2.COLOR_GRAY2RGB,
         "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+        "yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+        # OpenCV names a pattern by its second row and column.
+        "bayer_rggb8": cv2.COLOR_BayerBG2RGB, "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+        "bayer_gbrg8": cv2.COLOR_BayerGR2RGB, "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
     }[message.encoding]  # fmt: skip
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(rows), code), np.uint8)
 

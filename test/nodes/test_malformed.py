@@ -381,6 +381,15 @@ def as_yuyv(rgb: np.ndarray) -> np.ndarray:
     return np.stack([y, chroma], 2).round().clip(0, 255).astype(np.uint8)
 
 
+def as_bayer(rgb: np.ndarray, pattern: str) -> np.ndarray:
+    """(H, W, 3) RGB to (H, W, 1): of each pixel the colour that the pattern's four letters name, row by row."""
+    mosaic = np.empty((*rgb.shape[:2], 1), np.uint8)
+    for i, letter in enumerate(pattern):
+        mosaic[i // 2 :: 2, i % 2 :: 2, 0] = rgb[i // 2 :: 2, i % 2 :: 2, "rgb".index(letter)]
+    return mosaic
+
+
+FLAT = np.broadcast_to(np.array([200, 120, 30], np.uint8), (20, 32, 3))
 GREY = np.repeat(np.random.default_rng(1).integers(0, 256, (20, 32, 1), np.uint8), 3, 2)
 COLOURS = np.random.default_rng(0).integers(0, 256, (20, 32, 3), np.uint8)
 PAIRS = np.repeat(COLOURS[:, ::2], 2, 1)  # chroma is shared by two pixels
@@ -397,6 +406,10 @@ ALPHA = np.full((20, 32, 1), 9, np.uint8)
         ("bgra8", COLOURS, np.concatenate([COLOURS[:, :, ::-1], ALPHA], 2), 0),
         ("mono8", GREY, GREY[:, :, :1], 0),
         ("yuv422_yuy2", PAIRS, as_yuyv(PAIRS), 4),
+        ("yuv422", PAIRS, as_yuyv(PAIRS)[:, :, ::-1], 4),
+        ("uyvy", PAIRS, as_yuyv(PAIRS)[:, :, ::-1], 4),
+        ("mono16", GREY, np.concatenate([GREY[:, ::-1, :1], GREY[:, :, :1]], 2), 0),
+        *((f"bayer_{pattern}8", FLAT, as_bayer(FLAT, pattern), 0) for pattern in ("rggb", "bggr", "gbrg", "grbg")),
     ],
 )
 def test_an_image_of_any_encoding_is_read_row_by_row(encoding: str, shown, coded, tolerance: int, padding: int):
