@@ -200,13 +200,16 @@ class BagWriter:
             self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
             self._writer.open()
             self._storage: Any = self._writer.storage
+            self._file: _File | None = None
+            """Of an mcap bag."""
             # The name lies in the file: one of its own would make the same bag other bytes in another folder.
             name = path / f"recording{self._storage.path.suffix}"
             if isinstance(self._storage, McapWriter):
                 self._storage.bio.close()
                 self._storage.path = self._storage.path.rename(name)
-                self._storage.bio = _File(name)  # type: ignore[assignment]
-                self._storage.close_chunk = partial(self._close_chunk, self._storage, self._storage.close_chunk)
+                file = _File(name)
+                self._file, self._storage.bio = file, file  # type: ignore[assignment]
+                self._storage.close_chunk = partial(self._close_chunk, self._storage, file, self._storage.close_chunk)
             elif isinstance(self._storage, Sqlite3Writer):
                 self._storage.conn.close()
                 self._storage.path = self._storage.path.rename(name)
@@ -242,9 +245,10 @@ class BagWriter:
             if isinstance(self._storage, McapWriter):
                 if self._storage.chunk.bio.tell():
                     self._storage.close_chunk()
-                self._storage.bio.sync()  # type: ignore[attr-defined]
             elif isinstance(self._storage, Sqlite3Writer):
                 self._storage.conn.commit()
+            if self._file is not None:
+                self._file.sync()
             self._keep()
 
     def close(self) -> None:
@@ -257,15 +261,16 @@ class BagWriter:
         self.closed = True
 
     @staticmethod
-    def _close_chunk(storage: McapWriter, close: Callable[[], None]) -> None:
+    def _close_chunk(storage: McapWriter, file: _File, close: Callable[[], None]) -> None:
         """As the library does, and with a checksum, so that a reader knows a damaged chunk."""
-        at, checksum = storage.bio.tell(), zlib.crc32(storage.chunk.bio.getbuffer())
+        at, checksum = file.tell(), zlib.crc32(storage.chunk.bio.getbuffer())
         close()
-        storage.bio.correct(at + 9 + 24, struct.pack("<I", checksum))  # type: ignore[attr-defined]
+        file.correct(at + 9 + 24, struct.pack("<I", checksum))
 
     def _keep(self) -> None:
         """Remember what is safe on the disk."""
         storage, writer = self._storage, self._writer
+        self._safe_file: tuple[int, dict[int, int], int, int, int] = (0, {}, 0, 0, 0)
         self._safe = dict(writer.counts), writer.min_timestamp, writer.max_timestamp, Counter(self.counts)
         if isinstance(storage, McapWriter):
             self._safe_file = (
@@ -293,7 +298,7 @@ class BagWriter:
         with suppress(OSError, sqlite3.Error, WriterError):
             if isinstance(storage, McapWriter):
                 length, stats, start, end, chunks = self._safe_file
-                storage.bio.cut(length)  # type: ignore[attr-defined]
+                self._cut(length)
                 storage.channel_stats, storage.message_start_time, storage.message_end_time = stats, start, end
                 del storage.chunks[chunks:]
                 storage.chunk = type(storage.chunk)(2**63 - 1, 0, BytesIO(), defaultdict(list))
@@ -305,9 +310,12 @@ class BagWriter:
             try:
                 writer.close()
             except (OSError, sqlite3.Error):
-                if isinstance(storage, McapWriter):
-                    storage.bio.cut(length)  # type: ignore[attr-defined,possibly-unbound]
+                self._cut(self._safe_file[0])
                 raise
+
+    def _cut(self, length: int) -> None:
+        if self._file is not None:
+            self._file.cut(length)
 
 
 _SAID = (OSError, ReaderError, WriterError, SerdeError, sqlite3.Error, apsw.Error)

@@ -41,6 +41,9 @@ LONGEST_SILENCE_NS = 10_000_000_000
 ORDER_NS = 2_000_000_000
 """How far apart a recorder may get what was published on two topics at once: so much is kept for who comes later."""
 
+FLUSHED_FRAMES = 250
+"""How often a replay brings its bag to the disk: by frames, so that the same bag gives the same chunks."""
+
 Progress = Callable[[int, int], None]
 Watch = Callable[[ClockFrame], None]
 Read = TypeVar("Read")
@@ -677,6 +680,8 @@ def replay(
             while heard is not None:
                 report.perceiving += time.perf_counter() - before
                 report.frames += 1
+                if report.frames % FLUSHED_FRAMES == 0:
+                    writer.flush()
                 writer.write(names[0], FEATURES_TYPE, heard.time_ns, heard.data or serialise(heard.message))
                 listening, answer = listeners.step(heard)
                 if listening is not None:

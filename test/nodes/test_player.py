@@ -101,7 +101,10 @@ def test_perception_and_a_listener_with_simulated_time_take_a_recorded_camera_fo
     robot.wait(lambda: robot.probe.node.count_subscribers("/robot/speaker/features") > 1, 20, "the listener")
     bag = write(tmp_path / "bag", photographs("bgr8", "/robot/image_raw", 100))
     play(bag)
-    seen = lambda: [m for m in robot.probe["speaker/features"] if m.face_state == SpeakerFeatures.FACE_TRACKED]  # noqa: E731
+
+    def seen() -> list[SpeakerFeatures]:
+        return [m for m in robot.probe["speaker/features"] if m.face_state == SpeakerFeatures.FACE_TRACKED]
+
     robot.wait(lambda: len(seen()) > 40 and len(robot.probe["listener/reaction"]) > 40, 40, "the photographed face")
     assert {nanoseconds(m.lineage.source_stamp) for m in seen()} <= {START_NS + k * FRAME_NS for k in range(100)}
     assert all(START_NS <= nanoseconds(m.header.stamp) < START_NS + 5 * 10**9 for m in seen())
