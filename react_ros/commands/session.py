@@ -88,8 +88,10 @@ def replay(
     generator: Annotated[
         str, typer.Option(help="NAME[,parameter=value…] who listens; default: who was recorded", metavar="ROW")
     ] = "",
-    seed: Annotated[int, typer.Option(help="default: the recorded one", metavar="N")] = -1,
-    samples: Annotated[int, typer.Option(help="listeners drawn at once; default: as recorded", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option(help="default: the recorded one", metavar="N", show_default=False)] = -1,
+    samples: Annotated[
+        int, typer.Option(help="listeners drawn at once; default: as recorded", metavar="N", show_default=False)
+    ] = 0,
     source: Annotated[str, typer.Option(help="features, raw (camera and microphone), or auto")] = "auto",
     features: Annotated[str, typer.Option(help="topic, where there are several", metavar="TOPIC")] = "",
     image: Annotated[str, typer.Option(help="the camera's topic, where there are several", metavar="TOPIC")] = "",

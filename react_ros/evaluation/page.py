@@ -147,7 +147,7 @@ def timing_table(summary: Summary, row: RowSummary) -> str:
         f"<tr><th>{html.escape(name)}</th>{_cells(map(html.escape, cells))}</tr>"
         for name, *cells in table(timing_rows(summary, row))
     )
-    title = f"{row.row.label}: {row.timing.minutes:.0f} minutes of listening"
+    title = f"{row.row.label}: {row.timing.minutes:.1f} minutes of listening"
     return (
         f"<details><summary>{html.escape(title)}</summary><table><thead><tr><th></th>{head}</tr></thead>{body}"
         "</table></details>"
