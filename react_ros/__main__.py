@@ -8,7 +8,7 @@ import signal
 def main() -> None:
     """Run the command line. Until it is imported, Ctrl-C just ends the program: a traceback there helps nobody."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from react_ros.cli import app
+    from react_ros.cli.main import app
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

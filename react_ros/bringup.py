@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from react_ros.config import DEVICES
 from react_ros.generators import registry
-from react_ros.generators.checks import DEVICES
 from react_ros.package import dds_profile
 
 Value = str | int | float | bool

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.clock import ClockFrame
+from react_ros.clock.types import ClockFrame
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
 
 Image = npt.NDArray[np.uint8]

@@ -12,10 +12,12 @@ import numpy as np
 from footage import first_image
 from rehearsal import simulated_speaker
 
+from react_ros.bags.reader import read_bag
+from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.writer import BagWriter, Storage
 from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators.contract import Generator
-from react_ros.session.bag import WIRE, BagWriter, Storage, new_message, read_bag, serialise
-from react_ros.session.listening import Delay, parameters_text
+from react_ros.generators.stream_settings import Delay, parameters_text
 
 START_NS = 1_800_000_000_000_000_000
 """When recordings begin, ns since the epoch."""

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from react_ros.corpus.clips import Dyad
 from react_ros.corpus.reader import Corpus, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL, ROTATION_58, TRANSLATION_58, Floats, Reaction
-from react_ros.generators.reactdiff.system import ReactDiff, ReactDiffConfig
+from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 
 ANSWER = FACE_MODEL + ATTRIBUTES
 POSE = slice(ROTATION_58.start, TRANSLATION_58.stop)

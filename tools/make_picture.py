@@ -11,12 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from react_ros.avatar.film import side_by_side
 from react_ros.avatar.motion import Motion, Pose
 from react_ros.avatar.render import Renderer
-from react_ros.clock import FrameClock
+from react_ros.clock.frame_clock import FrameClock
 from react_ros.face import FRAME_NS
 from react_ros.generators import registry
+from react_ros.media.film_writer import side_by_side
 from react_ros.perception.pipeline import Perception
 
 portrait = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)

@@ -87,7 +87,7 @@ def same_session(dyads: Sequence[Dyad]) -> Mask:
 
 def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.NDArray[np.float64]:
     # Not above: it brings a compiler, which costs every process that reads a corpus half a second.
-    from react_ros.dtw import LANES
+    from react_ros.corpus.dtw import LANES
 
     n = len(speakers)
     size = 2 * LANES if n > 8 * LANES else LANES
@@ -108,7 +108,7 @@ def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.ND
 
 
 def _pairs(path: Path, size: int, block: tuple[int, int]) -> npt.NDArray[np.float64]:
-    from react_ros.dtw import frdist_matrix
+    from react_ros.corpus.dtw import frdist_matrix
 
     speakers = np.load(path, mmap_mode="r")
     i, j = block

@@ -18,15 +18,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.avatar.film import FilmWriter
-from react_ros.clock import ClockFrame, FrameClock
+from react_ros.clock.frame_clock import FrameClock
+from react_ros.clock.types import ClockFrame
 from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track, expect_share
 from react_ros.face import FPS, FRAME_NS, SpeakerFrame
+from react_ros.media.film_writer import FilmWriter
+from react_ros.media.playback import film_times, sound_blocks, sound_rate
 from react_ros.perception.pipeline import Perception, PerceptionConfig, Stages
 from react_ros.sensors.camera import CameraConfig, SensorError, Shot, open_camera
-from react_ros.sensors.film import film_times, sound_blocks, sound_rate
 from react_ros.sensors.microphone import Block
 
 START_NS = 1_000_000_000

@@ -10,7 +10,7 @@ import numpy as np
 from react_ros.corpus.clips import CorpusError, Split
 from react_ros.corpus.reader import Corpus
 from react_ros.face import FACE_MODEL, Floats
-from react_ros.generators.mean import measure, save
+from react_ros.systems.mean.generator import measure, save
 
 
 def write_mean_listener(corpus: Corpus, path: Path, split: Split = "train") -> list[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.clock import ClockConfig, FrameClock
+from react_ros.clock.frame_clock import FrameClock
+from react_ros.clock.types import ClockConfig
 from react_ros.corpus.cache import FeatureCache
 from react_ros.corpus.clips import CorpusError, missing
 from react_ros.corpus.pool import Progress, spread

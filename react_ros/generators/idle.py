@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from react_ros.config import in_range
 from react_ros.face import ARKIT_INDEX, FPS, Floats
-from react_ros.generators.checks import in_range
 from react_ros.generators.contract import sample_rngs
 
 DT = 1.0 / FPS

@@ -13,15 +13,15 @@ DEFAULT = "fsq"
 """Who listens where nobody chose."""
 
 _SYSTEMS: dict[str, str] = {
-    "attentive": "react_ros.generators.attentive:Attentive",
-    "belfusion": "react_ros.generators.belfusion.system:Belfusion",
-    "fsq": "react_ros.generators.fsq.system:Fsq",
-    "mean_frame": "react_ros.generators.mean:MeanFrame",
-    "mean_sequence": "react_ros.generators.mean:MeanSequence",
-    "mime": "react_ros.generators.mime:Mime",
-    "random": "react_ros.generators.random:Random",
-    "reactdiff": "react_ros.generators.reactdiff.system:ReactDiff",
-    "vqdiff": "react_ros.generators.vqdiff.system:VqDiff",
+    "attentive": "react_ros.systems.attentive.generator:Attentive",
+    "belfusion": "react_ros.systems.belfusion.generator:Belfusion",
+    "fsq": "react_ros.systems.fsq.generator:Fsq",
+    "mean_frame": "react_ros.systems.mean.generator:MeanFrame",
+    "mean_sequence": "react_ros.systems.mean.generator:MeanSequence",
+    "mime": "react_ros.systems.mime.generator:Mime",
+    "random": "react_ros.systems.random.generator:Random",
+    "reactdiff": "react_ros.systems.reactdiff.generator:ReactDiff",
+    "vqdiff": "react_ros.systems.vqdiff.generator:VqDiff",
 }
 
 

@@ -16,11 +16,13 @@ from react_ros.avatar.pacing import OutputPacer
 from react_ros.avatar.render import Renderer
 from react_ros.avatar.view import ViewError, ViewServer
 from react_ros.face import ACTION_UNITS, AU, EXPRESSION_NAMES, EXPRESSIONS, NEUTRAL_ATTRIBUTES, VA, Floats, Reaction
+from react_ros.messages.features import reaction_from_message
+from react_ros.messages.images import image_from_message
+from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import WIRE, image_message
-from react_ros.session.messages import StampLimits, Stopwatch, image_from_message, nanoseconds, reaction_from_message
 
 HOLD_S = 0.5
 """How long a reaction may be missing before the face stops waiting for it and lives by itself."""
@@ -227,7 +229,7 @@ class AvatarNode(RobotNode):
             window.destroyAllWindows()
 
     def _beside(self, avatar: np.ndarray) -> np.ndarray:
-        from react_ros.avatar.film import side_by_side
+        from react_ros.media.film_writer import side_by_side
 
         return avatar if self._human is None else side_by_side(self._human, avatar, avatar.shape[0])
 

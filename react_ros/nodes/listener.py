@@ -8,17 +8,18 @@ from typing import Any
 
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
+from react_ros.config import DEVICES
 from react_ros.face import Reaction
 from react_ros.generators import registry
-from react_ros.generators.checks import DEVICES
 from react_ros.generators.contract import Generator, Stream
+from react_ros.generators.stream_settings import MAX_DELAY, Delay, delay_frames, parameters_from, parameters_text
+from react_ros.messages.features import frame_from_message
+from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Lineage, ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import KEPT_QOS, LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import WIRE
 from react_ros.package import code_version
-from react_ros.session.listening import MAX_DELAY, Delay, delay_frames, parameters_from, parameters_text
-from react_ros.session.messages import StampLimits, Stopwatch, frame_from_message, nanoseconds
 
 FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
 """Two seconds: while another thread imports a learned system's library, nothing else runs for up to half a second."""

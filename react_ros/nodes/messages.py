@@ -12,8 +12,8 @@ import numpy.typing as npt
 from sensor_msgs.msg import Image
 
 from react_ros.face import Floats
+from react_ros.messages.factory import Wire
 from react_ros.msg import AudioChunk
-from react_ros.session.messages import Wire
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,10 @@ from typing import Any
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from react_ros.clock import ClockConfig, FrameClock
+from react_ros.clock.frame_clock import FrameClock
+from react_ros.clock.types import ClockConfig
+from react_ros.messages.stamps import StampLimits
+from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
 from react_ros.msg import AudioChunk, SpeakerFeatures
 from react_ros.nodes.base import (
     KEPT_QOS,
@@ -24,9 +27,8 @@ from react_ros.nodes.base import (
     run,
 )
 from react_ros.nodes.messages import WIRE, message_class
+from react_ros.perception.front_end import Perceived, Senses
 from react_ros.perception.pipeline import Perception, PerceptionConfig
-from react_ros.session.messages import StampLimits
-from react_ros.session.senses import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO, Perceived, Senses
 
 
 class PerceptionNode(RobotNode):

@@ -17,9 +17,10 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
+from react_ros.bags.errors import BagError
+from react_ros.bags.reader import Bag
 from react_ros.nodes.base import LATCHED_QOS, use_dds_profile
 from react_ros.nodes.messages import WIRE, message_class
-from react_ros.session.bag import Bag, BagError
 
 CLOCK_S = 0.01
 """How often /clock is told between messages, s of real time."""

@@ -20,12 +20,14 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from react_ros.bags import manifest
+from react_ros.bags.errors import BagError
+from react_ros.bags.types import know
+from react_ros.bags.writer import STORAGES, BagWriter
+from react_ros.messages.images import image_from_message
 from react_ros.msg import ListenerStream, Recording
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class
-from react_ros.session import manifest
-from react_ros.session.bag import STORAGES, BagError, BagWriter, know
-from react_ros.session.messages import image_from_message
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros import assets
-from react_ros.clock import ClockFrame
+from react_ros.clock.types import ClockFrame
 from react_ros.face import Face, FaceState, SpeakerFrame
 from react_ros.perception.acoustics import Acoustics
 from react_ros.perception.affect import AffectEstimator

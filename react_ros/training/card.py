@@ -13,11 +13,11 @@ import torch
 from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
-from react_ros.generators.parts.weights import save_weights
 from react_ros.machine import describe_machine
+from react_ros.nn.weights import save_weights
 from react_ros.training.data import Clips
-from react_ros.training.stage import Outcome
-from react_ros.training.task import Task
+from react_ros.training.stage_run import Outcome
+from react_ros.training.training_stage import Task
 
 
 @dataclass(frozen=True, slots=True)

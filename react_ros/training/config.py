@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from react_ros.generators.checks import in_range, whole_in_range
-from react_ros.generators.parts.weights import config_from, config_to
-from react_ros.training.task import Task
+from react_ros.config import config_from, config_to, in_range, whole_in_range
+from react_ros.training.training_stage import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.face import Floats
-from react_ros.training.packs import OF_SPEAKER, WIDTHS, Pack, Whole, open_pack
+from react_ros.training.dataset_cache import OF_SPEAKER, WIDTHS, Pack, Whole, open_pack
 
 
 @dataclass(frozen=True, slots=True)

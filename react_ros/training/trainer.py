@@ -10,13 +10,13 @@ from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
 from react_ros.package import code_version
-from react_ros.training import runfolder
+from react_ros.training import run_folder as runfolder
 from react_ros.training.card import Story, write_weights
 from react_ros.training.config import TrainConfig
 from react_ros.training.data import Clips, expect_modalities, load_clips
-from react_ros.training.stage import Outcome, StageRun, Watcher, seed_for
-from react_ros.training.task import Finished, Task, tasks
-from react_ros.training.world import World
+from react_ros.training.processes import World
+from react_ros.training.stage_run import Outcome, StageRun, Watcher, seed_for
+from react_ros.training.training_stage import Finished, Task, tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from react_ros.avatar.gallery import POSES, contact_sheet, pose
 from react_ros.avatar.render import Renderer
-from react_ros.avatar.sheet import POSES, contact_sheet, pose
 from react_ros.face import ARKIT
 
 RENDERER = Renderer()

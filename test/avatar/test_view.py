@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from react_ros.avatar.film import side_by_side
+from react_ros.avatar.gallery import POSES
 from react_ros.avatar.render import Renderer
-from react_ros.avatar.sheet import POSES
 from react_ros.avatar.view import ViewError, ViewServer
+from react_ros.media.film_writer import side_by_side
 
 
 @pytest.fixture

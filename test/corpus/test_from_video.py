@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from films import Seer, gray, seen, write_film
 
-from react_ros.clock import FrameClock
+from react_ros.clock.frame_clock import FrameClock
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.from_video import START_NS, Footage, from_video, perceive
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus

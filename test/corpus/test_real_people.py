@@ -14,7 +14,7 @@ from footage import images
 from typer.testing import CliRunner
 
 from react_ros import assets
-from react_ros.cli import app
+from react_ros.cli.main import app
 from react_ros.corpus.from_video import START_NS, perceive
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.corpus.recorded import Track

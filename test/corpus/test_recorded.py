@@ -15,7 +15,7 @@ from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.corpus.recorded import HOLD_FRAMES, LEAST_SOUND, RecordedCorpus, Session, Track
 from react_ros.face import FRAME_NS, Face, FaceState, SpeakerFrame
-from react_ros.generators.parts.inputs import speaker_inputs
+from react_ros.generators.speaker_inputs import speaker_inputs
 
 CLIP = 50
 START = 7_000_000_123

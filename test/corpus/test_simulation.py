@@ -13,11 +13,11 @@ import yaml
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from react_ros.corpus.clips import CLIP_FRAMES, SPLITS
+from react_ros.corpus.dtw import frdist_matrix
 from react_ros.corpus.simulation import SimulatedSession, dyads, simulate, simulate_session
 from react_ros.corpus.simulation.expressions import CEASES, OCCURS, occurrence
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, swing
 from react_ros.corpus.simulation.story import _STORIES, stories
-from react_ros.dtw import frdist_matrix
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_NAMES, AU, EXPRESSIONS, FPS, VA
 
 SESSIONS = 40

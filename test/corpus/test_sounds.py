@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tiny_corpus
 
-from react_ros.clock import ClockFrame, FrameClock
+from react_ros.clock.frame_clock import FrameClock
+from react_ros.clock.types import ClockFrame
 from react_ros.corpus import sounds
 from react_ros.corpus.cache import FeatureCache
 from react_ros.corpus.clips import CorpusError

@@ -13,9 +13,12 @@ import numpy as np
 
 from react_ros.face import Floats
 from react_ros.generators import registry
+from react_ros.generators.action_chunks import PlannedStream
+from react_ros.generators.chunk_model import ANSWER, Planner
+from react_ros.generators.chunk_schedule import Planning
 from react_ros.generators.contract import Generator, GeneratorInfo
-from react_ros.generators.parts.inputs import AttributeInputs
-from react_ros.generators.parts.plans import ANSWER, LatentNoise, Noise, PlannedStream, Planner, Planning
+from react_ros.generators.noise import LatentNoise, Noise
+from react_ros.generators.speaker_inputs import AttributeInputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,19 +20,15 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros import assets
 from react_ros.face import ARKIT, Face, FaceState, Reaction, Sound, SoundState, SpeakerFrame, join_attributes
+from react_ros.messages.audio import chunk_from_message
+from react_ros.messages.features import frame_from_message, reaction_from_message
+from react_ros.messages.images import image_from_message
+from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.msg import AudioChunk, Lineage, SpeakerFeatures, Stage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.messages import WIRE, audio_message, image_message
 from react_ros.sensors.camera import CameraConfig, open_camera
 from react_ros.sensors.microphone import read_sound
-from react_ros.session.messages import (
-    StampLimits,
-    chunk_from_message,
-    frame_from_message,
-    image_from_message,
-    nanoseconds,
-    reaction_from_message,
-)
 
 NAN = float("nan")
 HOUR_NS = 3600 * 10**9

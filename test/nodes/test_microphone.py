@@ -11,9 +11,9 @@ import pytest
 import sound_server
 
 from react_ros import assets
+from react_ros.messages.stamps import nanoseconds
 from react_ros.msg import AudioChunk, SpeakerFeatures
 from react_ros.sensors.microphone import read_sound
-from react_ros.session.messages import nanoseconds
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

@@ -14,14 +14,15 @@ from rclpy.parameter import Parameter
 from recordings import START_NS, answered, features, person, photographs, write
 from rosgraph_msgs.msg import Clock
 
+from react_ros.bags.reader import Bag
+from react_ros.bags.types import WIRE, new_message, serialise
 from react_ros.face import FRAME_NS
 from react_ros.generators import registry
+from react_ros.messages.stamps import nanoseconds
 from react_ros.msg import ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import LATCHED_QOS
 from react_ros.nodes.probe import Probe
-from react_ros.session.bag import WIRE, Bag, new_message, serialise
-from react_ros.session.messages import nanoseconds
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

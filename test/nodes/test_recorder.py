@@ -23,16 +23,18 @@ from sensor_msgs.msg import CompressedImage, Image
 from typer.testing import CliRunner
 
 from react_ros import assets
+from react_ros.bags.manifest import read_manifest
+from react_ros.bags.reader import Bag, read_bag
+from react_ros.bags.writer import Storage
 from react_ros.bringup import Process, environment
-from react_ros.cli import app
+from react_ros.cli.main import app
 from react_ros.generators import registry
 from react_ros.msg import AudioChunk, ListenerStream, Recording, SpeakerFeatures
 from react_ros.nodes.base import LATCHED_QOS
 from react_ros.nodes.messages import WIRE, audio_message, image_message, message_class
 from react_ros.nodes.probe import Probe
-from react_ros.session.bag import Bag, Storage, read_bag
-from react_ros.session.manifest import read_manifest
-from react_ros.session.replay import Wanted, replay
+from react_ros.replay.listeners import Wanted
+from react_ros.replay.replay import replay
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

@@ -20,7 +20,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from react_ros import assets, bringup
-from react_ros.cli import app
+from react_ros.cli.main import app
 from react_ros.msg import Status
 from react_ros.nodes.probe import Probe
 from react_ros.sensors.camera import SensorError

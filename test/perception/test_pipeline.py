@@ -12,9 +12,9 @@ import soundfile
 from footage import Image, first_image, images
 
 from react_ros import assets
-from react_ros.clock import ClockFrame
+from react_ros.cli.bench_perception import bench_perception
+from react_ros.clock.types import ClockFrame
 from react_ros.face import ATTRIBUTE_INDEX, FRAME_NS, FaceState, SoundState, SpeakerFrame
-from react_ros.perception.bench import bench_perception
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 

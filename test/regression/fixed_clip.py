@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from react_ros.evaluation.metrics import evaluate_arrays, evaluate_face_models
+from react_ros.evaluation.metrics.challenge import evaluate_arrays, evaluate_face_models
 from react_ros.face import AU, FRAME_NS, Face, FaceState, Reaction, Sound, SoundState, SpeakerFrame
 from react_ros.generators import registry
 
@@ -59,7 +59,12 @@ def arithmetic() -> str:
     try:
         with torch.inference_mode():
             x = torch.randn(3, 50, 96)
-            for layer in (torch.nn.Linear(96, 300), torch.nn.LSTM(96, 64, 2), torch.nn.GRU(96, 64), torch.nn.Conv1d(50, 8, 3)):
+            for layer in (
+                torch.nn.Linear(96, 300),
+                torch.nn.LSTM(96, 64, 2),
+                torch.nn.GRU(96, 64),
+                torch.nn.Conv1d(50, 8, 3),
+            ):
                 out = layer(x)
                 digest.update((out[0] if isinstance(out, tuple) else out).numpy().tobytes())
             digest.update(torch.nn.functional.scaled_dot_product_attention(x, x, x).softmax(-1).numpy().tobytes())
@@ -142,7 +147,7 @@ def record(extra: dict[str, dict[str, str]]) -> None:
             arrays[key] = reactions[::EVERY]
             digests[key] = {"case": case, "weights": sha, "sha256": digest_of(reactions)}
             print(key, digests[key], flush=True)
-    np.savez_compressed(REACTIONS, **arrays)
+    np.savez_compressed(REACTIONS, allow_pickle=False, **arrays)
     (HERE / "reactions.json").write_text(json.dumps({"arithmetic": arithmetic(), "cases": digests}, indent=1) + "\n")
     METRICS.write_text(json.dumps(metrics(), indent=1) + "\n")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from react_ros import assets
-from react_ros.avatar.film import FilmWriter
 from react_ros.avatar.view import ViewServer
+from react_ros.media.film_writer import FilmWriter
 from react_ros.sensors.camera import CameraConfig, SensorError, fit, open_camera
 from react_ros.sensors.pace import paced
 

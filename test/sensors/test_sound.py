@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from react_ros.avatar.film import FilmWriter
+from react_ros.media.film_writer import FilmWriter
 from react_ros.sensors.camera import SensorError
 from react_ros.sensors.microphone import MicrophoneConfig, open_microphone, read_sound
 

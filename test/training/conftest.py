@@ -37,7 +37,7 @@ def _tiny(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the tests' own, and the tiny system among those that can be trained."""
     from tiny_listener import STAGES
 
-    from react_ros.training.task import TASKS
+    from react_ros.training.training_stage import TASKS
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     monkeypatch.delenv("WORLD_SIZE", raising=False)
@@ -67,9 +67,9 @@ def trained(corpus_folder: Path) -> Callable[..., Heard]:
 
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.training.config import read_config
-        from react_ros.training.task import tasks
+        from react_ros.training.processes import World
         from react_ros.training.trainer import Run, train
-        from react_ros.training.world import World
+        from react_ros.training.training_stage import tasks
 
         config = read_config(tasks("tiny"), None, ("frames=60", *changes), seed)
         opened = [open_corpus(path, CorpusConfig(frames=60)) for path in corpora or [corpus_folder]]

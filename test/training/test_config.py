@@ -9,7 +9,7 @@ import yaml
 from tiny_listener import Code, Listener
 
 from react_ros.training.config import read_config
-from react_ros.training.task import TASKS, tasks
+from react_ros.training.training_stage import TASKS, tasks
 
 STAGES = [Code, Listener]
 

@@ -14,8 +14,8 @@ from tiny_corpus import write_mars, write_react2024
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL
-from react_ros.generators.parts.inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, speaker_inputs
-from react_ros.training import packs
+from react_ros.generators.speaker_inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, speaker_inputs
+from react_ros.training import dataset_cache as packs
 from react_ros.training.data import Order, load_clips, windows
 
 

@@ -24,7 +24,7 @@ from tiny_corpus import write_react2024
 from torch import Tensor
 from typer.testing import CliRunner
 
-from react_ros.commands.train import train as command
+from react_ros.cli.train import train as command
 from react_ros.corpus.clips import CorpusError
 from react_ros.training import checkpoints
 
@@ -210,7 +210,7 @@ def test_two_processes_with_half_the_batch_learn_what_one_learns(corpus_folder: 
 def test_a_batch_that_cannot_be_shared_is_one_sentence(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from react_ros.training import world
+    from react_ros.training import processes as world
 
     monkeypatch.setattr(world.World, "wait", lambda _self: None)
     monkeypatch.setattr(world.World.__init__, "__defaults__", (0, 4, 0))
@@ -342,7 +342,7 @@ def test_stages_can_be_trained_one_by_one(trained: Trained, whole: Path, tmp_pat
 
 
 def test_the_weights_come_with_a_card_that_says_whose_they_are(whole: Path) -> None:
-    from react_ros.generators.parts.weights import load_weights
+    from react_ros.nn.weights import load_weights
 
     weights = load_weights(whole / "tiny", "tiny")
     assert weights.notice.startswith("Trained on simulated people: ")

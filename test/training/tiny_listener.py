@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from react_ros.config import config_to
 from react_ros.face import ATTRIBUTES
-from react_ros.generators.parts.inputs import INPUTS
-from react_ros.generators.parts.weights import config_to
+from react_ros.generators.speaker_inputs import INPUTS
 from react_ros.training.data import Batch, Clips
-from react_ros.training.task import TASKS, Finished, Task
+from react_ros.training.training_stage import TASKS, Finished, Task
 
 STAGES = ("tiny_listener:Code", "tiny_listener:Listener")
 CODE = 8
@@ -143,7 +143,7 @@ def _accidents() -> None:
 if __name__ == "__main__":
     import typer
 
-    from react_ros.commands.train import train
+    from react_ros.cli.train import train
 
     sys.modules["tiny_listener"] = sys.modules["__main__"]
     TASKS["tiny"] = STAGES

@@ -153,7 +153,7 @@ _STORIES: dict[int, list[tuple[Story, Doubles]]] = {}
 
 
 def _draw_unlike(seed: int, told: list[tuple[Story, Doubles]]) -> tuple[Story, Doubles]:
-    from react_ros.dtw import frdist_matrix
+    from react_ros.corpus.dtw import frdist_matrix
 
     others = np.stack([plan for _, plan in told]) if told else None
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, len(told))))

@@ -1,0 +1,294 @@
+"""`react-ros ablation`: the token listener with three quantizers, everything else equal, in one table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from react_ros.cli import lines, progress, sentences
+from react_ros.cli.train import watcher
+from react_ros.evaluation.report.published import PublishedRow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from react_ros.evaluation.corpora.plan import Row
+    from react_ros.evaluation.corpora.summary import RowSummary, Summary
+    from react_ros.evaluation.metrics.intervals import Value
+    from react_ros.nn.quantizers import Kind
+    from react_ros.systems.fsq.ablation import Trained
+
+POSTER = (
+    PublishedRow("FSQ-val", "online", 0.2737, 86.6145, 0.1163, 0.0345, 0.1162, 81.2801, 45.7206),
+    PublishedRow("LFQ-val", "online", 0.2625, 99.8672, 0.1213, 0.0434, 0.1213, 73.2092, 45.8896),
+    PublishedRow("VQ-val", "online", 0.2693, 91.5249, 0.0943, 0.0370, 0.0943, 96.1280, 46.2099),
+)
+"""The poster's ablation (Dam et al., REACT 2024), on the challenge's validation set: real people."""
+
+_METRICS = {"FRCorr": ("↑", 4), "FRDist": ("↓", 2), "FRDvs": ("", 4), "FRVar": ("", 4), "FRDiv": ("", 4)}
+_UNITS = {"rotation": ", rad", "translation": ", m"}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measured column: a quantizer's weights and what they scored."""
+
+    trained: Trained
+    guidance: float | None
+    """None: as the weights advise."""
+    scored: RowSummary
+
+    @property
+    def label(self) -> str:
+        return self.trained.kind + ("" if self.guidance is None else f", guidance {self.guidance:g}")
+
+
+def ablation(
+    corpus: Annotated[list[Path], typer.Option(help="folder of a corpus to train on; repeatable", metavar="DIR")],
+    evaluate: Annotated[Path, typer.Option(help="folder of the corpus to evaluate on", metavar="DIR")],
+    split: Annotated[
+        str, typer.Option(help="of the corpus to evaluate on: train, val or test", metavar="NAME")
+    ] = "test",
+    out: Annotated[
+        Path, typer.Option(help="folder of runs and results; the same command again goes on", metavar="DIR")
+    ] = Path("runs/ablation"),
+    config: Annotated[
+        Path | None, typer.Option(help="YAML, as train's; default: config/train/ablation.yaml", metavar="FILE")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="over the config, e.g. stages.predictor.epochs=10", metavar="KEY.PATH=VALUE"),
+    ] = None,
+    kinds: Annotated[str, typer.Option(help="quantizers, with commas", metavar="NAMES")] = "fsq,lfq,vq",
+    guidance: Annotated[
+        str,
+        typer.Option(help="a column for each, 0 as in training; default: as the weights advise", metavar="NUMBERS"),
+    ] = "",
+    samples: Annotated[int, typer.Option(help="reactions a clip", metavar="N")] = 10,
+    limit: Annotated[int, typer.Option(help="evaluate only the first so many clips; 0: all", metavar="N")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of training and evaluation; over the config's", metavar="N")] = None,
+    steps_limit: Annotated[int, typer.Option(help="a trial: no stage is longer; 0: all", min=0, metavar="N")] = 0,
+    device: Annotated[str, typer.Option(help="to train on: auto, cpu or cuda", metavar="NAME")] = "auto",
+    jobs: Annotated[int, typer.Option(help="processes that read and evaluate; 0: one a core", min=0, metavar="N")] = 0,
+) -> None:
+    """Train the token listener with FSQ, LFQ and VQ, evaluate each; leaves OUT/ablation.json and OUT/ablation.md.
+
+    Same data, seed, steps and sizes: only the quantizer differs. After a Ctrl-C, a crash or a kill the same command
+    goes on.
+    """
+    out = out.expanduser()
+    console = lines()
+    goes_on = f"the same command goes on where it was ({out})"
+    with sentences(goes_on):
+        from react_ros.corpus.cache import atomically
+        from react_ros.corpus.reader import CorpusConfig, open_corpus
+        from react_ros.evaluation.corpora.plan import Plan, Row
+        from react_ros.evaluation.corpora.run import prepare, run
+        from react_ros.evaluation.corpora.summary import summarise, write_results
+        from react_ros.evaluation.report.corpora_page import write_report
+        from react_ros.machine import describe_machine
+        from react_ros.package import code_version, share
+        from react_ros.systems.fsq.ablation import train_kinds
+        from react_ros.training.config import read_config
+        from react_ros.training.processes import joined
+        from react_ros.training.trainer import Run
+        from react_ros.training.training_stage import tasks
+
+        chosen = _kinds(kinds)
+        scales = _guidances(guidance)
+        own = share() / "config" / "train" / "ablation.yaml"
+        plan = read_config(tasks("fsq"), config or own, changes or (), seed)
+        corpora = [open_corpus(path, CorpusConfig(frames=plan.frames)) for path in dict.fromkeys(corpus)]
+        command = shlex.join(["react-ros", *sys.argv[1:]])
+        # First: half an hour of training for data that cannot be evaluated would be a pity.
+        to_score = Plan(evaluate, split, "online", samples, plan.seed, plan.frames, limit=limit)  # type: ignore[arg-type]
+        with progress("reading the corpus") as tell:
+            prepared = prepare(to_score, jobs=jobs, progress=tell)
+        with joined(device) as world, watcher(world.first) as (shown, reading):
+            whole = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
+            trained = train_kinds(whole, chosen, world, shown, reading)
+        rows: dict[Row, tuple[Trained, float | None]] = {}
+        for one in trained:
+            for scale in scales:
+                given: dict[str, Any] = {"weights": str(one.weights)} | ({} if scale is None else {"guidance": scale})
+                rows[Row("fsq", tuple(sorted(given.items())))] = (one, scale)
+        folder = out / "evaluation"
+        with progress(f"{len(rows)} rows, clips scored") as tell:
+            results = run(prepared, list(rows), folder, jobs=jobs, progress=tell)
+        with console.status("figures, two-sample test, report"):
+            summary = summarise(prepared, results)
+            write_results(summary, folder / "results.json")
+            page = write_report(summary, describe_machine()).encode()
+            atomically(folder / "report.html", lambda file: file.write(page))
+        measured = [Measured(*rows[scored.row], scored) for scored in summary.rows]
+        about = {
+            "command": command,
+            "seed": plan.seed,
+            "trained_on": [str(c.settings.get("made_by", c.root.name)) for c in corpora],
+            "evaluated_on": str(prepared.corpus.settings.get("made_by", prepared.corpus.root.name)),
+            "code": code_version(),
+            "machine": describe_machine(),
+        }
+        told = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
+        atomically(out / "ablation.json", lambda file: file.write(told))
+        text = markdown(measured, summary, about).encode()
+        atomically(out / "ablation.md", lambda file: file.write(text))
+    _print(console, measured, summary)
+    console.print(f"\nfigures: {out / 'ablation.json'}\ntable:   {out / 'ablation.md'}", markup=False, soft_wrap=True)
+    console.print(f"report:  {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _kinds(text: str) -> list[Kind]:
+    from react_ros.nn.quantizers import Kind
+
+    known = get_args(Kind)
+    chosen = list(dict.fromkeys(kind.strip() for kind in text.split(",")))
+    for kind in chosen:
+        if kind not in known:
+            raise ValueError(f"--kinds {text}: there is no quantizer {kind!r}: there are {', '.join(known)}")
+    return cast("list[Kind]", chosen)
+
+
+def _guidances(text: str) -> list[float | None]:
+    if not text:
+        return [None]
+    try:
+        scales = [float(part) for part in text.split(",")]
+    except ValueError:
+        scales = [-1.0]
+    if not all(0.0 <= scale <= 10.0 for scale in scales):
+        raise ValueError(f"--guidance {text}: it must be numbers from 0 to 10, with commas, e.g. 0,0.5")
+    return list(dict.fromkeys(scales))
+
+
+def table(measured: Sequence[Measured], *, intervals: bool) -> list[tuple[str, list[str]]]:
+    """The one table: what is measured, and a cell for each measured column and then each of the poster's."""
+
+    def cell(value: Value | None, digits: int) -> str:
+        if value is None:
+            return "–"
+        shown = f"{value.mean:.{digits}f}"
+        if not intervals or value.low is None or value.high is None:
+            return shown
+        return f"{shown} ({value.low:.{digits}f} to {value.high:.{digits}f})"
+
+    def tokenizer(name: str, digits: int, scale: float = 1.0) -> list[str]:
+        values = [m.trained.tokenizer.figures.get(name) for m in measured]
+        return ["–" if v is None else f"{scale * v:.{digits}f}" for v in values]
+
+    none = ["–"] * len(POSTER)
+    rows = []
+    for name, (better, digits) in _METRICS.items():
+        printed = [f"{getattr(p, name.lower()):.{digits}f}" for p in POSTER]
+        rows.append((f"{name} {better}".strip(), [cell(m.scored.official[name], digits) for m in measured] + printed))
+    motions = ["–" if m.scored.motion is None else f"{m.scored.motion:.2f}" for m in measured]
+    rows.append(("FRRea-motion ↓", motions + none))
+    rows.append(("FRRea, FID of pictures ↓", ["–"] * len(measured) + [f"{p.frrea:.2f}" for p in POSTER]))
+    synchrony = [cell(m.scored.official["FRSyn"], 2) for m in measured]
+    rows.append(("FRSyn ↓", synchrony + [f"{p.frsyn:.2f}" for p in POSTER]))
+    rows.append(
+        ("groups x codes", [f"{m.trained.quantizer.groups} x {m.trained.quantizer.size}" for m in measured] + none)
+    )
+    rows.append(("token perplexity", tokenizer("perplexity", 1) + none))
+    rows.append(("dead codes, %", tokenizer("dead_codes", 1, 100.0) + none))
+    regions = dict.fromkeys(n for m in measured for n in m.trained.tokenizer.figures if n.startswith("RMSE of "))
+    for name in regions:
+        rows.append((f"{name}{_UNITS.get(name.removeprefix('RMSE of '), '')}", tokenizer(name, 4) + none))
+    rows.append(("wrong action units, %", tokenizer("wrong action units", 2, 100.0) + none))
+    return rows
+
+
+def notes(measured: Sequence[Measured], summary: Summary) -> list[str]:
+    """What a reader of the table must know."""
+    out = [
+        "Measured here: same data, seed, steps and networks; only the quantizer differs. The speaker's encoder knows "
+        "no tokens and was trained once for all.",
+        "Published: the poster's ablation (Dam et al., REACT 2024 validation set, real people). Other data: it "
+        "compares the quantizers with each other, not with what is measured here, and FRRea-motion is no FRRea.",
+    ]
+    sizes = {m.trained.kind: m.trained.quantizer.size for m in measured}
+    if "lfq" in sizes and set(sizes.values()) != {sizes["lfq"]}:
+        others = " and ".join(str(n) for n in sorted(set(sizes.values()) - {sizes["lfq"]}))
+        out.append(f"lfq can only have a power of two codes a group: {sizes['lfq']}, the nearest one to {others}.")
+    if any(not m.trained.tokenizer.figures for m in measured):
+        out.append("Without a val split to train with there are no figures of the tokens.")
+    out += [f"{note}." for note in dict.fromkeys(note for m in measured for note in m.scored.notes)]
+    failed = [sentence for m in measured for sentence in m.scored.failed]
+    if summary.problems or failed:
+        out.append(f"Left out: {len(summary.problems)} clips, and {len(failed)} of single columns (ablation.json).")
+    return out
+
+
+def markdown(measured: Sequence[Measured], summary: Summary, about: Mapping[str, Any]) -> str:
+    """The table for a document, with 95 % intervals and all that is needed to make it again."""
+    heads = [m.label for m in measured] + [f"*published: {p.system}*" for p in POSTER]
+    body = table(measured, intervals=True)
+    plan = summary.plan
+    steps = {m.trained.kind: (m.trained.tokenizer.steps, m.trained.predictor.steps) for m in measured}
+    taken = "; ".join(f"{kind} {a} of the tokenizer, {b} of the predictor" for kind, (a, b) in steps.items())
+    told = [
+        *([f"**{summary.notice}**", ""] if summary.notice else []),
+        "```", about["command"], "```", "",
+        f"Seed {about['seed']}. Trained on: {'; '.join(about['trained_on'])}. Evaluated on: {about['evaluated_on']}, "
+        f"{plan['split']} split, {summary.clips} clips, {plan['samples']} samples, {plan['protocol']}. "
+        f"In brackets: 95 % intervals over {summary.groups} groups of clips. Steps: {taken}. "
+        f"react_ros {about['code']}; {about['machine']}.",
+        "",
+        f"| | {' | '.join(heads)} |",
+        f"|---|{'---:|' * len(heads)}",
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in body),
+        "",
+        *(f"- {note}" for note in notes(measured, summary)),
+        "",
+    ]  # fmt: skip
+    return "\n".join(told)
+
+
+def _figures(
+    measured: Sequence[Measured], about: Mapping[str, Any], config: Mapping[str, Any], results: Path
+) -> dict[str, Any]:
+    """Everything, in plain types, for JSON."""
+    scored = json.loads(results.read_text("utf-8"))
+    columns = [
+        {
+            "kind": m.trained.kind,
+            "guidance": m.guidance,
+            "quantizer": asdict(m.trained.quantizer),
+            "codes_a_group": m.trained.quantizer.size,
+            "weights": str(m.trained.weights),
+            "tokenizer": asdict(m.trained.tokenizer),
+            "predictor": asdict(m.trained.predictor),
+            "evaluation": row,
+        }
+        for m, row in zip(measured, scored["rows"], strict=True)
+    ]
+    evaluation = {name: scored[name] for name in ("notice", "plan", "clips", "groups", "left_out")}
+    return {**about, "config": config, "evaluation": evaluation, "measured": columns,
+            "published": [asdict(p) for p in POSTER]}  # fmt: skip
+
+
+def _print(console: Console, measured: Sequence[Measured], summary: Summary) -> None:
+    """The table for the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if summary.notice:
+        console.print(summary.notice, markup=False)
+    shown = Table("", box=None, padding=(0, 1, 0, 0))
+    for m in measured:
+        shown.add_column(f"here\n{m.label}".replace(", ", "\n"), justify="right", no_wrap=True)
+    shown.add_column("│\n│")
+    for p in POSTER:
+        shown.add_column(f"poster\n{p.system}", justify="right", style="dim", no_wrap=True)
+    for name, cells in table(measured, intervals=False):
+        shown.add_row(escape(name), *cells[: len(measured)], "│", *cells[len(measured) :])
+    console.print(shown)
+    for note in notes(measured, summary):
+        console.print(note, markup=False)

@@ -1,0 +1,154 @@
+"""."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+
+if TYPE_CHECKING:  # a config can be read, and a name looked up, without loading PyTorch
+    pass
+
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def config_from(cls: type[T], mapping: object, where: str) -> T:
+    """The frozen dataclass `cls` of a nested mapping, taken strictly; its defaults stand for what is not there.
+
+    where: what the mapping is called in messages, e.g. "fsq.yaml: config"; its keys follow after a dot. Fields may be
+    bool, int, float (finite; a whole number will do), str, Literal, tuples and lists (from lists), Mapping or dict with
+    str keys, nested dataclasses, any of these or None, and Any. Raises ValueError, in one sentence that names the key,
+    for an unknown or missing key, a value of another type, or one that the dataclass itself refuses.
+    """
+    return _value(cls, mapping, where)
+
+
+def config_to(config: object) -> dict[str, Any]:
+    """The plain mapping of a dataclass, for YAML and `config_from`. Raises ValueError for what neither can hold."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise ValueError(f"a config must be a dataclass, not {config!r}")
+    return {f.name: _plain(getattr(config, f.name), f.name) for f in dataclasses.fields(config) if f.init}
+
+
+def _plain(value: object, where: str) -> Any:
+    if dataclasses.is_dataclass(value):
+        return config_to(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ValueError(f"{where} is {value!r}: a config holds only numbers, text, lists and mappings")
+
+
+_NAMES: dict[object, str] = {
+    bool: "true or false", int: "a whole number", float: "a finite number", str: "text", type(None): "null",
+}  # fmt: skip
+
+
+def _value(kind: Any, value: object, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(typing.cast(type, kind), value, where)
+    if origin is Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in arguments):
+            raise ValueError(f"{where} is {value!r}: it must be {' or '.join(map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _first_that_fits(arguments, value, where)
+    if origin in (tuple, list):
+        return _sequence(origin, arguments, value, where)
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{where} is {value!r}: it must hold names and values")
+        return {key: _value(arguments[1], inner, f"{where}.{key}") for key, inner in value.items()}
+    if kind not in _NAMES:
+        raise TypeError(f"{where}: a config cannot hold fields of {kind!r}")
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{where} is {value!r}: it must be {_NAMES[kind]}")
+    return value
+
+
+def _dataclass(cls: type[T], value: object, where: str) -> T:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} is {value!r}: it must hold names and values")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls)) if f.init}
+    for key in value:
+        if key not in fields:
+            close = get_close_matches(str(key), fields, n=1)
+            guess = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"{where}: there is no {key!r}{guess}: there are {', '.join(fields)}")
+    for name, field in fields.items():
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and name not in value:
+            raise ValueError(f"{where}.{name} is missing: it has no default")
+    given = {key: _value(hints[key], inner, f"{where}.{key}") for key, inner in value.items()}
+    try:
+        return cls(**given)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _first_that_fits(kinds: tuple[Any, ...], value: object, where: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    others = [kind for kind in kinds if kind is not type(None)]
+    if len(others) == 1:
+        return _value(others[0], value, where)  # its own message is the better one
+    for kind in sorted(others, key=lambda kind: kind is not type(value)):  # 1 stays whole where int and float may be
+        try:
+            return _value(kind, value, where)
+        except ValueError:
+            continue
+    raise ValueError(f"{where} is {value!r}: it must be {' or '.join(_NAMES.get(k, str(k)) for k in kinds)}")
+
+
+def _sequence(origin: type, arguments: tuple[Any, ...], value: object, where: str) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where} is {value!r}: it must be a list")
+    if origin is tuple and Ellipsis not in arguments:
+        if len(value) != len(arguments):
+            raise ValueError(f"{where} is {value!r}: it must be a list of {len(arguments)}")
+        kinds = arguments
+    else:
+        kinds = (arguments[0],) * len(value)
+    return origin(
+        _value(kind, inner, f"{where}[{i}]") for i, (kind, inner) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+DEVICES = ("auto", "cpu", "cuda")
+"""Where a learned generator may run; auto is CUDA where there is a usable GPU."""
+
+
+def in_range(name: str, value: object, low: float, high: float, unit: str = "") -> None:
+    """Raise ValueError, in one sentence, unless `value` is a finite number in [low, high]."""
+    wanted = f"a number from {low:g} to {high:g}{f' {unit}' if unit else ''}"
+    if (
+        not isinstance(value, (int, float, np.floating, np.integer))
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
+        raise ValueError(f"{name} is {value!r}: it must be {wanted}")
+
+
+def whole_in_range(name: str, value: object, low: int, high: int, unit: str = "") -> None:
+    """Raise ValueError, in one sentence, unless `value` is a whole number in [low, high]."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(
+            f"{name} is {value!r}: it must be a whole number from {low} to {high}{f' {unit}' if unit else ''}"
+        )

@@ -1,0 +1,148 @@
+"""Recorded sessions of two people become sessions of a corpus: a lab trains on its own people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from react_ros.bags.errors import BagError
+from react_ros.bags.inputs import Inputs, topics_of
+from react_ros.bags.reader import Bag
+from react_ros.clock.frame_clock import FrameClock
+from react_ros.clock.types import ClockFrame
+from react_ros.corpus.clips import CLIP_FRAMES
+from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track
+from react_ros.face import FRAME_NS
+from react_ros.messages.stamps import StampLimits, nanoseconds
+from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, OUR_AUDIO
+from react_ros.perception.front_end import Senses
+from react_ros.replay.speaker_frames import Losses, Progress, heard_frames, sensed
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Where one of two people is in a bag."""
+
+    name: str
+    face: Inputs
+    """The face's topics: recorded features, or a camera and its microphone."""
+    audio: str
+    info: str = ""
+
+
+def find_people(
+    bag: Bag, given: Sequence[dict[str, str]] = ({}, {}), *, perceive: bool = False
+) -> tuple[Person, Person]:
+    """The two people of a bag: those whose topics are named, else the two namespaces with a face and a microphone each.
+
+    given: for each person any of "features", "image" and "audio". perceive: images count, also beside features.
+    Raises BagError, in one sentence, where there are not two.
+    """
+    if any(given):
+        people = tuple(_named(bag, g, perceive) for g in given)
+    else:
+        spaces: dict[str, dict[str, list[str]]] = {}
+        for what, kinds in (("features", (FEATURES_TYPE,)), ("image", IMAGE_TYPES), ("audio", AUDIO_TYPES)):
+            for topic in topics_of(bag, *kinds):
+                if "avatar/image" not in topic:
+                    spaces.setdefault(_space(topic), {}).setdefault(what, []).append(topic)
+        whole = {s: t for s, t in spaces.items() if "audio" in t and ("image" in t or "features" in t)}
+        if len(whole) != 2 or any(len(names) > 1 for t in whole.values() for names in t.values()):
+            found = ", ".join(f"{s or '/'} ({', '.join(sorted(t))})" for s, t in sorted(spaces.items())) or "none"
+            raise BagError(
+                f"bag {bag.path} does not show by itself who the two people are: two namespaces with one microphone "
+                f"and one camera (or features) each are expected, not {found}; name the topics (--image-a, …)"
+            )
+        people = tuple(_named(bag, {w: n[0] for w, n in whole[s].items()}, perceive) for s in sorted(whole))
+    if people[0].name == people[1].name:
+        people = (replace(people[0], name="A"), replace(people[1], name="B"))
+    return people[0], people[1]
+
+
+def _space(topic: str) -> str:
+    return "/" + topic.strip("/").split("/")[0] if topic.count("/") > 1 else ""
+
+
+def _named(bag: Bag, given: dict[str, str], perceive: bool) -> Person:
+    for topic in given.values():
+        if topic not in bag.topics:
+            raise BagError(f"bag {bag.path} has no topic {topic}: it has {', '.join(bag.topics)}")
+    image, audio, features = (given.get(what, "") for what in ("image", "audio", "features"))
+    if not audio:
+        raise BagError(
+            f"bag {bag.path}: a person needs a microphone, whose sound a corpus holds (was only features recorded?)"
+        )
+    if not image and not features:
+        raise BagError(f"bag {bag.path}: a person needs a camera (--image-a, --image-b) or recorded features")
+    infos = topics_of(bag, AUDIO_INFO)
+    beside = [t for t in infos if _space(t) == _space(audio)] if bag.topics[audio].kind != OUR_AUDIO else []
+    info = beside[0] if beside else ""
+    face = Inputs(features=features) if features and not (perceive and image) else Inputs("", image, audio, info)
+    return Person(_space(audio).strip("/") or "A", face, audio, info)
+
+
+def from_bag(
+    path: Path,
+    corpus: RecordedCorpus,
+    session: Session,
+    given: Sequence[dict[str, str]] = ({}, {}),
+    *,
+    perceive: bool = False,
+    least_face: float = LEAST_FACE,
+    clip_frames: int = CLIP_FRAMES,
+    progress: Progress = lambda done, total: None,
+) -> Record:
+    """Write a bag's clips into a corpus; the tables are left to `corpus.finish`. Arguments as `find_people` has them.
+
+    The persons of `session` are replaced by the bag's namespaces. A frame of one person and the frame of the other at
+    the same instant are one frame of the corpus. progress: told (done, in all) of anything.
+    Raises BagError or CorpusError, in one sentence.
+    """
+    corpus.expect_new(session.name)
+    with Bag(path) as bag:
+        people = find_people(bag, given, perceive=perceive)
+        start = max(_begin(bag, person) for person in people)
+        tracks, notes = [], list(bag.notices)
+        for i, person in enumerate(people):
+
+            def tell(done: int, total: int, i: int = i) -> None:
+                progress(i * total + done, 2 * total)
+
+            losses = Losses()
+            tracks.append(_track(bag, person, start, losses, tell))
+            notes += [f"{person.name}: {sentence}" for sentence in losses.sentences()]
+    told = replace(session, persons=(people[0].name, people[1].name))
+    return corpus.write(told, (tracks[0], tracks[1]), least_face=least_face, clip_frames=clip_frames, notes=notes)
+
+
+def _begin(bag: Bag, person: Person) -> int:
+    """When a person's face first is there, ns. Raises BagError where it never is."""
+    topic = person.face.features or person.face.image
+    first = next(iter(bag.messages([topic])), None)
+    if first is None:
+        raise BagError(f"bag {bag.path}: {topic} has no message")
+    stamp = nanoseconds(first.message.header.stamp)
+    try:
+        StampLimits().check(stamp, first.time_ns)
+    except ValueError:  # of another clock: `heard_frames` moves it to the recorder's, as its first message came
+        return first.time_ns
+    return stamp
+
+
+def _track(bag: Bag, person: Person, start: int, losses: Losses, progress: Progress) -> Track:
+    """One person on the grid that begins at `start`."""
+    track = Track(start)
+    lag = FrameClock().config.sound_lag_ns
+
+    def hear(frame: ClockFrame) -> None:
+        track.hear(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
+
+    watch = hear if person.face.raw else None
+    for heard in heard_frames(bag, person.face, losses, progress, watch=watch):
+        track.see(heard.frame)
+    if not person.face.raw:
+        listening = Senses(None, FrameClock(), StampLimits(), hear)
+        for _ in sensed(bag, Inputs(audio=person.audio, info=person.info), losses, listening):
+            pass
+    return track

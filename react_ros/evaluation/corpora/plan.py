@@ -1,0 +1,155 @@
+"""What an evaluation computes: its rows, its blocks of clips, and the fingerprint that resuming and merging check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from react_ros.corpus.clips import SPLITS, Split
+from react_ros.evaluation.report.published import Protocol
+
+VERSION = 1
+"""Of what is computed and stored: results of another version are never mixed with these."""
+
+GROUND_TRUTH = "ground_truth"
+ANOTHER_LISTENER = "another_listener"
+PREDICTIONS = "predictions"
+SHUFFLED = "shuffled_speaker"
+MEANS = ("mean_frame", "mean_sequence")
+
+DEFAULT_ROWS = (
+    GROUND_TRUTH, ANOTHER_LISTENER, "random", f"random:{SHUFFLED}", "mime", "mime,delay_frames=9", "mean_frame",
+    "mean_sequence", "attentive", f"attentive:{SHUFFLED}", "belfusion", f"belfusion:{SHUFFLED}", "vqdiff",
+    f"vqdiff:{SHUFFLED}", "reactdiff", f"reactdiff:{SHUFFLED}", "fsq", f"fsq:{SHUFFLED}",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: where the scored reactions come from."""
+
+    name: str
+    """A generator's name, "ground_truth", "another_listener" or "predictions"."""
+    parameters: tuple[tuple[str, Any], ...] = ()
+    """The generator's parameters that differ from its defaults, by name."""
+    shuffled: bool = False
+    """Whether the generator answers another clip's speaker: what it scores then, it scores without listening."""
+    file: str = ""
+    """Of "predictions": an npy file."""
+
+    @property
+    def label(self) -> str:
+        """What tables call it; `parse_row(label)` gives the row again."""
+        if self.file:
+            return f"{PREDICTIONS}={self.file}"
+        parameters = "".join(f",{k}={json.dumps(v)}" for k, v in self.parameters)
+        return f"{self.name}{parameters}{f':{SHUFFLED}' if self.shuffled else ''}"
+
+    @property
+    def key(self) -> str:
+        """The row's folder: its name, and a digest of all of it."""
+        return f"{self.name}-{hashlib.sha256(self.label.encode()).hexdigest()[:10]}"
+
+
+def parse_row(text: str) -> Row:
+    """A row from the command line: NAME[,parameter=value…][:shuffled_speaker], or predictions=FILE.
+
+    Raises ValueError, in one sentence, for anything else (unknown generators and parameters included).
+    """
+    from react_ros.generators import registry
+
+    if text.startswith(f"{PREDICTIONS}="):
+        file = text.split("=", 1)[1]
+        if not file:
+            raise ValueError(f"row {text!r}: name the file, {PREDICTIONS}=FILE.npy")
+        return Row(PREDICTIONS, file=file)
+    head, colon, variant = text.partition(f":{SHUFFLED}")
+    if variant or (":" in head and not colon):
+        raise ValueError(f"row {text!r}: after a colon only {SHUFFLED} is known")
+    name, *pairs = head.split(",")
+    if name in (GROUND_TRUTH, ANOTHER_LISTENER):
+        if colon or pairs:
+            raise ValueError(f"row {text!r}: {name} has neither parameters nor a variant")
+        return Row(name)
+    parameters = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"row {text!r}: {pair!r} is no parameter=value")
+        try:
+            parameters[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"row {text!r}: {value!r} is no value for {key}") from None
+    if name not in registry.names():
+        known = ", ".join((GROUND_TRUTH, ANOTHER_LISTENER, *registry.names()))
+        raise ValueError(f"there is no row {name!r}: there are {known}, and {PREDICTIONS}=FILE.npy")
+    registry.create(name, **parameters)
+    return Row(name, tuple(sorted(parameters.items())), bool(colon))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the numbers depend on. Raises ValueError, in one sentence, for an impossible value."""
+
+    corpus: Path
+    split: Split = "test"
+    protocol: Protocol = "online"
+    samples: int = 10
+    seed: int = 0
+    frames: int = 750
+    binarize: bool = False
+    """Whether action units are rounded before everything that is measured."""
+    limit: int = 0
+    """Only the first so many clips; 0 for all."""
+    role_swap: bool | None = None
+    """Whether every dyad is also evaluated with the roles swapped; None for the corpus' own habit."""
+    inception: str = ""
+    """TorchScript of Inception v3, for FRRea's FID; empty for none."""
+    i3d: str = ""
+    """TorchScript of I3D, for FRRea's FVD; empty for none."""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split is {self.split!r}: there are {', '.join(SPLITS)}")
+        if self.protocol not in ("online", "offline"):
+            raise ValueError(f"protocol is {self.protocol!r}: it must be online or offline")
+        for name, low, high in (("samples", 1, 1000), ("seed", 0, 2**31), ("frames", 2, 100_000), ("limit", 0, 10**7)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}: it must be from {low} to {high}")
+
+    def described(self) -> dict[str, Any]:
+        """All of it, in plain types."""
+        return {**asdict(self), "corpus": str(self.corpus), "version": VERSION}
+
+
+def block_size(clips: int) -> int:
+    """Clips a block: few enough to lose little, many enough that their sums take little room. Of `clips` alone, so
+    that every shard and every merge cuts alike."""
+    return max(4, min(32, -(-clips // 64)))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which blocks this run computes: those whose number is `index - 1` modulo `count`."""
+
+    index: int = 1
+    """From 1."""
+    count: int = 1
+
+    def has(self, block: int) -> bool:
+        """Whether the block is this shard's."""
+        return block % self.count == self.index - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """A shard written i/n, 1 <= i <= n. Raises ValueError otherwise."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise ValueError(f"shard is {text!r}: it must be i/n with i from 1 to n, e.g. 2/4")
+    return Shard(int(i), int(n))

@@ -1,0 +1,180 @@
+"""What became of a session's messages: rates, gaps, latency, frames that nobody answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from react_ros.bags import manifest
+from react_ros.bags.errors import BagError
+from react_ros.bags.inputs import topics_of
+from react_ros.bags.reader import Bag
+from react_ros.evaluation.metrics.latency import LatencyReport, measure
+from react_ros.replay.recorded_session import Session
+
+STATUS_TYPE = "react_ros/msg/Status"
+DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
+STATES = ("live", "idle", "operator", "stale", "late")
+USUAL = ("images", "chunks", "frames", "reactions", "outputs", "messages", "generator's delay", "seed", "samples")
+"""Of what nodes count in their diagnostics, that which is no loss."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often a topic's messages came."""
+
+    topic: str
+    kind: str
+    messages: int
+    hertz: float | None
+    """From the first to the last; None of fewer than 10."""
+    longest_pause: float | None
+    """s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which of the speaker's frames the listener answered, from the first answered one to the last."""
+
+    frames: int
+    unanswered: int
+    longest: int
+    """Unanswered frames in a row."""
+    rejected: int
+    """Reactions in the bag that fail validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All of it; None where the bag cannot tell."""
+
+    rates: list[Rate]
+    gaps: list[tuple[float, float]]
+    """Of the speaker's frames: (at s from the bag's start, s long)."""
+    dropped: dict[str, int]
+    """The speaker's messages that could not be used, by the reason."""
+    answers: Answers | None
+    latency: LatencyReport | None
+    """From avatar/status."""
+    states: dict[str, int]
+    """How many of the avatar's outputs were live, idle, …"""
+    counted: dict[str, dict[str, int]]
+    """By node, what it had counted at its end, from its diagnostics; all its lives added up."""
+    diagnosed: bool
+    """Whether diagnostics were recorded."""
+    not_written: dict[str, int]
+    """Messages that the recorder had and could not write, by the reason."""
+
+    @property
+    def late_plans(self) -> int | None:
+        """Of windowed systems: plans that were not there in time; None where no diagnostics were recorded."""
+        return sum(c.get("late plans", 0) for c in self.counted.values()) if self.diagnosed else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """In plain types, for JSON."""
+        return {**asdict(self), "late_plans": self.late_plans}
+
+
+@dataclass(slots=True)
+class _Seen:
+    count: int = 0
+    first: int = 0
+    last: int = 0
+    longest: int = 0
+
+    def add(self, time_ns: int) -> None:
+        if self.count:
+            self.longest = max(self.longest, time_ns - self.last)
+        else:
+            self.first = time_ns
+        self.count += 1
+        self.last = time_ns
+
+
+@dataclass(slots=True)
+class _Counts:
+    """A node's counters, which begin anew with each of its lives."""
+
+    before: Counter[str] = field(default_factory=Counter)
+    now: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, value: int) -> None:
+        if value < self.now.get(name, 0):
+            self.before[name] += self.now[name]
+        self.now[name] = value
+
+    def all(self) -> dict[str, int]:
+        return {name: self.before[name] + value for name, value in sorted(self.now.items())}
+
+
+def examine(session: Session, progress: Progress = lambda done, total: None) -> Health:
+    """Read the bag once more, for all that is not in the arrays. What comes after a damaged place is not counted."""
+    with Bag(session.path) as bag:
+        seen = {name: _Seen() for name in bag.topics}
+        nodes: dict[str, _Counts] = {}
+        length = max(bag.end_ns - bag.start_ns, 1)
+        with suppress(BagError):
+            for k, (topic, time_ns, data) in enumerate(bag.raw(list(bag.topics))):
+                seen[topic].add(time_ns)
+                if bag.topics[topic].kind == DIAGNOSTICS_TYPE:
+                    _count(bag.read(topic, data), nodes)
+                if k % 500 == 0:
+                    progress(time_ns - bag.start_ns, length)
+        progress(length, length)
+        states: Counter[str] = Counter()
+        latency = None
+        if topic := _status_topic(bag, session):
+            latency = measure(_statuses(bag, topic, states))
+        return Health(
+            [
+                Rate(name, bag.topics[name].kind, s.count,
+                     (s.count - 1) * 1e9 / (s.last - s.first) if s.count >= 10 and s.last > s.first else None,
+                     s.longest / 1e9 if s.count > 1 else None)
+                for name, s in seen.items()
+            ],
+            list(session.losses.gaps), dict(session.losses.dropped), _answers(session), latency, dict(states),
+            {name: all_ for name, counts in sorted(nodes.items()) if (all_ := counts.all())},
+            bool(nodes), manifest.read_manifest(session.path).get("lost") or {},
+        )  # fmt: skip
+
+
+def _count(message: Any, nodes: dict[str, _Counts]) -> None:
+    for status in message.status:
+        counts = nodes.setdefault(status.name, _Counts())
+        for pair in status.values:
+            if pair.value.isdecimal() and pair.key not in USUAL:
+                counts.add(pair.key, int(pair.value))
+
+
+def _status_topic(bag: Bag, session: Session) -> str:
+    names = topics_of(bag, STATUS_TYPE)
+    near = session.reactions.topic if session.reactions else session.inputs.features
+    space = near.rsplit("/", 2)[0]
+    return next((n for n in names if space and n.startswith(f"{space}/")), names[0] if names else "")
+
+
+def _statuses(bag: Bag, topic: str, states: Counter[str]) -> Iterator[tuple[int, Any]]:
+    with suppress(BagError):
+        for m in bag.messages([topic]):
+            if m.message.state < len(STATES):
+                states[STATES[m.message.state]] += 1
+                yield m.time_ns, m.message
+
+
+def _answers(session: Session) -> Answers | None:
+    if session.reactions is None or not session.inputs.features:
+        return None
+    answered = np.isin(session.speaker.indices, session.reactions.frames)
+    at = np.flatnonzero(answered)
+    if not len(at):
+        return None
+    between = answered[at[0] : at[-1] + 1]
+    runs = np.diff(np.flatnonzero(between)) - 1
+    return Answers(len(between), int((~between).sum()), int(runs.max(initial=0)), session.reactions.dropped)

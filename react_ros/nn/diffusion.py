@@ -1,0 +1,163 @@
+"""Diffusion: noise levels, what a network predicts of them, and DDIM sampling in any number of steps.
+
+Symbols: x_0 is clean data, x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e its mixture with Gaussian noise e at level t, and a_t
+("alpha bar") falls from nearly 1 at level 0 to nearly 0 at the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from react_ros.config import whole_in_range
+
+Network = Callable[[Tensor, Tensor], Tensor]
+"""x_t (B, …) and level (B,) int64 to the prediction (B, …)."""
+
+MAX_BETA = 0.999
+"""No level adds more noise to the one before: at 1 nothing of the data would be left to divide by."""
+_HO_LEVELS, _HO_BETAS = 1000, (1e-4, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionConfig:
+    """Raises ValueError for a value out of range."""
+
+    steps: int = 10
+    """Noise levels of the forward process."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """"cosine": Nichol and Dhariwal 2021. "linear": Ho et al. 2020, their 1000 levels read at `steps` of them."""
+    prediction: Literal["x0", "epsilon"] = "x0"
+    """What the network predicts: the clean data, or the noise in it."""
+
+    def __post_init__(self) -> None:
+        whole_in_range("steps", self.steps, 1, 1000)
+        for name, choices in (("schedule", ("cosine", "linear")), ("prediction", ("x0", "epsilon"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be {' or '.join(choices)}")
+
+
+def alpha_bars(steps: int, schedule: str) -> list[float]:
+    """a_t of each level, falling: the share of the data's variance that is left."""
+    if schedule == "cosine":
+
+        def left(t: float) -> float:
+            return math.cos((t + 0.008) / 1.008 * math.pi / 2.0) ** 2
+
+        betas = [min(1.0 - left((t + 1) / steps) / left(t / steps), MAX_BETA) for t in range(steps)]
+        return _products(betas)
+    low, high = _HO_BETAS
+    fine = _products([low + (high - low) * t / (_HO_LEVELS - 1) for t in range(_HO_LEVELS)])
+    return [fine[t] for t in _trailing(_HO_LEVELS, steps)[::-1]]
+
+
+def _products(betas: list[float]) -> list[float]:
+    out, product = [], 1.0
+    for beta in betas:
+        product *= 1.0 - beta
+        out.append(product)
+    return out
+
+
+def _trailing(levels: int, steps: int) -> list[int]:
+    """`steps` of `levels` noise levels, evenly spaced and falling; the first is always the last level.
+
+    The spacing that Lin et al. 2024 advise: what is sampled from is pure noise, and only the last level was trained so.
+    """
+    return [round(levels * (steps - i) / steps) - 1 for i in range(steps)]
+
+
+class Diffusion(nn.Module):
+    """The forward process and its reverse, around any network; it has no weights and draws no random numbers."""
+
+    alpha_bar: Tensor
+    """(steps,) a_t."""
+
+    def __init__(self, config: DiffusionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or DiffusionConfig()
+        self._alpha_bars = alpha_bars(self.config.steps, self.config.schedule)
+        self.register_buffer("alpha_bar", torch.tensor(self._alpha_bars), persistent=False)
+
+    def noisy(self, x0: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """x_t of the data x0 (B, …) and as much standard normal noise; level (B,) int64, 0 = least noise."""
+        signal, spread = self._mixture(level, x0.ndim)
+        return signal * x0 + spread * noise
+
+    def target(self, x0: Tensor, noise: Tensor) -> Tensor:
+        """What the network is to predict."""
+        return x0 if self.config.prediction == "x0" else noise
+
+    def clean(self, x_t: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
+        """x_0 (B, …) as the network's prediction at these levels (B,) has it."""
+        if self.config.prediction == "x0":
+            return predicted
+        signal, spread = self._mixture(level, x_t.ndim)
+        return (x_t - spread * predicted) / signal
+
+    def sample(
+        self,
+        network: Network,
+        noise: Tensor,
+        *,
+        steps: int | None = None,
+        eta: float = 0.0,
+        fresh: Tensor | None = None,
+        guidance: float = 1.0,
+        clip: float | None = None,
+    ) -> Tensor:
+        """Data x_0 (B, …) from noise (B, …) by DDIM (Song et al. 2021).
+
+        network: with guidance other than 1 it is called with the batch doubled, (2B, …) and (2B,), of which it must
+        predict the first half with its condition and the second half without (Ho and Salimans 2021).
+        steps: of the process's levels, evenly spaced from the last one; None: all of them.
+        eta: 0 is deterministic; 1 renews as much noise as DDPM does. fresh: (steps, B, …) standard normal noise for
+        eta > 0; the last step uses none. guidance: 1 is as trained, more follows the condition further.
+        clip: x_0 is kept within -clip to clip at every step, and the noise follows from it.
+        Raises ValueError for steps out of range, or eta > 0 without as much fresh noise.
+        """
+        levels = self._levels(steps)
+        if eta > 0.0 and (fresh is None or fresh.shape != (len(levels), *noise.shape)):
+            given = None if fresh is None else tuple(fresh.shape)
+            raise ValueError(f"fresh noise has the shape {given}: eta > 0 needs {(len(levels), *noise.shape)}")
+        x = noise
+        for i, (t, after) in enumerate(pairwise([*levels, -1])):
+            a, b = self._alpha_bars[t], self._alpha_bars[after] if after >= 0 else 1.0
+            predicted = self._predict(network, x, t, guidance)
+            if self.config.prediction == "x0":
+                x0, e = predicted, None
+            else:
+                x0, e = (x - math.sqrt(1.0 - a) * predicted) / math.sqrt(a), predicted
+            if clip is not None:
+                x0, e = x0.clamp(-clip, clip), None
+            if after < 0:
+                x = x0
+                break
+            if e is None:
+                e = (x - math.sqrt(a) * x0) / math.sqrt(1.0 - a)
+            sigma = eta * math.sqrt((1.0 - b) / (1.0 - a) * (1.0 - a / b))
+            x = math.sqrt(b) * x0 + math.sqrt(max(1.0 - b - sigma**2, 0.0)) * e
+            if fresh is not None and eta > 0.0:
+                x = x + sigma * fresh[i]
+        return x
+
+    def _predict(self, network: Network, x: Tensor, t: int, guidance: float) -> Tensor:
+        if guidance == 1.0:
+            return network(x, torch.full((len(x),), t, dtype=torch.int64, device=x.device))
+        both = network(torch.cat([x, x]), torch.full((2 * len(x),), t, dtype=torch.int64, device=x.device))
+        conditional, unconditional = both.chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
+
+    def _levels(self, steps: int | None) -> list[int]:
+        whole_in_range("steps", self.config.steps if steps is None else steps, 1, self.config.steps)
+        return _trailing(self.config.steps, steps or self.config.steps)
+
+    def _mixture(self, level: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
+        a = self.alpha_bar[level].reshape(-1, *[1] * (dimensions - 1))
+        return a.sqrt(), (1.0 - a).sqrt()

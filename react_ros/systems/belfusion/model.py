@@ -1,0 +1,84 @@
+"""The networks of BeLFusion: a variational autoencoder of windows, and a diffusion of its latents.
+
+After Barquero et al., "BeLFusion: Latent Diffusion for Behavior-Driven Human Motion Prediction" (ICCV 2023), as the
+REACT challenges made it a baseline: a GRU autoencoder of 50 frames of attributes, h = z = 128, a perceptron from 25
+attributes to the face model, ten denoising steps to x0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from react_ros.nn.denoisers import DenoiserConfig
+from react_ros.nn.diffusion import DiffusionConfig
+from react_ros.nn.window_latents import (
+    Autoencoder,
+    LatentListener,
+    Shown,
+    WindowConfig,
+    WindowDecoder,
+    WindowEncoder,
+)
+
+
+def gru_window() -> WindowConfig:
+    """One GRU layer of 128 cells."""
+    return WindowConfig(cell="gru", layers=1, width=128)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What the weights' YAML says of their networks, and which protocol they were trained for."""
+
+    window: WindowConfig = field(default_factory=gru_window)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    protocol: Literal["online", "offline"] = "online"
+
+
+class Posterior(NamedTuple):
+    """The normal distribution of a window's latent."""
+
+    mean: Tensor
+    """(N, D)."""
+    log_variance: Tensor
+    """(N, D)."""
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """A latent for each window; noise (N, D) standard normal."""
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def divergence(self) -> Tensor:
+        """(N,) Kullback-Leibler divergence from the standard normal, nats."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance).sum(1)
+
+
+class Vae(Autoencoder):
+    """Windows of attributes to normal distributions and back."""
+
+    def __init__(self, config: WindowConfig) -> None:
+        super().__init__()
+        self.window = config
+        self.encoder = WindowEncoder(config, 2 * config.latent)
+        self.decoder = WindowDecoder(config)
+
+    def posterior(self, attributes: Tensor) -> Posterior:
+        """(N, W, 25) to the distributions of their latents."""
+        mean, log_variance = self.encoder(attributes).chunk(2, dim=1)
+        return Posterior(mean, log_variance.clamp(-12.0, 6.0))
+
+    def encode(self, attributes: Tensor) -> Tensor:
+        """The mean (N, D)."""
+        return self.posterior(attributes).mean
+
+    def decode(self, latent: Tensor, codebook: bool = True) -> Shown:
+        return self.decoder(latent)
+
+
+def networks(config: ModelConfig) -> LatentListener:
+    """Untrained."""
+    return LatentListener(Vae(config.window), config.denoiser, config.diffusion)

@@ -1,0 +1,402 @@
+"""The networks of the token listener: a tokenizer of faces, and a transformer that says the next token.
+
+After Dam et al., "Facial Reaction Generation with Finite Scalar Quantization and Cross-modality Transformer" (REACT
+2024): a listener's state in one frame is one token; tokens are predicted one after the other from the listener's own
+past and from the human's sound and face. What the poster leaves open is ours and said where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from react_ros.config import in_range, whole_in_range
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
+from react_ros.nn.attention import CausalConv1d, ConvolutionCache, DecoderLayer, LayerCache
+from react_ros.nn.quantizers import Quantized, Quantizer, QuantizerConfig
+from react_ros.systems.fsq.annotation import Annotation
+
+ROTATION_UNIT, TRANSLATION_UNIT = 0.05, 0.004
+"""rad and m: about what a listener's head does. The networks count in these."""
+_SHAPE_UNIT = 0.25
+_LEAST_PROBABILITY = 1e-3
+LEAST_TEMPERATURE = 1e-3
+"""All but certain: the likeliest token."""
+_GRU = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_CLIP = 6.0
+"""Standard deviations: nothing that is measured lies further out for long."""
+_LEAST_DEVIATION = 0.02
+"""A feature that hardly ever moved in training must not shout when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """Sizes of the tokenizer. Raises ValueError for an impossible value."""
+
+    width: int = 96
+    kernel: int = 3
+    dilations: tuple[int, ...] = (1, 2, 4)
+    """Of the causal convolutions, frames; with kernel 3 they see 15 frames."""
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+
+    def __post_init__(self) -> None:
+        whole_in_range("width", self.width, 4, 4096)
+        whole_in_range("kernel", self.kernel, 1, 25, "frames")
+        if not self.dilations:
+            raise ValueError("dilations are empty: there is at least one convolution")
+        for i, dilation in enumerate(self.dilations):
+            whole_in_range(f"dilations[{i}]", dilation, 1, 250, "frames")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorConfig:
+    """Sizes of the predictor. Raises ValueError for an impossible value."""
+
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+    feedforward: int = 384
+    self_window: int = 75
+    """Frames of its own past that the listener remembers."""
+    cross_window: int = 75
+    """Frames of the encoded speaker that the listener looks at; the encoder itself remembers longer."""
+    encoder_layers: int = 2
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        whole_in_range("width", self.width, 4, 4096)
+        whole_in_range("layers", self.layers, 1, 48)
+        whole_in_range("heads", self.heads, 1, 64)
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width} with {self.heads} heads: the heads must share it equally")
+        whole_in_range("feedforward", self.feedforward, 1, 65536)
+        whole_in_range("self_window", self.self_window, 1, 10_000, "frames")
+        whole_in_range("cross_window", self.cross_window, 1, 10_000, "frames")
+        whole_in_range("encoder_layers", self.encoder_layers, 1, 8)
+        in_range("dropout", self.dropout, 0.0, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Raises ValueError for an impossible value."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    """Only the likeliest codes that together have this probability (Holtzman et al. 2020)."""
+    forgetting: float = 0.0
+    """How far the next token is drawn as if the listener's own past were not known: between 0 and 1 the distribution
+    is the geometric mean of the two. A listener who trusts the past alone goes on as before, and answers nobody."""
+    guidance: float = 0.0
+    """How much more the speaker counts than in training (Ho and Salimans 2022); exaggerates."""
+
+    def __post_init__(self) -> None:
+        in_range("temperature", self.temperature, 0.0, 10.0)
+        in_range("top_p", self.top_p, 0.01, 1.0)
+        in_range("forgetting", self.forgetting, 0.0, 1.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What the weights' YAML says of their networks, and how they are best sampled."""
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+class Decoded(NamedTuple):
+    """What tokens say, of (…) frames."""
+
+    face: Tensor
+    """(…, 58) blendshapes, rad, m; not clipped."""
+    emotion: Tensor
+    """(…, 25): logits of action units, valence and arousal, logits of expressions."""
+
+
+class _Block(nn.Module):
+    """A residual causal convolution."""
+
+    def __init__(self, width: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.convolution = CausalConv1d(width, width, kernel, dilation)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(F.gelu(self.convolution(self.norm(x))))
+
+    def step(self, x: Tensor, cache: ConvolutionCache, position: Tensor) -> Tensor:
+        return x + self.mix(F.gelu(self.convolution.step(self.norm(x), cache, position)))
+
+
+class TokenizerCache(NamedTuple):
+    """What a stream's decoders remember."""
+
+    convolutions: list[ConvolutionCache]
+    shown: Tensor
+    """(S, 58) in the networks' units: the face of the frame before."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that `Tokenizer.step` changes in place."""
+        return [*(cache.frames for cache in self.convolutions), self.shown]
+
+
+class Tokenizer(nn.Module):
+    """Faces to tokens and back: a causal encoder, a quantizer, and the decoders D_3dmm and D_emotion.
+
+    Tokens come in steps, faces do not. So D_3dmm says beside where the face goes (y) also how much of the way it goes
+    in this frame (g, 0 to 1, for each coefficient): face(t) = face(t - 1) + g(t) (y(t) - face(t - 1)).
+    """
+
+    units: Tensor
+    moves: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+
+        def stack(dilations: tuple[int, ...]) -> nn.ModuleList:
+            return nn.ModuleList(_Block(width, config.kernel, d) for d in dilations)
+
+        self.quantizer = Quantizer(config.quantizer)
+        self.encoder_in = nn.Linear(FACE_MODEL + ATTRIBUTES, width)
+        self.encoder = stack(config.dilations)
+        self.encoder_out = nn.Linear(width, self.quantizer.dim)
+        self.decoder_in = nn.Linear(self.quantizer.dim, width)
+        self.decoder = stack(config.dilations)
+        self.face_norm = nn.LayerNorm(width)
+        self.face = nn.Linear(width, FACE_MODEL)
+        self.pace = nn.Linear(width, FACE_MODEL)
+        self.emotion_decoder = stack(config.dilations[:2])
+        self.emotion_norm = nn.LayerNorm(width)
+        self.emotion = nn.Linear(width, ATTRIBUTES)
+        units = torch.ones(FACE_MODEL)
+        units[ROTATION_58], units[TRANSLATION_58] = ROTATION_UNIT, TRANSLATION_UNIT
+        self.register_buffer("units", units, persistent=False)
+        self.register_buffer("moves", torch.ones(FACE_MODEL))
+        """1 for what ever moved in training, 0 for what nobody's face did there: that stays exactly at rest."""
+
+    def forward(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> tuple[Decoded, Quantized]:
+        """(B, T, 58) and (B, T, 25) of real listeners to what their tokens say, and the tokens.
+
+        valid: (B, T) bool, see `Quantizer`.
+        """
+        quantized = self.tokens(face_model, attributes, valid)
+        return self.decode(quantized.latent), quantized
+
+    def tokens(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> Quantized:
+        """(B, T, 58) and (B, T, 25) to tokens; frame t's depends on frames up to t."""
+        face = torch.cat([face_model[..., :52] / _SHAPE_UNIT, face_model[..., 52:] / self.units[52:]], dim=-1)
+        expressions = (attributes[..., EXPRESSIONS] + _LEAST_PROBABILITY).log() / 2.0
+        x = torch.cat([face, attributes[..., AU], 3.0 * attributes[..., VA], expressions], dim=-1)
+        x = self.encoder_in(x)
+        for block in self.encoder:
+            x = block(x)
+        return self.quantizer(self.encoder_out(x).float(), valid)
+
+    def decode(self, latent: Tensor) -> Decoded:
+        """(B, T, dim) latents of tokens to faces; frame t's depends on tokens up to t."""
+        x = self.decoder_in(latent)
+        for block in self.decoder:
+            x = block(x)
+        goal, pace = self._way(x)
+        shown = [goal[:, 0]]
+        for y, g in zip(goal[:, 1:].unbind(1), pace[:, 1:].unbind(1), strict=True):
+            shown.append(torch.lerp(shown[-1], y, g))
+        face = torch.stack(shown, dim=1) * (self.units * self.moves)
+        for block in self.emotion_decoder:
+            x = block(x)
+        return Decoded(face, self.emotion(self.emotion_norm(x)))
+
+    def start(self, batch: int) -> TokenizerCache:
+        """Caches of `batch` streams of tokens, on the weights' device."""
+        blocks = cast("list[_Block]", [*self.decoder, *self.emotion_decoder])
+        shown = self.units.new_zeros(batch, FACE_MODEL)
+        return TokenizerCache([block.convolution.start(batch) for block in blocks], shown)
+
+    def step(self, indices: Tensor, cache: TokenizerCache, position: Tensor) -> Decoded:
+        """Frame `position` () of each stream: (S, groups) indices to (S, 58) and (S, 25)."""
+        x = self.decoder_in(self.quantizer.decode(indices))
+        own = iter(cache.convolutions)
+        for block in cast("list[_Block]", self.decoder):
+            x = block.step(x, next(own), position)
+        goal, pace = self._way(x)
+        # The first frame comes from nowhere: it is where it goes.
+        cache.shown.lerp_(goal, torch.where(position == 0, 1.0, pace))
+        face = cache.shown * (self.units * self.moves)
+        for block in cast("list[_Block]", self.emotion_decoder):
+            x = block.step(x, next(own), position)
+        return Decoded(face, self.emotion(self.emotion_norm(x)))
+
+    def _way(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, width) to where the face goes and to how much of the way, (…, 58) each."""
+        x = self.face_norm(x)
+        return self.face(x), self.pace(x).sigmoid()
+
+
+class SpeakerEncoder(nn.Module):
+    """The human's face and sound, frame by frame, with a memory of its own; either may be missing."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(INPUTS))
+        self.register_buffer("deviation", torch.ones(INPUTS))
+        self.face = nn.Linear(FACE_INPUTS.stop - FACE_INPUTS.start + 1, width)
+        self.sound = nn.Linear(SOUND_INPUTS.stop - SOUND_INPUTS.start + 1, width)
+        self.dropout = nn.Dropout(dropout)
+        self.memory = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.norm = nn.LayerNorm(width)
+
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take the (INPUTS,) mean and standard deviation of the features over present frames."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
+
+    def forward(self, speaker: Tensor) -> Tensor:
+        """(B, T, INPUTS) to (B, T, width)."""
+        hidden, _ = self.memory(self.dropout(self._seen_and_heard(speaker)))
+        return self.norm(hidden)
+
+    def start(self) -> Tensor:
+        """The memory of one stream that has heard nothing: (layers, 1, width)."""
+        return self.mean.new_zeros(self.memory.num_layers, 1, self.memory.hidden_size)
+
+    def step(self, speaker: Tensor, state: Tensor) -> Tensor:
+        """(1, INPUTS) to (1, width); `state` is changed in place."""
+        x = self._seen_and_heard(speaker)
+        for layer in range(self.memory.num_layers):
+            weights = [
+                getattr(self.memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            ]
+            x = torch.gru_cell(x, state[layer], *weights)
+            state[layer].copy_(x)
+        return self.norm(x)
+
+    def _seen_and_heard(self, speaker: Tensor) -> Tensor:
+        x = ((speaker - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
+        sees, hears = speaker[..., FACE_PRESENT, None], speaker[..., SOUND_PRESENT, None]
+        face = self.face(torch.cat([x[..., FACE_INPUTS] * sees, sees], dim=-1))
+        sound = self.sound(torch.cat([x[..., SOUND_INPUTS] * hears, hears], dim=-1))
+        return F.gelu(face + sound)
+
+
+class Predictor(nn.Module):
+    """The next token of a listener, from their own past tokens and the speaker until now.
+
+    The groups of a token are drawn one after the other, each knowing those before it. A past token may be unknown
+    (index `size`), as at the beginning, or for a listener who forgets; a speaker may be unknown too (`nobody`).
+    """
+
+    def __init__(self, config: PredictorConfig, groups: int, size: int) -> None:
+        super().__init__()
+        self.config, self.groups, self.size = config, groups, size
+        width = config.width
+        self.encoder = SpeakerEncoder(width, config.encoder_layers, config.dropout)
+        self.nobody = nn.Parameter(torch.zeros(width))
+        self.speaker_in = nn.Linear(width, width)
+        self.past = nn.ModuleList(nn.Embedding(size + 1, width) for _ in range(groups))
+        self.layers = nn.ModuleList(
+            DecoderLayer(
+                width, config.heads, width, config.self_window, config.cross_window, config.feedforward, config.dropout
+            )
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.said = nn.ModuleList(nn.Embedding(size, width) for _ in range(groups - 1))
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(groups))
+        self.choose = nn.ModuleList(nn.Linear(width, size) for _ in range(groups))
+
+    def forward(self, past: Tensor, memory: Tensor, tokens: Tensor) -> Tensor:
+        """Logits (B, T, groups, size) of frame t's token.
+
+        past: (B, T, groups), the token before frame t's, `size` where unknown. memory: (B, T, width) of the encoder.
+        tokens: (B, T, groups), frame t's own: each group's logits know the groups before it.
+        """
+        x = self._read(past, memory)
+        out = []
+        for group in range(self.groups):
+            out.append(self._logits(x, group))
+            if group < self.groups - 1:
+                x = x + self.said[group](tokens[..., group])
+        return torch.stack(out, dim=-2)
+
+    def start(self, samples: int) -> list[LayerCache]:
+        """Caches for `samples` listeners, and one more who forgets, to one speaker; on the weights' device."""
+        return [layer.start(samples + 1, 1) for layer in cast("list[DecoderLayer]", self.layers)]
+
+    def step(self, past: Tensor, memory: Tensor, caches: list[LayerCache], position: Tensor) -> Tensor:
+        """Frame `position` (): past (S, groups) and memory (1, width) to (S + 1, width), from which `draw` draws.
+
+        The last row is of a listener whose past is never known.
+        """
+        x = self._past(F.pad(past, (0, 0, 0, 1), value=self.size)) + self.speaker_in(memory)
+        for layer, cache in zip(cast("list[DecoderLayer]", self.layers), caches, strict=True):
+            x = layer.step(x, memory, cache, position)
+        return self.norm(x)
+
+    def nobody_heard(self) -> Tensor:
+        """(1, width): what `step` gives a listener without past to a speaker who is not known. Always the same.
+
+        All that the attentions see then is the same in each frame, so their weights make no difference.
+        """
+        memory = self.nobody[None, None]
+        return self._read(torch.full((1, 1, self.groups), self.size, device=memory.device), memory)[0]
+
+    def draw(self, x: Tensor, nobody: Tensor, chance: Tensor, how: Sampling) -> Tensor:
+        """(S, groups) tokens by inverting the distribution's cumulative sum at `chance` (S, groups), 0 to 1.
+
+        x: (S + 1, width) of `step`. nobody: (1, width) of `nobody_heard`. With logits l(past, speaker), logits are
+        l(past, speaker) + forgetting (l(-, speaker) - l(past, speaker)) + guidance (l(-, speaker) - l(-, -)).
+        """
+        samples = len(chance)
+        known, forgetful, alone = x[:-1], x[-1:].expand(samples, -1), nobody.expand(samples, -1)
+        x = torch.cat([known, forgetful, alone])
+        tokens = []
+        for group in range(self.groups):
+            told, forgot, unheard = self._logits(x, group).log_softmax(-1).split(samples)
+            logits = told + how.forgetting * (forgot - told) + how.guidance * (forgot - unheard)
+            probability, order = (logits / max(how.temperature, LEAST_TEMPERATURE)).softmax(-1).sort(descending=True)
+            kept = probability.cumsum(-1) - probability < how.top_p
+            reached = (probability * kept).cumsum(-1)
+            place = (reached < chance[:, group, None] * reached[:, -1:]).sum(-1, keepdim=True).clamp_max(self.size - 1)
+            token = order.gather(1, place).squeeze(1)
+            tokens.append(token)
+            if group < self.groups - 1:
+                x = x + self.said[group](token).repeat(3, 1)
+        return torch.stack(tokens, dim=1)
+
+    def _read(self, past: Tensor, memory: Tensor) -> Tensor:
+        x = self._past(past) + self.speaker_in(memory)
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self.norm(x)
+
+    def _past(self, tokens: Tensor) -> Tensor:
+        x = self.past[0](tokens[..., 0])
+        for group in range(1, self.groups):
+            x = x + self.past[group](tokens[..., group])
+        return x
+
+    def _logits(self, x: Tensor, group: int) -> Tensor:
+        return self.choose[group](F.gelu(self.hidden[group](x)))
+
+
+class Networks(nn.Module):
+    """All that the weights hold."""
+
+    def __init__(self, tokenizer: Tokenizer, predictor: Predictor) -> None:
+        super().__init__()
+        self.tokenizer, self.predictor = tokenizer, predictor
+        for name, size in Annotation.PARAMETERS.items():
+            self.register_buffer(f"annotation_{name}", torch.zeros(size))

@@ -1,0 +1,98 @@
+"""The token listener's weights, and its streams: one token a listener and frame, drawn where the weights lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from react_ros.config import config_from
+from react_ros.face import Reaction, SpeakerFrame
+from react_ros.generators.contract import Stream, sample_rngs
+from react_ros.generators.idle_blending import Living
+from react_ros.generators.sanitize import trusted
+from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
+from react_ros.nn.device import CapturedStep, choose_device
+from react_ros.nn.weights import load_into, load_weights
+from react_ros.systems.fsq.annotation import Annotation
+from react_ros.systems.fsq.model import ModelConfig, Networks, Predictor, Sampling, Tokenizer
+
+if TYPE_CHECKING:
+    from react_ros.systems.fsq.generator import FsqConfig
+
+
+class Loaded:
+    """The networks of some weights on a device, shared by all streams and changed by none."""
+
+    def __init__(self, config: FsqConfig) -> None:
+        """Raises ValueError, in one sentence, where the weights are not there, or are not what they should be."""
+        self.device = choose_device(config.device)
+        weights = load_weights(config.weights, "fsq")
+        model = config_from(ModelConfig, weights.config, f"{weights.path}: config")
+        tokenizer = Tokenizer(model.tokenizer)
+        quantizer = tokenizer.quantizer
+        networks = Networks(tokenizer, Predictor(model.predictor, quantizer.groups, quantizer.size))
+        load_into(networks, weights)
+        self.notice, self.sha256 = weights.notice, weights.sha256
+        self.parameters = sum(p.numel() for p in networks.parameters())
+        self.annotation = {
+            name: getattr(networks, f"annotation_{name}").numpy().astype(np.float64) for name in Annotation.PARAMETERS
+        }
+        self.networks = networks.eval().requires_grad_(False).to(self.device)
+        advised = model.sampling
+        self.sampling = Sampling(
+            config.temperature * advised.temperature,
+            advised.top_p if config.top_p is None else config.top_p,
+            advised.forgetting if config.forgetting is None else config.forgetting,
+            advised.guidance if config.guidance is None else config.guidance,
+        )
+
+    def start(self, samples: int, seed: int) -> FsqStream:
+        """A new stream."""
+        return FsqStream(self, samples, seed)
+
+    @torch.inference_mode()
+    def step(self, samples: int) -> CapturedStep:
+        """The step of a new stream: speaker (1, INPUTS) and chance (S, groups) to (S, 58) and (S, 25)."""
+        predictor, tokenizer = self.networks.predictor, self.networks.tokenizer
+        device, nobody = self.device, predictor.nobody_heard()
+        position = torch.zeros((), dtype=torch.int64, device=device)
+        past = torch.full((samples, predictor.groups), predictor.size, device=device)
+        heard = predictor.encoder.start()
+        layers, faces = predictor.start(samples), tokenizer.start(samples)
+
+        def step(speaker: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
+            memory = predictor.encoder.step(speaker, heard)
+            x = predictor.step(past, memory, layers, position)
+            past.copy_(predictor.draw(x, nobody, chance, self.sampling))
+            decoded = tokenizer.step(past, faces, position)
+            position.add_(1)
+            return decoded.face, decoded.emotion
+
+        caches = [cache for layer in layers for cache in layer]
+        state = [position, past, heard, *(t for cache in caches for t in cache), *faces.tensors]
+        chance = torch.zeros(samples, predictor.groups, device=device)
+        return CapturedStep(step, [torch.zeros(1, INPUTS, device=device), chance], state, device)
+
+
+class FsqStream(Stream):
+    """S listeners that hear one speaker; where nobody is there, idle life takes over within a second."""
+
+    def __init__(self, loaded: Loaded, samples: int, seed: int) -> None:
+        self._rngs = sample_rngs(seed, samples, purpose=4)
+        self.samples, self.seed = samples, seed
+        self._inputs, self._living = SpeakerInputs(), Living(seed, samples)
+        self._annotation = Annotation(loaded.annotation, sample_rngs(seed, samples, purpose=5))
+        self._step = loaded.step(samples)
+        self._chance = np.empty((samples, loaded.networks.predictor.groups), np.float32)
+
+    def step(self, frame: SpeakerFrame) -> Reaction:
+        frame = trusted(frame)
+        row = self._inputs.step(frame)
+        for i, rng in enumerate(self._rngs):
+            self._chance[i] = rng.random(self._chance.shape[1], np.float32)
+        face, emotion = self._step(torch.from_numpy(row[None]), torch.from_numpy(self._chance))
+        attributes = self._annotation.step(emotion.numpy(force=True))
+        return self._living.step(frame, np.concatenate([face.numpy(force=True), attributes], axis=1))

@@ -1,0 +1,159 @@
+"""The two mean baselines: the mean listener's face, as one frame and as a sequence, whatever the speaker does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from safetensors.numpy import save as dump
+
+from react_ros.face import ARKIT, ATTRIBUTES, Floats, Reaction, SpeakerFrame
+from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
+from react_ros.generators.presence import Presence
+from react_ros.generators.sanitize import trusted
+from react_ros.package import share
+
+_SHAPES = {"blendshapes": len(ARKIT), "rotation": 3, "translation": 3, "attributes": ATTRIBUTES}
+
+
+@dataclass(frozen=True, slots=True)
+class MeanListener:
+    """The mean of many listeners' reactions in each frame of a clip. Arrays float32."""
+
+    blendshapes: Floats
+    """(T, 52) in the order of `ARKIT`, 0 to 1."""
+    rotation: Floats
+    """(T, 3) rad."""
+    translation: Floats
+    """(T, 3) m."""
+    attributes: Floats
+    """(T, 25) in the order of `ATTRIBUTE_NAMES`."""
+    notice: str = ""
+    """What a viewer must know of whom this is the mean."""
+
+
+def measure(clips: Iterable[tuple[Floats, Floats]], notice: str = "") -> MeanListener:
+    """The mean over clips, frame by frame.
+
+    clips: of each listener the face model (T, 58) and the attributes (T, 25), T the same for all. Raises ValueError
+    where there are none or lengths differ.
+    """
+    total: np.ndarray | None = None
+    count = 0
+    for model, attributes in clips:
+        table = np.concatenate([model, attributes], axis=1, dtype=np.float64)
+        if total is not None and len(table) != len(total):
+            raise ValueError(f"clip {count} has {len(table)} frames, but the clips before it have {len(total)}")
+        total = table if total is None else total + table
+        count += 1
+    if total is None:
+        raise ValueError("the mean listener needs at least one clip")
+    parts = np.split((total / count).astype(np.float32), np.cumsum([52, 3, 3]), axis=1)
+    return MeanListener(*parts, notice=notice)
+
+
+def save(listener: MeanListener, path: Path, **card: object) -> None:
+    """Write the statistics as safetensors (16-bit floats) and, beside it, their card in YAML."""
+    path.write_bytes(dump({name: getattr(listener, name).astype(np.float16) for name in _SHAPES}))
+    text = yaml.safe_dump({"name": path.stem, "notice": listener.notice, **card}, sort_keys=False, width=110)
+    path.with_suffix(".yaml").write_text(text, encoding="utf-8")
+
+
+def load(path: Path) -> MeanListener:
+    """Read what `save` wrote. Raises ValueError, in one sentence, for a file that is missing or something else."""
+    try:
+        arrays = load_file(path)
+        card = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"the mean listener's statistics {path} (with their card .yaml) cannot be read: {error}"
+        ) from error
+    frames = len(arrays["blendshapes"]) if "blendshapes" in arrays else 0
+    for name, width in _SHAPES.items():
+        if name not in arrays or arrays[name].shape != (frames, width) or not frames:
+            raise ValueError(f"{path} is no mean listener: it needs {name} of shape (T, {width})")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{path} is no mean listener: {name} has values that are not finite")
+    if not isinstance(card, dict) or not isinstance(card.get("notice"), str):
+        raise ValueError(f"{path.with_suffix('.yaml')} is no card: it needs a notice that says whose mean this is")
+    return MeanListener(**{n: arrays[n].astype(np.float32) for n in _SHAPES}, notice=card["notice"])
+
+
+def packaged() -> Path:
+    """Where the packaged statistics lie."""
+    return share() / "models" / "mean_listener.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class MeanConfig:
+    """Raises ValueError for a path that is no text."""
+
+    statistics: str = ""
+    """Path of a safetensors file with its card; empty for the packaged one."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.statistics, str):
+            raise ValueError(f"statistics is {self.statistics!r}: it must be the path of a .safetensors file, as text")
+
+
+class MeanStream(Stream):
+    """S equal listeners that play the mean forwards and backwards for ever, so that no seam shows."""
+
+    def __init__(self, mean: MeanListener, samples: int, seed: int) -> None:
+        sample_rngs(seed, samples, purpose=0)  # nothing is drawn, but the contract's errors hold
+        self.samples, self.seed = samples, seed
+        self._mean = mean
+        self._step = 0
+        self._presence = Presence()
+
+    def step(self, frame: SpeakerFrame) -> Reaction:
+        live = self._presence.step(trusted(frame))
+        last = len(self._mean.blendshapes) - 1
+        row = last - abs(last - self._step)
+        self._step = (self._step + 1) % max(2 * last, 1)
+        m = self._mean
+        blendshapes, rotation, translation, attributes = (
+            np.repeat(a[row : row + 1], self.samples, axis=0)
+            for a in (m.blendshapes, m.rotation, m.translation, m.attributes)
+        )
+        return Reaction(frame.index, frame.stamp_ns, blendshapes, rotation, translation, attributes, live)
+
+
+class MeanSequence(Generator):
+    """The challenge's MeanSeq: the mean over listeners in each frame of a clip."""
+
+    Config = MeanConfig
+    info = GeneratorInfo(
+        name="mean_sequence",
+        summary="baseline: the mean reaction of all listeners, frame by frame",
+        inputs=(),
+        stochastic=False,
+        living=False,
+    )
+
+    def __init__(self, config: MeanConfig | None = None) -> None:
+        self.config = config or MeanConfig()
+        self._mean = load(Path(self.config.statistics) if self.config.statistics else packaged())
+        self.info = replace(type(self).info, notice=self._mean.notice)
+
+    def start(self, *, samples: int = 1, seed: int = 0) -> MeanStream:
+        return MeanStream(self._mean, samples, seed)
+
+
+class MeanFrame(MeanSequence):
+    """The challenge's MeanFr: the mean over listeners and over time, one frame for ever."""
+
+    info = replace(
+        MeanSequence.info, name="mean_frame", summary="baseline: the mean reaction of all listeners and times"
+    )
+
+    def __init__(self, config: MeanConfig | None = None) -> None:
+        super().__init__(config)
+        m = self._mean
+        mean = {name: getattr(m, name).mean(axis=0, keepdims=True) for name in _SHAPES}
+        self._mean = MeanListener(**mean, notice=m.notice)

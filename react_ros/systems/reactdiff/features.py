@@ -1,0 +1,66 @@
+"""Which columns of the speaker's row each of the transformer's five named features is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from react_ros.config import whole_in_range
+from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
+
+_SHAPES = 52
+_FACE, _SOUND = FACE_INPUTS.start, SOUND_INPUTS.start
+
+Columns = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """First column, and the one behind the last, of each feature in the row; the defaults are the live robot's.
+
+    The paper takes its features from the last layers of three image networks and one of speech. The live row has
+    what perception measures: blendshapes are the muscles' own motion (AU), the same less the speaker's rest is what
+    the face says now (FE), and the head's pose less its rest stands where VA does. Sound: MFCC and their slopes;
+    energy, voicing, pitch and speech probability where the speech network's features (AFR) are. Raises ValueError for
+    columns outside the row.
+    """
+
+    va: Columns = (_FACE + 2 * _SHAPES, FACE_INPUTS.stop)
+    au: Columns = (_FACE, _FACE + _SHAPES)
+    fe: Columns = (_FACE + _SHAPES, _FACE + 2 * _SHAPES)
+    mfcc: Columns = (_SOUND, _SOUND + 52)
+    afr: Columns = (_SOUND + 52, SOUND_INPUTS.stop)
+    face_present: int = FACE_PRESENT
+    """The column that says, as 0 or 1, whether there is a face."""
+    sound_present: int = SOUND_PRESENT
+    inputs: int = INPUTS
+    """Width of the row."""
+
+    def __post_init__(self) -> None:
+        whole_in_range("inputs", self.inputs, 2, 1_000_000)
+        for name in ("face_present", "sound_present"):
+            whole_in_range(name, getattr(self, name), 0, self.inputs - 1)
+        for name in NAMES:
+            first, end = getattr(self, name)
+            if not 0 <= first < end <= self.inputs:
+                raise ValueError(
+                    f"{name} is the columns {first} to {end} of {self.inputs}: it must be at least one of them"
+                )
+
+    def width(self, name: str) -> int:
+        """How many columns the feature of that name has."""
+        first, end = getattr(self, name)
+        return end - first
+
+    @classmethod
+    def of_widths(cls, *, va: int, au: int, fe: int, mfcc: int, afr: int) -> Features:
+        """The five features one behind the other, then the two columns of presence."""
+        ends = list(accumulate((va, au, fe, mfcc, afr), initial=0))
+        columns = dict(zip(NAMES, pairwise(ends), strict=True))
+        return cls(**columns, face_present=ends[-1], sound_present=ends[-1] + 1, inputs=ends[-1] + 2)
+
+
+FACIAL, ACOUSTIC = ("va", "au", "fe"), ("mfcc", "afr")
+NAMES = (*FACIAL, *ACOUSTIC)
+PAPER = Features.of_widths(va=64, au=25088, fe=1408, mfcc=26, afr=1536)
+"""The paper's (3.2): ELIM, ME-GraphAU and ResMaskNet before their classifiers, MFCC, two frames of wav2vec 2.0."""

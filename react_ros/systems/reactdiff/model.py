@@ -1,0 +1,133 @@
+"""All networks of ReactDiff: the transformer, the diffusion in its latent space, and a listener's own shifts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from react_ros.config import in_range
+from react_ros.nn.diffusion import Diffusion, DiffusionConfig
+from react_ros.systems.reactdiff.denoiser import Denoiser, DenoiserConfig
+from react_ros.systems.reactdiff.drawing import FastDenoiser
+from react_ros.systems.reactdiff.mmt import Mmt, MmtConfig
+from react_ros.systems.reactdiff.style import Personal, StyleConfig
+
+_LEAST_DEVIATION = 0.02
+"""Of a latent that hardly ever moved: it is not to be told apart from the others' noise."""
+BOUND = 4.0
+"""Standard deviations of the latents that no clean one leaves while it is denoised."""
+
+
+def _diffusion() -> DiffusionConfig:
+    return DiffusionConfig(steps=20, schedule="cosine", prediction="epsilon")
+
+
+@dataclass(frozen=True, slots=True)
+class LatentConfig:
+    """The diffusion in the latent space: T = 20 levels and epsilon as in the paper, the public code's cosine."""
+
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    diffusion: DiffusionConfig = field(default_factory=_diffusion)
+    """A U-Net that has fewer channels than the latent has numbers cannot hand on noise of full rank, so it cannot
+    predict it: with small ones take `prediction: x0`."""
+    scale: float = 1.0
+    """What standardised latents are divided by. The numbers of a window say much the same: noise as loud as each of
+    them hides what they say together at the last levels only, so nearly all is decided there; divided by 8, it is
+    decided over many."""
+
+    def __post_init__(self) -> None:
+        in_range("scale", self.scale, 1.0, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What the weights' YAML says of their networks."""
+
+    mmt: MmtConfig = field(default_factory=MmtConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)
+
+
+class Latent(nn.Module):
+    """The diffusion of a listener's latents, told by z_bc what the speaker did.
+
+    With `MmtConfig.listener`: p(listener's latents | z_bc of the speaker's), which has as many answers as there are
+    listeners. Without, as we read the paper: x_0 is the speaker's, the encoder's output, and z_bc is made of the same
+    x_0. So the diffusion learns to give back, from a summary of x_0, x_0 itself. All that is left to chance is what the
+    summary leaves out, and the network's own error: a well trained one has little diversity.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    speaker_mean: Tensor
+    speaker_deviation: Tensor
+
+    def __init__(self, config: LatentConfig, mmt: MmtConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = mmt.listener or mmt.latent
+        for name, width in (("", self.width), ("speaker_", mmt.latent)):
+            self.register_buffer(f"{name}mean", torch.zeros(width))
+            self.register_buffer(f"{name}deviation", torch.ones(width))
+        self.diffusion = Diffusion(config.diffusion)
+        self.denoiser = Denoiser(config.denoiser, mmt.window, self.width, mmt.latent, config.diffusion.steps)
+
+    def fit(self, x0: Tensor, speaker: Tensor) -> None:
+        """Take the means and standard deviations of the latents that are diffused (N, width), and of the speakers'
+        (M, latent)."""
+        self.mean.copy_(x0.mean(0))
+        self.deviation.copy_(x0.std(0).clamp_min(_LEAST_DEVIATION))
+        self.speaker_mean.copy_(speaker.mean(0))
+        self.speaker_deviation.copy_(speaker.std(0).clamp_min(_LEAST_DEVIATION))
+
+    def standard(self, x0: Tensor) -> Tensor:
+        """(…, width) that are diffused to mean 0 and standard deviation 1 / scale."""
+        return (x0 - self.mean) / (self.config.scale * self.deviation)
+
+    def constraint(self, speaker: Tensor) -> Tensor:
+        """z_bc (B, constraint) of windows of the speaker's latents (B, window, latent)."""
+        return self.denoiser.constraint((speaker - self.speaker_mean) / self.speaker_deviation)
+
+    def sample(
+        self,
+        speaker: Tensor,
+        noise: Tensor,
+        *,
+        steps: int | None,
+        eta: float,
+        fresh: Tensor | None,
+        guidance: float = 1.0,
+        denoiser: Denoiser | FastDenoiser | None = None,
+    ) -> Tensor:
+        """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
+
+        fresh: (steps, P, S, window, width) for eta > 0. guidance: how much more z_bc counts than in training, with
+        weights that were trained with some windows unknown. denoiser: a faster one than its own, of the same weights.
+        """
+        samples = noise.shape[1]
+        z_bc = self.constraint(speaker).repeat_interleave(samples, dim=0)
+        if guidance != 1.0:
+            z_bc = torch.cat([z_bc, torch.zeros_like(z_bc)])
+        found = self.diffusion.sample(
+            (denoiser or self.denoiser).given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
+            fresh=None if fresh is None else fresh.flatten(1, 2), clip=BOUND / self.config.scale,
+            guidance=guidance,
+        )  # fmt: skip
+        return (found * (self.config.scale * self.deviation) + self.mean).unflatten(0, (-1, samples))
+
+
+class Networks(nn.Module):
+    """All that the weights hold."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mmt = Mmt(config.mmt)
+        self.latent = Latent(config.latent, config.mmt)
+        self.personal = Personal(config.style, self.movable())
+
+    def movable(self) -> list[nn.Linear]:
+        """The layers that a style moves: of the denoiser where it draws what a listener does, else of the decoder."""
+        return (self.latent.denoiser if self.config.mmt.listener else self.mmt.decoder).linears()

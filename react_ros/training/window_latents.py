@@ -1,0 +1,279 @@
+"""What training VQ-Diff and BeLFusion has in common: windows of crops, whom they answer, errors, the second stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from react_ros.config import config_to, in_range
+from react_ros.face import AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.nn.denoisers import DenoiserConfig
+from react_ros.nn.diffusion import DiffusionConfig
+from react_ros.nn.window_latents import (
+    ROTATION_UNIT,
+    TRANSLATION_UNIT,
+    Autoencoder,
+    Drawing,
+    LatentListener,
+    Shown,
+)
+from react_ros.training.data import Batch, Clips
+from react_ros.training.training_stage import Finished, Task
+
+Protocol = Literal["online", "offline"]
+
+_FACE_UNITS = torch.ones(FACE_MODEL)
+_FACE_UNITS[ROTATION_58], _FACE_UNITS[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 10.0 * TRANSLATION_UNIT
+_SHOWN_CLIPS = 40
+"""Validation clips whose figures are on the card."""
+
+
+class Pairs(NamedTuple):
+    """N windows of W frames of listeners, each with the window of the speaker that it answers."""
+
+    speaker: Tensor
+    """(N, W, 25); 0 where nobody was heard yet."""
+    attributes: Tensor
+    """(N, W, 25) of the listener."""
+    face: Tensor
+    """(N, W, 58) of the listener."""
+    whole: Tensor
+    """(N,) float, 1 where the listener's clip fills the window, else 0."""
+    heard: Tensor
+    """(N,) bool; False where a speaker was there, but not in the crop."""
+
+
+def pairs(batch: Batch, frames: int, protocol: Protocol) -> Pairs:
+    """A batch's crops cut into windows of `frames`, in a crop's order; what does not fill a last window is left out.
+
+    online: a listener's window answers the speaker's window before it, and the first of a clip an empty one (VQ-Diff,
+    section II-A); offline: the same window. Raises ValueError for crops shorter than a window.
+    """
+    length = batch.valid.shape[1]
+    count = length // frames
+    if not count:
+        raise ValueError(f"crop is {length} frames: it must be at least a window, {frames} frames")
+
+    def cut(x: Tensor) -> Tensor:
+        return x[:, : count * frames].unflatten(1, (count, frames))
+
+    speaker, heard = cut(batch.speaker_attributes), torch.ones_like(batch.valid[:, :count])
+    if protocol == "online":
+        speaker = torch.cat([torch.zeros_like(speaker[:, :1]), speaker[:, :-1]], dim=1)
+        heard[:, 0] = batch.start == 0
+    whole = cut(batch.valid).all(2)
+    attributes, face = cut(batch.attributes).flatten(0, 1), cut(batch.face_model).flatten(0, 1)
+    return Pairs(speaker.flatten(0, 1), attributes, face, whole.float().flatten(), heard.flatten())
+
+
+def over(error: Tensor, weight: Tensor) -> Tensor:
+    """() mean of (N, …) over windows with weights (N,) and over all that is behind."""
+    return (error.flatten(1).mean(1) * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def errors(shown: Shown, real: Pairs) -> dict[str, Tensor]:
+    """Mean squared errors, of all 25 attributes and of the face in units of about what a listener does."""
+    face = (shown.face - real.face) / _FACE_UNITS.to(real.face)
+    return {
+        "attributes": over((shown.attributes - real.attributes).square(), real.whole),
+        "face": over(face.square(), real.whole),
+    }
+
+
+def clip_windows(clips: Clips, frames: int, device: torch.device, most: int = 0) -> Iterator[Batch]:
+    """Batches of clips, from their first frame on, with as many frames as they have whole windows together.
+
+    most: clips, spread over all; 0: all. Clips shorter than a window are left out.
+    """
+    long = np.flatnonzero(clips.lengths >= frames)
+    if most and len(long) > most:
+        long = long[np.linspace(0, len(long) - 1, most).round().astype(np.int64)]
+    for i in range(0, len(long), 20):
+        part = long[i : i + 20]
+        length = int(clips.lengths[part].max()) // frames * frames
+        yield clips.batch(part, np.zeros_like(part), length).to(device)
+
+
+class Tally:
+    """Sums squared errors of attributes over batches, for a card."""
+
+    def __init__(self) -> None:
+        self._sums, self._count = torch.zeros(25, dtype=torch.float64), 0
+
+    def add(self, error: Tensor) -> None:
+        """error: (…, 25)."""
+        flat = error.detach().double().cpu().flatten(0, -2)
+        self._sums += flat.square().sum(0)
+        self._count += len(flat)
+
+    def figures(self, what: str) -> dict[str, float]:
+        """Root mean squares of action units, affect and expressions."""
+        mean = self._sums / max(self._count, 1)
+        parts = {"action units": AU, "affect": VA, "expressions": EXPRESSIONS}
+        return {f"{what} of {name}": float(mean[part].mean().sqrt()) for name, part in parts.items()}
+
+
+@torch.no_grad()
+def reconstruction(model: Autoencoder, clips: Clips) -> dict[str, float]:
+    """RMSE of the validation windows, encoded and decoded by an autoencoder."""
+    tally, frames = Tally(), model.window.frames
+    for batch in clip_windows(clips, frames, next(model.parameters()).device, _SHOWN_CLIPS):
+        real = pairs(batch, frames, "offline")
+        shown = model.decode(model.encode(real.attributes))
+        tally.add((shown.attributes - real.attributes)[real.whole > 0.0])
+    return tally.figures("RMSE")
+
+
+@dataclass(frozen=True, slots=True)
+class Blindness:
+    """How often a speaker is not seen in training, so that a lost face makes a listener calm and not wrong."""
+
+    whole: float = 0.1
+    """Probability that the speaker is missing in a whole window: then the listener knows nobody. Guidance needs it."""
+    gap: float = 0.1
+    """Probability that the speaker is missing in a part of it."""
+
+    def __post_init__(self) -> None:
+        for name in ("whole", "gap"):
+            in_range(name, getattr(self, name), 0.0, 1.0)
+
+
+def unseen(speaker: Tensor, how: Blindness, rng: torch.Generator) -> Tensor:
+    """Windows (N, W, 25) in which the speaker's face is missing as `AttributeInputs` would say it."""
+    count, frames, _ = speaker.shape
+    device = speaker.device
+    whole, gap = torch.rand(2, count, 1, generator=rng, device=device)
+    edges = torch.rand(2, count, 1, generator=rng, device=device).sort(dim=0).values * frames
+    at = torch.arange(frames, device=device)
+    missing = (whole < how.whole) | ((gap < how.gap) & (at >= edges[0]) & (at < edges[1]))
+    return speaker.masked_fill(missing.unsqueeze(-1), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionStageConfig:
+    """What both systems' second stages may choose."""
+
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    protocol: Protocol = "online"
+    """online: the listener answers the window before; offline: the same window. The weights say which."""
+    blindness: Blindness = field(default_factory=Blindness)
+
+
+class Guess(NamedTuple):
+    """What the denoiser makes of noisy latents, of N windows."""
+
+    predicted: Tensor
+    """(N, D) what it predicts, and …"""
+    target: Tensor
+    """(N, D) … what that should be."""
+    shown: Shown
+    """The clean latent, decoded, without a codebook: the gradient passes."""
+
+
+class WindowsTask(Task):
+    """An autoencoder of windows; a system says what it minimises beside what decodes wrongly."""
+
+    stage = "autoencoder"
+    needs = frozenset({"attributes", "face_model"})
+
+    Model: ClassVar[type[Any]]
+    """Made of the config's `model`: an `Autoencoder`."""
+
+    def __init__(self, config: Any, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        self.config = config
+        self.model = self.Model(config.model)
+
+    def missed(self, shown: Shown, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+        """() how wrong windows decode, and its parts: log p(x | z) sums over the numbers of a frame."""
+        wrong = errors(shown, real)
+        parts = {name: error.detach() for name, error in wrong.items()}
+        return 25.0 * wrong["attributes"] + self.config.face * wrong["face"], parts
+
+
+class LatentTask(Task):
+    """A diffusion of the latents of an autoencoder that is finished; a system says what it minimises."""
+
+    stage = "diffusion"
+    needs = frozenset({"attributes", "face_model"})
+
+    First: ClassVar[type[Task]]
+    """The stage before; its `model` is the autoencoder."""
+
+    def __init__(self, config: DiffusionStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+        super().__init__(config, previous)
+        done = previous["autoencoder"]
+        assert isinstance(done, Finished)
+        first: Any = self.First(done.config, {})
+        first.load_state_dict(dict(done))
+        self.config = config
+        self.sizes, self.networks = self.assemble(first.model, done.config.model)
+        self.frames = self.networks.autoencoder.window.frames
+        self.networks.autoencoder.requires_grad_(False)
+
+    def assemble(self, autoencoder: Any, sizes: Any) -> tuple[Any, LatentListener]:
+        """The weights' config, and the networks around an autoencoder of these sizes."""
+        raise NotImplementedError
+
+    def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        return self.networks.state_dict(), config_to(self.sizes)
+
+    @torch.no_grad()
+    def prepare(self, clips: Clips) -> None:
+        found = []
+        for batch in clip_windows(clips, self.frames, self.networks.scale.low.device):
+            real = pairs(batch, self.frames, "offline")
+            found.append(self.networks.autoencoder.encode(real.attributes[real.whole > 0.0]))
+        if not found:
+            raise ValueError(f"no clip is as long as a window, {self.frames} frames")
+        self.networks.scale.fit(torch.cat(found))
+
+    def pairs(self, batch: Batch, rng: torch.Generator) -> Pairs:
+        """The batch's windows; in training the speaker is missing at times, in validation only known ones count."""
+        found = pairs(batch, self.frames, self.config.protocol)
+        if self.training:
+            return found._replace(speaker=unseen(found.speaker, self.config.blindness, rng))
+        return found._replace(whole=found.whole * found.heard)
+
+    def guess(self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor) -> Guess:
+        """Latents (N, D) made noisy, and what the denoiser makes of them, given conditions (N, D) and levels (N,)."""
+        diffusion = self.networks.diffusion
+        noisy = diffusion.noisy(clean, noise, level)
+        predicted = self.networks.denoiser(noisy, level, condition).float()
+        shown = self.networks.decode(diffusion.clean(noisy, predicted, level), codebook=False)
+        return Guess(predicted, diffusion.target(clean, noise), shown)
+
+    def chance(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Levels (N,) and noise (N, D) for latents (N, D)."""
+        level = torch.randint(self.config.diffusion.steps, (len(like),), generator=rng, device=like.device)
+        return level, torch.randn(like.shape, generator=rng, device=like.device)
+
+    @torch.no_grad()
+    def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
+        """RMSE of one drawn listener, of the nearest of ten, and how far ten differ (their deviation, RMS)."""
+        one, nearest, spread = Tally(), Tally(), Tally()
+        networks = self.networks
+        for batch in clip_windows(clips, self.frames, networks.scale.low.device, _SHOWN_CLIPS):
+            found = pairs(batch, self.frames, self.config.protocol)
+            kept = found.whole > 0.0
+            speaker, real = found.speaker[kept], found.attributes[kept]
+            shape = (len(speaker), 10, 1, networks.autoencoder.window.latent)
+            noise = torch.randn(shape, generator=rng, device=speaker.device)
+            drawn = networks.draw(speaker, noise, Drawing(self.config.diffusion.steps)).attributes
+            ten = drawn.unflatten(0, (-1, 10))
+            error = ten - real.unsqueeze(1)
+            best = error.square().mean((2, 3)).argmin(1)
+            one.add(error[:, 0])
+            nearest.add(error[torch.arange(len(best)), best])
+            spread.add(ten - ten.mean(1, keepdim=True))
+        return {
+            **one.figures("RMSE of one"),
+            **nearest.figures("RMSE of the nearest of ten"),
+            **spread.figures("deviation between ten"),
+        }

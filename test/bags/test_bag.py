@@ -1,0 +1,417 @@
+"""Bags outlive the process that writes them and the disk that it writes to, and are read whatever their state."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from recordings import FEATURES, answered, features, person
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from react_ros.bags import manifest
+from react_ros.bags.errors import BagError, BagFull
+from react_ros.bags.reader import Bag, read_bag
+from react_ros.bags.types import new_message, serialise, typestore
+from react_ros.bags.writer import STORAGES, BagWriter, Storage
+from react_ros.face import ARKIT
+from react_ros.generators import registry
+from react_ros.replay.replay import replay
+
+SHAPES, KIND = "/robot/avatar/blendshapes", "react_ros/msg/Blendshapes"
+CHUNK = 20
+"""Messages between two flushes of the bags below."""
+
+
+def shapes(frame: int) -> bytes:
+    """A message of about 1 kB that knows its number."""
+    lineage = new_message("react_ros/msg/Lineage", frame=frame)
+    weights = np.full(52, frame / 1000, np.float32)
+    return serialise(new_message(KIND, scheme="arkit52", names=list(ARKIT), weights=weights, lineage=lineage))
+
+
+def fill(writer: BagWriter, count: int, first: int = 0) -> None:
+    """Numbered messages, one a ms, brought to the disk after every CHUNK."""
+    for k in range(first, first + count):
+        writer.write(SHAPES, KIND, 1_000_000_000 + k * 1_000_000, shapes(k))
+        if (k + 1) % CHUNK == 0:
+            writer.flush()
+
+
+def numbers(path: Path) -> list[int]:
+    return [m.message.lineage.frame for m in read_bag(path)]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_written_is_read_again_by_us_and_by_others(storage: Storage, tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag", storage)
+    fill(writer, 50)
+    writer.close()
+    writer.close()
+    back = list(read_bag(tmp_path / "bag", "/avatar/blendshapes"))
+    assert [(m.time_ns, m.message.lineage.frame) for m in back] == [(10**9 + k * 10**6, k) for k in range(50)]
+    assert tuple(back[0].message.names) == ARKIT and back[30].message.weights[0] == pytest.approx(0.03)
+    assert list(read_bag(tmp_path / "bag", "/other")) == []
+    with Reader(tmp_path / "bag") as others:
+        assert [bytes(data) for _, _, data in others.messages()] == [shapes(k) for k in range(50)]
+        assert (others.message_count, others.connections[0].msgtype) == (50, KIND)
+
+
+def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:
+    BagWriter(tmp_path / "bag").close()
+    with pytest.raises(BagError, match="cannot be written"):
+        BagWriter(tmp_path / "bag")
+
+
+# The end of a process, the end of the disk -------------------------------------------------------------------------
+
+CHILD = """
+import sys
+sys.path[:0] = [{test!r}, {session!r}]
+from test_bag import BagWriter, Path, fill
+writer = BagWriter(Path(sys.argv[1]), sys.argv[2])
+for k in range(0, 10**6, 20):
+    fill(writer, 20, k)
+    print(k + 20, flush=True)
+"""
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_was_flushed_survives_a_process_that_is_killed_at_any_moment(storage: Storage, tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    code = CHILD.format(test=str(here.parent), session=str(here))
+    for moment in range(4):
+        path = tmp_path / f"bag{moment}"
+        child = subprocess.Popen([sys.executable, "-c", code, path, storage], stdout=subprocess.PIPE, text=True)
+        assert child.stdout
+        flushed = 0
+        for _ in range(2 + 7 * moment):
+            flushed = int(child.stdout.readline())
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+        found = numbers(path)
+        assert found == list(range(len(found))) and len(found) >= flushed
+        with Bag(path) as bag:
+            assert "metadata.yaml is missing" in bag.notices[0]
+            assert bag.topics[SHAPES].count == bag.messages_count == len(found)
+
+
+def fill_the_disk(path: Path, storage: Storage) -> tuple[int, BagFull]:
+    """Write until there is no room. Returns how many messages came before the last flush, and what was said."""
+    writer = BagWriter(path, storage)
+    safe = 0
+    try:
+        for k in range(0, 10**5, CHUNK):
+            fill(writer, CHUNK, k)
+            safe = k + CHUNK
+    except BagFull as error:
+        with pytest.raises(BagError, match="is closed"):
+            writer.write(SHAPES, KIND, 1, shapes(1))
+        writer.close()
+        assert writer.counts[SHAPES] == safe
+        return safe, error
+    raise AssertionError("the disk has no end")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_file_that_may_not_grow_ends_the_bag_with_one_sentence_and_all_before_is_there(
+    storage: Storage, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        safe, error = fill_the_disk(tmp_path / "bag", storage)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "all but its last second can be read" in str(error) and "\n" not in str(error)
+    assert safe >= 100 and numbers(tmp_path / "bag") == list(range(safe))
+    with Bag(tmp_path / "bag") as bag:
+        assert bag.notices == [], "it was not closed"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_full_disk_leaves_a_bag_that_can_be_read(storage: Storage, small_disk: Path) -> None:
+    safe, _ = fill_the_disk(small_disk / "bag", storage)
+    assert safe >= 100 and numbers(small_disk / "bag") == list(range(safe))
+    assert not [f.name for f in (small_disk / "bag").iterdir() if f.name.endswith((".tmp", ".new"))]
+
+
+# Damage ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Storage to a bag of a person and a listener, with a manifest; brought to the disk after every ten frames."""
+    out = {}
+    frames = person(30)
+    messages = sorted([*features(frames), *answered(registry.create("attentive"), frames)], key=lambda m: m[2])
+    for storage in STORAGES:
+        out[storage] = tmp_path_factory.mktemp("bags") / storage
+        writer = BagWriter(out[storage], storage)
+        for k, (topic, kind, time_ns, data) in enumerate(messages):
+            writer.write(topic, kind, time_ns, data)
+            if k % 20 == 19:
+                writer.flush()
+        writer.close()
+        told = manifest.begin(parameters={"/robot/perception": {"sound_lag": 0.04, "max_faces": 4}})
+        manifest.write_manifest(out[storage], told)
+    return out
+
+
+def attempt(bag: Path, out: Path) -> int:
+    """Replay a bag. Returns how many frames it had; 0 where it was refused, in one sentence."""
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        report = replay(bag, out)
+    except BagError as error:
+        assert "\n" not in str(error) and len(str(error)) < 700
+        return 0
+    assert not [n for n in report.notices if "\n" in n]
+    assert report.frames > 0
+    return report.frames
+
+
+def test_a_recording_that_is_cut_anywhere_gives_what_lies_before_the_cut(bags: dict[str, Path], tmp_path: Path) -> None:
+    whole = (bags["mcap"] / "recording.mcap").read_bytes()
+    cut = tmp_path / "cut.mcap"
+    heard = []
+    for at in [0, 1, 7, 8, 9, 40, *sorted(random.Random(1).sample(range(len(whole)), 30)), len(whole) - 1]:
+        cut.write_bytes(whole[:at])
+        heard.append(attempt(cut, tmp_path / "out"))
+    assert heard == sorted(heard) and heard[0] == 0 and heard[-1] == 30
+    assert {0, 10, 20, 30} <= set(heard), "a chunk that was whole is not read"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["recording.mcap", "its end", "recording.db3", "metadata.yaml", "manifest.yaml"])
+def test_a_damaged_byte_is_survived_or_refused_in_a_sentence(file: str, bags: dict[str, Path], tmp_path: Path) -> None:
+    source = bags["sqlite3" if file == "recording.db3" else "mcap"]
+    bag, out = tmp_path / "bag", tmp_path / "out"
+    shutil.copytree(source, bag)
+    damaged = bag / ("recording.mcap" if file == "its end" else file)
+    whole = damaged.read_bytes()
+    survived = 0
+    for seed in range(50 if file.startswith("recording") else 20):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        data[rng.randrange(len(data) - 5000 if file == "its end" else 0, len(data))] ^= 1 << rng.randrange(8)
+        if seed % 10 == 7:
+            del data[rng.randrange(len(data)) :]
+        damaged.write_bytes(data)
+        survived += attempt(bag, out) > 0
+    assert survived >= 5
+
+
+def lie(about: dict[str, Any]) -> Any:
+    def change(told: dict[str, Any]) -> Any:
+        told["rosbag2_bagfile_information"] |= about
+        return told
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: None, lambda told: [1, 2], lambda told: "rosbag2", lie({"version": 99}),
+        lie({"relative_file_paths": ["elsewhere.mcap"]}), lie({"relative_file_paths": ["../../../etc/passwd"]}),
+        lie({"relative_file_paths": 5}), lie({"storage_identifier": "sqlite3"}), lie({"storage_identifier": None}),
+        lie({"message_count": -3, "duration": "long", "starting_time": {}}), lie({"topics_with_message_count": {}}),
+        lie({"compression_mode": "file", "compression_format": "zstd"}), lie({"compression_mode": 7}),
+        lie({"compression_mode": "message", "compression_format": "zstd"}), lie({"files": None}),
+    ],
+)  # fmt: skip
+def test_metadata_that_lies_changes_nothing_that_is_read(change: Any, bags: dict[str, Path], tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    shutil.copytree(bags["mcap"], bag)
+    told = yaml.safe_load((bag / "metadata.yaml").read_text())
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(change(told)))
+    assert attempt(bag, tmp_path / "out") == 30
+    (bag / "metadata.yaml").unlink()
+    assert attempt(bag, tmp_path / "out") == 30
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        5,
+        [1],
+        {5: {}},
+        {"/robot/perception": 7},
+        {"/robot/perception": {"sound_lag": "long", "max_faces": [], "wav2vec2": 3}},
+    ],
+)
+def test_a_manifest_that_lies_stops_no_one(parameters: Any, bags: dict[str, Path], tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    shutil.copytree(bags["mcap"], bag)
+    manifest.write_manifest(bag, {"parameters": parameters})
+    assert attempt(bag, tmp_path / "out") == 30
+
+
+def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="does not exist"):
+        Bag(tmp_path / "nothing")
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    with pytest.raises(BagError, match=r"must be a folder, or a file \.mcap or \.db3"):
+        Bag(tmp_path / "film.mp4")
+    with pytest.raises(BagError, match=r"metadata\.yaml is missing, and no \.mcap or \.db3 file is in it"):
+        Bag(tmp_path)
+    (tmp_path / "metadata.yaml").write_text("no: bag")
+    with pytest.raises(BagError, match=r"its metadata\.yaml does not help"):
+        Bag(tmp_path)
+    for name in ("empty.mcap", "empty.db3"):
+        (tmp_path / name).touch()
+        with pytest.raises(BagError, match="cannot be read"):
+            Bag(tmp_path / name)
+    BagWriter(tmp_path / "silent").close()
+    with Bag(tmp_path / "silent") as bag:
+        assert bag.notices == [f"bag {tmp_path / 'silent'} holds no message"] and not bag.topics
+
+
+# Bags of others ----------------------------------------------------------------------------------------------------
+
+
+def recorded_by_others(path: Path, storage: Storage, mode: CompressionMode, first: int = 0, count: int = 60) -> None:
+    """As `ros2 bag record` with these options does."""
+    writer = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        connection = writer.add_connection(SHAPES, KIND, typestore=typestore())
+        for k in range(first, first + count):
+            writer.write(connection, 1_000_000_000 + k * 1_000_000, shapes(k))
+
+
+@pytest.mark.parametrize(
+    ("storage", "mode"),
+    [(s, m) for s in STORAGES for m in CompressionMode if (s, m) != ("sqlite3", CompressionMode.STORAGE)],
+)
+def test_packed_bags_are_read(storage: Storage, mode: CompressionMode, tmp_path: Path) -> None:
+    recorded_by_others(tmp_path / "bag", storage, mode)
+    assert numbers(tmp_path / "bag") == list(range(60))
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    if mode == CompressionMode.FILE:
+        with pytest.raises(BagError, match=r"unpack its files first \(zstd -d bag\.(mcap|db3)\.zstd\)"):
+            Bag(tmp_path / "bag")
+    else:
+        assert numbers(tmp_path / "bag") == list(range(60))
+        assert numbers(next((tmp_path / "bag").iterdir())) == list(range(60))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_bag_in_several_files_is_one(storage: Storage, tmp_path: Path) -> None:
+    """Twelve of them, so that the tenth does not come before the second."""
+    split = tmp_path / "split"
+    split.mkdir()
+    names = []
+    for part in range(12):
+        recorded_by_others(tmp_path / f"{part}", storage, CompressionMode.NONE, 5 * part, 5)
+        file = next(f for f in (tmp_path / f"{part}").iterdir() if f.suffix != ".yaml")
+        names.append(f"split_{part}{file.suffix}")
+        file.rename(split / names[-1])
+    assert numbers(split) == list(range(60))
+    told = yaml.safe_load((tmp_path / "0" / "metadata.yaml").read_text())
+    told["rosbag2_bagfile_information"]["relative_file_paths"] = names
+    (split / "metadata.yaml").write_text(yaml.safe_dump(told))
+    assert numbers(split) == list(range(60))
+    with Bag(split) as bag:
+        assert bag.notices == [] and bag.topics[SHAPES].count == 60 and bag.seconds == pytest.approx(0.059)
+    broken = split / names[3]
+    broken.write_bytes(b"")
+    with Bag(split) as bag:
+        assert any(names[3] in notice for notice in bag.notices)
+    assert numbers(split) == [k for k in range(60) if k // 5 != 3]
+
+
+def test_types_are_read_as_the_bag_defines_them(tmp_path: Path) -> None:
+    """A type that nobody here knows, another definition of one of ours, and a definition that cannot be read."""
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        definitions = {
+            "/heat": ("lab_msgs/msg/Heat", "float64 kelvin\nstring where\n"),
+            "/status": ("react_ros/msg/Stage", "uint8 number\nstring name\n"),
+            "/broken": ("lab_msgs/msg/Broken", "float64 99 {{\n"),
+            "/half": ("lab_msgs/msg/Half", "other_msgs/Unknown it\n"),
+        }
+        for topic, (kind, text) in definitions.items():
+            connection = writer.add_connection(topic, kind, msgdef=text, rihs01="RIHS01_0")
+            types = get_types_from_msg(text, kind) if topic in ("/heat", "/status") else {}
+            fields = {"/heat": (300.0, "here"), "/status": (7, "camera")}.get(topic, ())
+            own = get_typestore(Stores.EMPTY)
+            own.register(types)
+            data = own.serialize_cdr(own.types[kind](*fields), kind) if types else b"\0\1\0\0\0\0\0\0"
+            writer.write(connection, 1, data)
+        plain = writer.add_connection(SHAPES, KIND, typestore=typestore())
+        writer.write(plain, 2, shapes(2))
+    with Bag(tmp_path / "bag") as bag:
+        found = {t.name: t.known for t in bag.topics.values()}
+        assert found == {"/heat": True, "/status": True, "/broken": False, "/half": False, SHAPES: True}
+        (heat,), (status,) = ([m.message for m in bag.messages([topic])] for topic in ("/heat", "/status"))
+        assert (heat.kelvin, heat.where, status.number, status.name) == (300.0, "here", 7, "camera")
+        assert "react_ros/msg/Stage was recorded with another definition of react_ros/msg/Stage than today's" in (
+            bag.notices
+        )
+        assert len([m for m in bag.messages([SHAPES])]) == 1
+        with pytest.raises(BagError, match=r"its type lab_msgs/msg/Half is unknown$"):
+            list(bag.messages(["/half"]))
+
+
+def test_a_topic_that_changed_its_type_is_read_in_its_first(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        first = writer.add_connection(SHAPES, KIND, typestore=typestore())
+        other = writer.add_connection(SHAPES, "std_msgs/msg/String", typestore=typestore())
+        writer.write(first, 1, shapes(1))
+        writer.write(other, 2, serialise(new_message("std_msgs/msg/String", data="x")))
+        writer.write(first, 3, shapes(3))
+    assert numbers(tmp_path / "bag") == [1, 3]
+
+
+def test_times_that_run_backwards_are_put_in_order_or_named(tmp_path: Path) -> None:
+    frames = person(20)
+    messages = [*features(frames[10:]), *features(frames[:10])]
+    bag = BagWriter(tmp_path / "bag")
+    for topic, kind, time_ns, data in messages:
+        bag.write(topic, kind, time_ns, data)
+    bag.close()
+    with Bag(tmp_path / "bag") as read:
+        assert [m.message.lineage.frame for m in read.messages([FEATURES])] == list(range(20))
+    assert replay(tmp_path / "bag", tmp_path / "out").reactions == 20
+
+
+# The manifest ------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_that_were_configured_alike_have_one_hash() -> None:
+    stream = {"generator": "fsq", "parameters": "{}", "weights": "a", "seed": 0, "samples": 1, "delay": 0}
+    one = {"parameters": {"/robot/camera": {"start_at": 1.0, "rate": 25.0}, "/robot/recorder": {"path": "a"}},
+           "streams": [{**stream, "first_frame": 3}]}  # fmt: skip
+    other = {"parameters": {"/robot/camera": {"rate": 25.0, "start_at": 9.5}, "/robot/recorder": {"path": "b"}},
+             "streams": [{**stream, "first_frame": 0}]}  # fmt: skip
+    assert manifest.config_hash(one) == manifest.config_hash(other)
+    for changed in (
+        {**one, "streams": [{**stream, "weights": "b"}]},
+        {**one, "streams": [{**stream, "seed": 1}]},
+        {**one, "parameters": {"/robot/camera": {"rate": 30.0}}},
+    ):
+        assert manifest.config_hash(changed) != manifest.config_hash(one)

@@ -1,0 +1,302 @@
+"""Claims about annotating a decoded face: hysteresis, doubt, and that both are recovered from what was annotated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from react_ros.face import AU, EXPRESSIONS, VA
+from react_ros.generators.contract import sample_rngs
+from react_ros.systems.fsq.annotation import FELT, Annotation, _lacking, fit
+
+UNITS, DOUBTED = 15, 10
+CERTAIN: dict[str, Any] = {
+    "margin": 1.0, "slow": 0.0, "persistence": 0.95, "flicker": 0.0, "circumplex": 0.0, "beyond": 1.0,
+}  # fmt: skip
+AFFECT = np.array([[0.0, 0.8, -0.6, 0.4, -0.6, -0.5, -0.5, -0.1], [0.1, 0.5, -0.3, 0.7, 0.6, 0.8, 0.6, -0.5]]).T
+"""(8, 2) valence and arousal of expressions."""
+
+
+def parameters(**given: Any) -> dict[str, np.ndarray]:
+    """Of one value for all channels, or one each; without doubt where not given."""
+    said = CERTAIN | given
+    return {name: np.broadcast_to(np.asarray(v, float), (Annotation.PARAMETERS[name],)) for name, v in said.items()}
+
+
+def annotated(emotion: np.ndarray, how: dict[str, np.ndarray], seed: int = 1) -> np.ndarray:
+    """(S, T, 25) of D_emotion to attributes, as a stream of S listeners does it."""
+    annotation = Annotation(how, sample_rngs(seed, len(emotion), purpose=5))
+    return np.stack([annotation.step(emotion[:, t]) for t in range(emotion.shape[1])], axis=1)
+
+
+def calm(listeners: int, frames: int) -> np.ndarray:
+    """(S, T, 25) of D_emotion that says the same all the time, all expressions possible."""
+    return np.zeros((listeners, frames, 25), np.float32)
+
+
+def decoded(
+    listeners: int = 60, frames: int = 750, seed: int = 0, circumplex: np.ndarray | None = None, strong: float = 0.2
+) -> np.ndarray:
+    """(S, T, 25) as D_emotion might say it: affect wanders about as far as the doubt, the units' log odds quicker.
+
+    With a circumplex (8, 2) valence and arousal wander about those of the expressions, else about 0. strong: how far
+    the logits of expressions wander.
+    """
+    rng = np.random.default_rng(seed)
+    t = np.arange(frames)[:, None] / 25.0
+
+    def waves(channels: int, low: float, high: float, size: float) -> np.ndarray:
+        shape = (listeners, 1, channels)
+        parts = (
+            rng.normal(size=shape) * np.sin(2 * np.pi * rng.uniform(low, high, shape) * t + rng.uniform(0, 6.3, shape))
+            for _ in range(3)
+        )
+        return size * sum(parts)  # type: ignore[return-value]
+
+    units = waves(UNITS, 0.05, 1.5, 1.0) + 0.3 * rng.standard_normal((listeners, frames, UNITS))
+    affect, expressions = waves(2, 0.02, 0.2, 0.1), waves(8, 0.02, 0.2, strong)
+    if circumplex is not None:
+        affect = affect + softmax(expressions, axis=-1) @ circumplex
+    return np.concatenate([units, affect, expressions], axis=-1).astype(np.float32)
+
+
+def followed(x: np.ndarray) -> np.ndarray:
+    """(S, T, channels): of each change the share that is followed grows with its square, from 0.15 to all of it."""
+    out = x.astype(float)
+    for t in range(1, x.shape[1]):
+        for place in np.ndindex(x.shape[0], x.shape[2]):
+            before = out[place[0], t - 1, place[1]]
+            change = float(x[place[0], t, place[1]]) - before
+            out[place[0], t, place[1]] = before + min(0.15 + 4.0 * change * change, 1.0) * change
+    return out
+
+
+def test_a_unit_changes_only_when_the_odds_against_it_pass_its_margin() -> None:
+    odds = [0.5, -0.5, -0.99, -1.01, -0.1, 0.99, 1.01, 0.0, -1.2]
+    emotion = calm(1, len(odds))
+    emotion[0, :, 0] = odds
+    emotion[0, :, 1] = np.negative(odds)
+    there = annotated(emotion, parameters(margin=1.0))[0]
+    assert there[:, 0].tolist() == [1, 1, 1, 0, 0, 0, 1, 1, 0]
+    assert there[:, 1].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1]
+
+
+def test_without_margin_a_unit_is_there_whenever_it_is_more_likely_than_not() -> None:
+    emotion = decoded(5, 200)
+    np.testing.assert_array_equal(annotated(emotion, parameters(margin=0.0))[..., AU], emotion[..., AU] > 0.0)
+
+
+def test_each_unit_has_a_margin_of_its_own() -> None:
+    margin = np.linspace(0.0, 2.8, UNITS)
+    emotion = calm(1, 2)
+    emotion[0, 0, AU], emotion[0, 1, AU] = 5.0, -1.5
+    assert annotated(emotion, parameters(margin=margin))[0, 1, AU].tolist() == (margin >= 1.5).tolist()
+
+
+def test_without_doubt_what_is_likely_and_does_not_tremble_is_what_is_written_down() -> None:
+    emotion = 2.0 * decoded(3, 100, circumplex=AFFECT)
+    emotion += 0.1 * np.random.default_rng(1).standard_normal(emotion.shape).astype(np.float32)
+    out = annotated(emotion, parameters(circumplex=AFFECT.ravel()))
+    steady = followed(emotion[..., FELT])
+    np.testing.assert_allclose(out[..., EXPRESSIONS], softmax(steady[..., 2:], axis=-1), atol=1e-6)
+    np.testing.assert_allclose(out[..., VA], steady[..., :2].clip(-1, 1), atol=1e-6)
+
+
+def test_a_face_that_trembles_at_rest_is_followed_slowly_and_one_that_changes_at_once() -> None:
+    emotion = calm(1, 150)
+    trembling = 0.05 * (-1.0) ** np.arange(100)
+    emotion[0, :100, VA] = trembling[:, None]
+    emotion[0, 100:, VA] = 0.6
+    out = annotated(emotion, parameters())[0][..., VA]
+    assert np.abs(out[40:100]).max() < 0.006, "a tenth of it"
+    np.testing.assert_allclose(out[100:], 0.6, atol=1e-6, err_msg="on the very frame")
+
+
+def test_a_small_change_that_lasts_is_followed_in_the_end() -> None:
+    emotion = calm(1, 60)
+    emotion[0, 10:, VA] = 0.1
+    out = annotated(emotion, parameters())[0][:, VA.start]
+    assert not out[:10].any() and 0.015 < out[10] < 0.025
+    assert (np.diff(out[9:]) >= 0.0).all() and out[-1] == pytest.approx(0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize("doubt", [0.0, 0.4])
+def test_valence_and_arousal_follow_from_the_expressions_that_are_written_down(doubt: float) -> None:
+    """Doubted or not; what is decoded beyond them is believed as far as is said, each of both on its own."""
+    each = np.repeat([0.0, doubt], [2, 8])
+    emotion = decoded(4, 60, circumplex=AFFECT)
+    beyond = followed(emotion[..., FELT])
+    beyond = beyond[..., :2] - softmax(beyond[..., 2:], axis=-1) @ AFFECT
+    for believed in ([0.0, 0.0], [0.3, 0.8]):
+        how = parameters(circumplex=AFFECT.ravel(), beyond=believed, slow=each, flicker=each / 2)
+        out = annotated(emotion, how).astype(float)
+        expected = out[..., EXPRESSIONS] @ AFFECT + believed * beyond
+        np.testing.assert_allclose(out[..., VA], expected.clip(-1.0, 1.0), atol=1e-5)
+    assert np.abs(beyond).std() > 0.02, "there is something beyond"
+
+
+def correlation(pole: float, lag: int) -> float:
+    """Of an autoregressive process of second order with a double pole (Box and Jenkins 1970, by its recursion)."""
+    now, later = 1.0, 2.0 * pole / (1.0 + pole**2)
+    for _ in range(lag):
+        now, later = later, 2.0 * pole * later - pole**2 * now
+    return now
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.95, 0.97])
+def test_doubt_has_its_spread_and_its_memory_from_the_first_frame_on(keep: float) -> None:
+    slow, flicker = 0.15, 0.06
+    out = annotated(calm(3000, 90), parameters(slow=slow, persistence=keep, flicker=flicker))[..., VA].astype(float)
+    assert abs(out.mean()) < 0.005
+    for t in (0, 1, 10, 20, 30, 45, 89):
+        assert out[:, t].std() == pytest.approx(np.hypot(slow, flicker), rel=0.04), f"frame {t}"
+    for lag in (1, 10, 25, 50):
+        shared = np.mean(out[:, lag:] * out[:, :-lag])
+        assert shared == pytest.approx(slow**2 * correlation(keep, lag), abs=0.04 * slow**2), f"lag {lag}"
+    assert abs(np.corrcoef(out[:, -1].T)[0, 1]) < 0.06, "valence and arousal doubt on their own"
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.97])
+def test_the_slow_doubt_is_smooth(keep: float) -> None:
+    """It changes as a process of second order does, not by leaps of its own in each frame."""
+    out = annotated(calm(3000, 60), parameters(slow=0.15, persistence=keep))[..., VA].astype(float)
+    for t in (0, 10, 50):
+        change = (out[:, t + 1] - out[:, t]).std()
+        assert change == pytest.approx(0.15 * np.sqrt(2.0 * (1.0 - correlation(keep, 1))), rel=0.04), f"frame {t}"
+
+
+def test_doubt_is_each_listeners_own_and_another_seeds_another() -> None:
+    how = parameters(slow=0.1, flicker=0.05)
+    few, many = annotated(calm(2, 50), how, seed=4), annotated(calm(6, 50), how, seed=4)
+    np.testing.assert_array_equal(few, many[:2])
+    assert not np.array_equal(many[0], many[1])
+    assert not np.array_equal(few, annotated(calm(2, 50), how, seed=5))
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 50.0, 1e4])
+def test_whatever_is_decoded_the_attributes_are_attributes(size: float) -> None:
+    rng = np.random.default_rng(2)
+    emotion = (size * rng.standard_normal((4, 100, 25))).astype(np.float32)
+    out = annotated(emotion, parameters(margin=0.5, slow=0.5, flicker=0.3, circumplex=AFFECT.ravel(), beyond=0.5))
+    assert out.dtype == np.float32 and np.isfinite(out).all()
+    assert np.isin(out[..., AU], (0.0, 1.0)).all()
+    assert np.abs(out[..., VA]).max() <= 1.0
+    assert out[..., EXPRESSIONS].min() >= 0.0
+    np.testing.assert_allclose(out[..., EXPRESSIONS].sum(-1), 1.0, atol=1e-6)
+
+
+# Measuring it -------------------------------------------------------------------------------------------------------
+
+
+def test_margins_are_recovered_exactly() -> None:
+    margin = np.tile([0.0, 0.25, 0.5, 1.0, 1.75], 3)
+    emotion = decoded()
+    found = fit(emotion, annotated(emotion, parameters(margin=margin)))
+    np.testing.assert_array_equal(found["margin"], margin)
+
+
+@pytest.mark.parametrize("believed", [(0.0, 0.0), (0.3, 0.8), (1.0, 1.0)])
+def test_the_circumplex_and_how_far_the_decoded_affect_is_believed_are_recovered(
+    believed: tuple[float, float],
+) -> None:
+    emotion = decoded(circumplex=AFFECT, strong=1.0)
+    truth = parameters(circumplex=AFFECT.ravel(), beyond=believed, slow=np.repeat([0.02, 0.2], [2, 8]), flicker=0.01)
+    found = fit(emotion, annotated(emotion, truth))
+    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), AFFECT, atol=0.1)
+    np.testing.assert_allclose(found["beyond"], believed, atol=0.1)
+
+
+def test_without_anything_beyond_the_circumplex_is_recovered_exactly() -> None:
+    emotion = decoded(20, 300)
+    truth = parameters(circumplex=AFFECT.ravel(), beyond=0.0, slow=np.repeat([0.0, 0.2], [2, 8]))
+    found = fit(emotion, annotated(emotion, truth))
+    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), AFFECT, atol=1e-4)
+
+
+@pytest.mark.parametrize(("slow", "persistence", "flicker"), [(0.2, 0.97, 0.05), (0.3, 0.95, 0.1), (0.2, 0.93, 0.1)])
+def test_doubt_is_recovered_from_faces_that_were_annotated_with_it(
+    slow: float, persistence: float, flicker: float
+) -> None:
+    """Of 90 minutes. The flicker is found well, the slow doubt roughly: the decoded face changes slowly as well."""
+    emotion = decoded(180, circumplex=AFFECT)
+    size = np.array([0.5] * 2 + [1.0] * 8)
+    truth = parameters(slow=slow * size, persistence=persistence, flicker=flicker * size,
+                       circumplex=AFFECT.ravel())  # fmt: skip
+    found = fit(emotion, annotated(emotion, truth))
+    assert {name: len(x) for name, x in found.items()} == dict(Annotation.PARAMETERS)
+    np.testing.assert_allclose(found["flicker"], truth["flicker"], rtol=0.05)
+    np.testing.assert_allclose(found["slow"], truth["slow"], rtol=0.25)
+    assert np.median(found["slow"] / truth["slow"]) == pytest.approx(1.0, abs=0.15)
+    assert np.median(found["persistence"]) == pytest.approx(persistence, abs=0.01)
+    np.testing.assert_allclose(found["persistence"], persistence, atol=0.015)
+
+
+def test_a_face_without_doubt_is_found_to_have_next_to_none() -> None:
+    emotion = decoded()
+    found = fit(emotion, annotated(emotion, parameters()))
+    assert found["flicker"].max() < 1e-3 and found["slow"].max() < 0.03
+
+
+def test_a_tokenizer_that_is_rougher_than_life_gets_no_flicker_on_top() -> None:
+    """What the decoded face has already is not added again."""
+    real, rough = decoded(), decoded()
+    rough += 0.3 * np.random.default_rng(3).standard_normal(rough.shape).astype(np.float32)
+    once = parameters(flicker=0.1)
+    found = fit(rough, annotated(real, once))
+    assert found["flicker"][2:].max() == 0.0
+    assert (found["beyond"] < 0.3).all(), "so rough an affect is hardly believed, and flickers on its own"
+    again, was = (np.diff(x[..., VA], n=3, axis=1).std() for x in (annotated(rough, found), annotated(real, once)))
+    assert again == pytest.approx(was, rel=0.15)
+
+
+def test_what_is_annotated_anew_with_what_was_found_is_as_rough_and_as_doubtful_as_before() -> None:
+    emotion = decoded()
+    truth = parameters(margin=0.5, slow=0.2, persistence=0.97, flicker=0.05)
+    once = annotated(emotion, truth)
+    again = annotated(emotion, fit(emotion, once), seed=9)
+    for lag, tolerance in ((1, 0.2), (25, 0.15), (50, 0.15)):
+        for part in (VA, EXPRESSIONS):
+            was, now = (np.std(x[:, lag:, part] - x[:, :-lag, part]) for x in (once, again))
+            assert now == pytest.approx(was, rel=tolerance), f"over {lag} frames"
+    switches = [(np.diff(x[..., AU], axis=1) != 0.0).sum() for x in (once, again)]
+    assert switches[0] == switches[1]
+
+
+def test_flicker_is_told_from_a_doubt_that_changes_quickly() -> None:
+    emotion = decoded()
+    for persistence in (0.9, 0.95, 0.97):
+        truth = parameters(slow=0.2, persistence=persistence, flicker=0.05)
+        found = fit(emotion, annotated(emotion, truth))
+        assert np.median(found["flicker"]) == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.03, 0.1, 0.5])
+def test_noise_is_found_in_changes_that_mostly_rest_and_now_and_then_are_large(deviation: float) -> None:
+    rng = np.random.default_rng(0)
+    had = rng.standard_normal(20_000) * np.where(rng.random(20_000) < 0.2, 1.0, 0.01)
+    wanted = had + deviation * rng.standard_normal(20_000)
+    assert np.sqrt(_lacking(had, wanted)) == pytest.approx(deviation, rel=0.05, abs=0.004)
+
+
+def test_what_is_wider_than_it_should_be_lacks_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert _lacking(0.2 * rng.standard_normal(5000), 0.1 * rng.standard_normal(5000)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_clips_too_short_to_tell_of_slow_doubt_give_none() -> None:
+    for frames in (4, 26, 50):
+        emotion = decoded(5, frames)
+        found = fit(emotion, annotated(emotion, parameters(slow=0.2, flicker=0.05)))
+        assert all(np.isfinite(values).all() for values in found.values())
+        assert not found["slow"].any()
+
+
+def test_an_expression_that_is_never_possible_is_no_hindrance() -> None:
+    emotion = decoded(20, 200)
+    emotion[..., -1] = -20.0
+    found = fit(emotion, annotated(emotion, parameters(slow=0.1, flicker=0.05)))
+    assert all(np.isfinite(values).all() for values in found.values())
+    assert found["flicker"][2] == pytest.approx(0.05, rel=0.3), "the others are measured as ever"
