@@ -1,4 +1,4 @@
-"""."""
+"""Configuration: ranges, frozen dataclasses from and to plain mappings, and the nearest known name for a misspelt one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
-
-if TYPE_CHECKING:  # a config can be read, and a name looked up, without loading PyTorch
-    pass
-
+from typing import Any, Literal, TypeVar, Union
 
 import numpy as np
 
 T = TypeVar("T")
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """ " (did you mean 'x'?)" for the known name nearest to a word; empty where none is near."""
+    close = get_close_matches(str(word), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def config_from(cls: type[T], mapping: object, where: str) -> T:
@@ -88,9 +90,7 @@ def _dataclass(cls: type[T], value: object, where: str) -> T:
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls)) if f.init}
     for key in value:
         if key not in fields:
-            close = get_close_matches(str(key), fields, n=1)
-            guess = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ValueError(f"{where}: there is no {key!r}{guess}: there are {', '.join(fields)}")
+            raise ValueError(f"{where}: there is no {key!r}{did_you_mean(key, fields)}: there are {', '.join(fields)}")
     for name, field in fields.items():
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if needed and name not in value:
@@ -152,3 +152,22 @@ def whole_in_range(name: str, value: object, low: int, high: int, unit: str = ""
         raise ValueError(
             f"{name} is {value!r}: it must be a whole number from {low} to {high}{f' {unit}' if unit else ''}"
         )
+
+
+def expect_flags(config: object, *names: str) -> None:
+    """Raise ValueError, in one sentence, unless each of these fields of a config is true or false."""
+    for name in names:
+        if not isinstance(getattr(config, name), bool):
+            raise ValueError(f"{name} is {getattr(config, name)!r}: it must be true or false")
+
+
+def expect_device(device: object) -> None:
+    """Raise ValueError, in one sentence, unless it is one of `DEVICES`."""
+    if device not in DEVICES:
+        raise ValueError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
+
+
+def expect_weights_name(weights: object) -> None:
+    """Raise ValueError, in one sentence, unless it can be the name or path of weights."""
+    if not isinstance(weights, str) or not weights:
+        raise ValueError(f"weights are {weights!r}: they must be a name in models/ or a path")

@@ -229,7 +229,7 @@ class Reaction:
     """(S, 25) in the order of `ATTRIBUTE_NAMES`."""
     live: bool = True
     """False where nobody is there to react to: idle life."""
-    plan: int = -1
+    action_chunk: int = -1
     """The speaker frame after which the plan that it shows was begun; -1 where that was before the first frame, and
     for systems that do not plan."""
 

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         further = getattr(getattr(item, "module", None), "group_of", lambda parameters: "")(parameters)
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{further}"))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.relative_to(Path(__file__).parent)}{further}"))
 
 
 @pytest.fixture

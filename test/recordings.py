@@ -13,7 +13,7 @@ from footage import first_image
 from rehearsal import simulated_speaker
 
 from react_ros.bags.reader import read_bag
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.bags.writer import BagWriter, Storage
 from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators.contract import Generator
@@ -46,7 +46,7 @@ def source_ns(frame: SpeakerFrame) -> int:
 def features(frames: Iterable[SpeakerFrame], topic: str = FEATURES) -> Iterator[Message]:
     """The frames as perception publishes them, each 50 ms after its stamp."""
     for f in frames:
-        yield topic, KINDS[FEATURES], f.stamp_ns + 50_000_000, serialise(WIRE.speaker(f, {}, source_ns(f)))
+        yield topic, KINDS[FEATURES], f.stamp_ns + 50_000_000, serialise(FACTORY.speaker(f, {}, source_ns(f)))
 
 
 def answered(
@@ -59,7 +59,7 @@ def answered(
     """
     stream = generator.start(samples=samples, seed=seed)
     if beside:
-        stream.run_beside()
+        stream.run_asynchronously()
     waiting: Delay[tuple[Reaction, int]] = Delay(delay)
     announced = False
     for f in frames:
@@ -69,13 +69,13 @@ def answered(
         if not announced:
             announced = True
             yield STREAM, KINDS[STREAM], now, serialise(new_message(
-                KINDS[STREAM], header=WIRE.header(WIRE.time(f.stamp_ns)), first_frame=f.index,
+                KINDS[STREAM], header=FACTORY.header(FACTORY.time(f.stamp_ns)), first_frame=f.index,
                 generator=generator.info.name, parameters=parameters_text(generator), weights=generator.info.weights,
-                seed=seed, samples=samples, delay=delay, protocol=stream.protocol,
+                seed=seed, samples=samples, delay=delay, schedule=stream.schedule,
             ))  # fmt: skip
         reaction, source = waiting.step((stream.step(f), source_ns(f)))
-        lineage = new_message("react_ros/msg/Lineage", frame=reaction.index, source_stamp=WIRE.time(source))
-        message = WIRE.reaction(reaction, lineage, generator.info.delay_frames + delay)
+        lineage = new_message("react_ros/msg/Lineage", frame=reaction.index, source_stamp=FACTORY.time(source))
+        message = FACTORY.reaction(reaction, lineage, generator.info.delay_frames + delay)
         yield REACTION, KINDS[REACTION], now, serialise(message)
 
 
@@ -90,7 +90,7 @@ def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
     rgb = np.ascontiguousarray(rgb[::step, ::step][:, : rgb[::step, ::step].shape[1] // 2 * 2])
     h, w = rgb.shape[:2]
     for k in range(count):
-        header = WIRE.header(WIRE.time(START_NS + k * FRAME_NS))
+        header = FACTORY.header(FACTORY.time(START_NS + k * FRAME_NS))
         at = START_NS + k * FRAME_NS + 20_000_000
         if encoding in ("jpeg", "png"):
             ok, data = cv2.imencode(f".{encoding}", rgb[:, :, ::-1])

@@ -83,7 +83,7 @@ def main() -> None:
         for i, clip in enumerate(clips):
             style = Path(folder) / f"{i}.npz"
             np.savez(style, face_model=clip[:half, :FACE_MODEL], attributes=clip[:half, FACE_MODEL:])
-            system = ReactDiff(ReactDiffConfig(weights=given.weights, style=str(style), protocol="window"))
+            system = ReactDiff(ReactDiffConfig(weights=given.weights, style=str(style), schedule="window"))
             generated.append(
                 [table(system.generate(corpus.frames(dyad.speaker), seed=s)) for s, dyad in enumerate(speakers)]
             )

@@ -26,7 +26,7 @@ _COARSE = 3
 
 _KEY = np.array([-0.46, 0.55, 0.70], np.float32) / np.float32(1.0027)
 _FILL = np.array([0.80, 0.10, 0.45], np.float32) / np.float32(0.9233)
-_HALF = (_KEY + np.array([0, 0, 1], np.float32)) / np.linalg.norm(_KEY + np.array([0, 0, 1], np.float32))
+HALF_FRAME_NS = (_KEY + np.array([0, 0, 1], np.float32)) / np.linalg.norm(_KEY + np.array([0, 0, 1], np.float32))
 
 _LIGHT_STOPS = (0.0, 0.30, 0.58, 0.80, 1.0, 1.30)
 _SKIN = np.array(
@@ -363,7 +363,7 @@ class Renderer:
     def _light(self, n: Floats, world: Floats, weights: Floats) -> tuple[Floats, Floats]:
         key = np.clip((n @ _KEY + 0.30) / 1.30, 0.0, 1.0)
         fill = np.clip(n @ _FILL, 0.0, 1.0)
-        gloss = np.clip(n @ _HALF, 0.0, 1.0) ** 22
+        gloss = np.clip(n @ HALF_FRAME_NS, 0.0, 1.0) ** 22
         rim = np.clip(1.0 - n[:, 2], 0.0, 1.0) ** 4 * np.clip(n[:, 0] + 0.4, 0, 1)
         light = (0.26 + 0.60 * key + 0.15 * fill) * self._head.shadow + 0.12 * gloss + 0.12 * rim
         flush = self._head.flush * 0.55

@@ -21,7 +21,7 @@ _SAID = (OSError, ReaderError, WriterError, SerdeError, sqlite3.Error, apsw.Erro
 """What speaks in sentences; anything else comes from inside a parser in front of damaged bytes."""
 
 
-def _reason(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
     text = " ".join(str(error).split()).rstrip(".")  # parsers quote what they could not read, over many lines

@@ -40,7 +40,7 @@ def find_inputs(
     there = bag.topics
     for name in (features, image, audio):
         if name and name not in there:
-            raise BagError(f"bag {bag.path} has no topic {name}: it has {_list(list(there))}")
+            raise BagError(f"bag {bag.path} has no topic {name}: it has {listed(list(there))}")
     if source == "auto":
         source = "raw" if (image or audio) and not features else "features"
         if source == "features" and not (features or topics_of(bag, FEATURES_TYPE)):
@@ -48,7 +48,7 @@ def find_inputs(
     if source == "features":
         found = features or _only(bag, topics_of(bag, FEATURES_TYPE), "speaker features", "--features")
         if not found:
-            raise BagError(f"bag {bag.path} has no speaker features ({FEATURES_TYPE}): it has {_list(list(there))}")
+            raise BagError(f"bag {bag.path} has no speaker features ({FEATURES_TYPE}): it has {listed(list(there))}")
         return Inputs(features=found)
     # What the robot itself shows is no human.
     cameras = [t for t in topics_of(bag, *IMAGE_TYPES) if "avatar/image" not in t]
@@ -61,7 +61,7 @@ def find_inputs(
     if not image and not audio:
         raise BagError(
             f"bag {bag.path} has neither speaker features nor a camera's images ({' or '.join(IMAGE_TYPES)}) nor "
-            f"sound ({', '.join(AUDIO_TYPES)}): it has {_list(list(there))}"
+            f"sound ({', '.join(AUDIO_TYPES)}): it has {listed(list(there))}"
         )
     infos = topics_of(bag, AUDIO_INFO)
     return Inputs(image=image, audio=audio, info=infos[0] if audio and there[audio].kind != OUR_AUDIO and infos else "")
@@ -74,11 +74,11 @@ def topics_of(bag: Bag, *kinds: str) -> list[str]:
 
 def _only(bag: Bag, names: list[str], what: str, option: str) -> str:
     if len(names) > 1:
-        raise BagError(f"bag {bag.path} has {len(names)} {what}: say which with {option} ({_list(names)})")
+        raise BagError(f"bag {bag.path} has {len(names)} {what}: say which with {option} ({listed(names)})")
     return names[0] if names else ""
 
 
-def _namespace(topic: str) -> str:
+def namespace_of(topic: str) -> str:
     """A robot's namespace, of one of its topics; of a topic of others, the one in which it lies."""
     for end in ("/speaker/features", "/image_raw/compressed", "/image_raw", "/audio"):
         if topic.endswith(end):
@@ -86,5 +86,5 @@ def _namespace(topic: str) -> str:
     return topic.rpartition("/")[0]
 
 
-def _list(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "nothing"

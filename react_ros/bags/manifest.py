@@ -43,8 +43,9 @@ def moment(ns: int) -> str:
 
 def of_stream(m: Any) -> dict[str, Any]:
     """What a ListenerStream message tells of a stream."""
-    names = "first_frame generator parameters weights seed samples delay protocol notice code"
-    return {name: getattr(m, name) for name in names.split()}
+    names = "first_frame generator parameters weights seed samples delay schedule notice code"
+    # Until version 0.1 the schedule was called protocol: bags have it.
+    return {n: getattr(m, n if hasattr(m, n) else "protocol") for n in names.split()}
 
 
 def config_hash(manifest: dict[str, Any]) -> str:

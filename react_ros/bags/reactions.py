@@ -10,7 +10,7 @@ import numpy as np
 from react_ros.bags.errors import BagError
 from react_ros.bags.person_frames import PersonFrames
 from react_ros.bags.reader import Bag
-from react_ros.bags.streams import Listening
+from react_ros.bags.streams import ListenerSettings
 from react_ros.bags.timeline import LONGEST_PAUSE_NS, Numbers
 from react_ros.face import (
     FRAME_NS,
@@ -33,7 +33,7 @@ class RecordedReactions:
     """(n,) deliberate, frames."""
     faces: Floats
     """(n, P, 83): 58 of the face model, then 25 attributes."""
-    streams: tuple[Listening, ...]
+    streams: tuple[ListenerSettings, ...]
     notices: tuple[str, ...]
     """What a viewer must know of the generators."""
     dropped: int
@@ -68,7 +68,7 @@ def read_reactions(bag: Bag, topics: list[str], most: int) -> RecordedReactions 
     names = [t for t in topics if bag.topics[t].kind == REACTION_TYPE]
     if not names:
         return None
-    streams: list[Listening] = []
+    streams: list[ListenerSettings] = []
     frames, stamps, delays, faces = array("q"), array("q"), array("q"), []
     notices: dict[str, None] = {}
     dropped, ended = 0, ""
@@ -76,7 +76,7 @@ def read_reactions(bag: Bag, topics: list[str], most: int) -> RecordedReactions 
         for m in bag.messages(topics):
             try:
                 if bag.topics[m.topic].kind == STREAM_TYPE:
-                    streams.append(Listening().of_message(m.message))
+                    streams.append(ListenerSettings().of_message(m.message))
                     continue
                 r = reaction_from_message(m.message)
             except (ValueError, AttributeError):

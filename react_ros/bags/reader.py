@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from react_ros.bags.errors import BagError, _reason
-from react_ros.bags.recovery import _Directory, _Mcap, _Sqlite
-from react_ros.bags.types import _Types
+from react_ros.bags.errors import BagError, explain
+from react_ros.bags.recovery import RecoveringDirectoryReader, RecoveringMcapReader, RecoveringSqliteReader
+from react_ros.bags.types import BagTypes
 
 _SUFFIXES = (".mcap", ".db3")
 
@@ -35,7 +35,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class BagMessage:
     """One message of a bag."""
 
     topic: str
@@ -59,7 +59,7 @@ class Bag:
         with self._sentences():
             self._storages = self._open()
         try:
-            self._types = _Types(self._storages)
+            self._types = BagTypes(self._storages)
             self._topics = self._list_topics()
         except BaseException:
             self.close()
@@ -108,14 +108,14 @@ class Bag:
                     # Whether messages were packed is known from metadata.yaml only, which may be missing.
                     yield connection.topic, time_ns, _unpacked(data) if data[:4] == _ZSTD else data
 
-    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """The messages of these topics, in the order they came. Raises BagError for a damaged place or unknown type."""
         for name in topics:
             topic = self._topics.get(name)
             if topic is not None and not topic.known:
                 raise BagError(f"{name} in bag {self.path} cannot be read: its type {topic.kind} is unknown")
         for topic, time_ns, data in self.raw(topics):
-            yield Recorded(topic, time_ns, self.read(topic, data))
+            yield BagMessage(topic, time_ns, self.read(topic, data))
 
     def read(self, topic: str, data: bytes) -> Any:
         """The message in CDR bytes of a topic. Raises BagError where they are damaged."""
@@ -123,7 +123,7 @@ class Bag:
         try:
             return self._types.store(kind).deserialize_cdr(data, kind)
         except Exception as error:  # whatever a parser thinks of damaged bytes
-            raise BagError(f"{topic} in bag {self.path} holds a message that is no {kind}: {_reason(error)}") from None
+            raise BagError(f"{topic} in bag {self.path} holds a message that is no {kind}: {explain(error)}") from None
 
     def _open(self) -> list[Any]:
         path = self.path
@@ -136,12 +136,12 @@ class Bag:
         reason = "metadata.yaml is missing"
         if (path / "metadata.yaml").exists():
             try:
-                directory = _Directory(path)
+                directory = RecoveringDirectoryReader(path)
                 directory.open()
                 self._close = directory.close
                 return list(directory.storages)
             except Exception as error:  # whatever a parser thinks of damaged bytes
-                reason = f"its metadata.yaml does not help: {_reason(error)}"
+                reason = f"its metadata.yaml does not help: {explain(error)}"
         files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_natural)
         if not files:
             packed = [f.name for f in path.iterdir() if f.name.endswith(".zstd")]
@@ -161,11 +161,11 @@ class Bag:
         self._close = close
         failed = []
         for file in files:
-            storage = (_Mcap if file.suffix == ".mcap" else _Sqlite)(file)
+            storage = (RecoveringMcapReader if file.suffix == ".mcap" else RecoveringSqliteReader)(file)
             try:
                 storage.open()
             except Exception as error:  # whatever a parser thinks of damaged bytes
-                failed.append(f"{file.name}: {_reason(error)}")
+                failed.append(f"{file.name}: {explain(error)}")
                 continue
             opened.append(storage)
         if not opened:
@@ -194,7 +194,7 @@ class Bag:
         except BagError:
             raise
         except Exception as error:  # whatever a parser thinks of damaged bytes
-            raise BagError(f"bag {self.path} cannot be read: {_reason(error)}") from None
+            raise BagError(f"bag {self.path} cannot be read: {explain(error)}") from None
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -207,7 +207,7 @@ def _natural(path: Path) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
 
 
-def read_bag(path: Path, *endings: str) -> Iterator[Recorded]:
+def read_bag(path: Path, *endings: str) -> Iterator[BagMessage]:
     """The messages of a bag in the order they came, of topics that end in one of `endings` (of all without any).
 
     Raises BagError where the bag cannot be read.

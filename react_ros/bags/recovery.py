@@ -15,7 +15,7 @@ from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 
-class _Mcap(McapReader):
+class RecoveringMcapReader(McapReader):
     """Reads also a file whose end is missing or damaged: up to the last record that is whole."""
 
     path: Path
@@ -107,7 +107,7 @@ class _Mcap(McapReader):
         return True
 
 
-class _Sqlite(Sqlite3Reader):
+class RecoveringSqliteReader(Sqlite3Reader):
     """Reads also a database whose writer was killed: SQLite itself first undoes what was not finished."""
 
     path: Path
@@ -123,5 +123,5 @@ class _Sqlite(Sqlite3Reader):
         super().open()
 
 
-class _Directory(DirectoryReader):
-    STORAGE_PLUGINS: ClassVar[Any] = {"mcap": _Mcap, "sqlite3": _Sqlite}
+class RecoveringDirectoryReader(DirectoryReader):
+    STORAGE_PLUGINS: ClassVar[Any] = {"mcap": RecoveringMcapReader, "sqlite3": RecoveringSqliteReader}

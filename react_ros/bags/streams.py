@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import _list, _namespace, topics_of
+from react_ros.bags.inputs import listed, namespace_of, topics_of
 from react_ros.bags.reader import Bag
 from react_ros.face import FPS, Reaction
 from react_ros.generators import registry
@@ -20,7 +20,7 @@ from react_ros.generators.stream_settings import MAX_DELAY, parameters_from
 from react_ros.messages.features import MAX_SAMPLES, reaction_from_message
 from react_ros.messages.stamps import nanoseconds
 from react_ros.messages.types import REACTION_TYPE, STREAM_TYPE
-from react_ros.replay.speaker_frames import Heard
+from react_ros.replay.speaker_frames import BagFrame
 
 ORDER_NS = 2_000_000_000
 """How far apart a recorder may get what was published on two topics at once: so much is kept for who comes later."""
@@ -30,7 +30,7 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListenerSettings:
     """Who listens: a system, its parameters, and how its stream is begun."""
 
     generator: str = registry.DEFAULT
@@ -45,7 +45,7 @@ class Listening:
     stamp_ns: int = 0
     """Of the first frame."""
 
-    def of_message(self, m: Any) -> Listening:
+    def of_message(self, m: Any) -> ListenerSettings:
         """As a ListenerStream tells it. Raises ValueError where it cannot be so."""
         if not 1 <= m.samples <= MAX_SAMPLES or m.delay > MAX_DELAY * FPS or m.seed < 0:
             raise ValueError(f"no listener has {m.samples} samples, seed {m.seed} and a delay of {m.delay} frames")
@@ -60,7 +60,7 @@ class Listening:
 class RecordedStream:
     """A listener's stream as it was recorded: all of it that a repetition needs, and no reaction."""
 
-    listening: Listening
+    listening: ListenerSettings
     effects: dict[int, int] = field(default_factory=dict)
     """Of each plan the frame at which it took effect, as `Stream.follow` takes it."""
     answered: array[int] = field(default_factory=lambda: array("q"))
@@ -78,7 +78,7 @@ class RecordedStream:
         at = int(np.searchsorted(stamps, source_ns))
         return int(sort[at]) if at < len(stamps) and stamps[at] == source_ns else -1
 
-    def begins(self, heard: Heard) -> bool:
+    def begins(self, heard: BagFrame) -> bool:
         """Whether the frame is its first one."""
         return heard.frame.index == self.listening.first_frame and heard.frame.stamp_ns == self.listening.stamp_ns
 
@@ -89,22 +89,22 @@ def listener_topics(bag: Bag, near: str = "") -> list[str]:
     Raises BagError where there are several.
     """
     told, said = topics_of(bag, STREAM_TYPE), topics_of(bag, REACTION_TYPE)
-    space = _namespace(near) + "/"
+    space = namespace_of(near) + "/"
     if any(t.startswith(space) for t in told):
         told, said = ([t for t in topics if t.startswith(space)] for topics in (told, said))
     if max(len(told), len(said)) > 1:
-        raise BagError(f"bag {bag.path} has several listeners: {_list(told + said)}")
+        raise BagError(f"bag {bag.path} has several listeners: {listed(told + said)}")
     return told + said if told else []
 
 
-def recorded_reactions(bag: Bag, topics: list[str]) -> Iterator[tuple[int, Listening | Reaction]]:
+def recorded_reactions(bag: Bag, topics: list[str]) -> Iterator[tuple[int, ListenerSettings | Reaction]]:
     """(number of the stream, how it began or what it answered), in order; ends at a damaged place.
 
     Two topics have no common order: a stream begins with the reaction to its first frame, which the recorder may have
     got before the stream was announced. What came before any stream belongs to none, and is left out.
     """
     streams = [t for t in topics if bag.topics[t].kind == STREAM_TYPE]
-    announced = list(_understood(bag, streams, lambda m: Listening().of_message(m)))
+    announced = list(_understood(bag, streams, lambda m: ListenerSettings().of_message(m)))
     number = -1
     for time_ns, reaction in _understood(bag, [t for t in topics if t not in streams], reaction_from_message):
         begun = number
@@ -136,11 +136,11 @@ def recorded_streams(bag: Bag, topics: list[str]) -> list[RecordedStream]:
     """The streams of one listener, in order."""
     streams: list[RecordedStream] = []
     for number, told in recorded_reactions(bag, topics):
-        if isinstance(told, Listening):
+        if isinstance(told, ListenerSettings):
             streams.append(RecordedStream(told))
             continue
         stream = streams[number]
         if stream.answered[-1:] != array("q", [told.stamp_ns]):  # a delayed stream's first reaction stands still
             stream.answered.append(told.stamp_ns)
-        stream.effects.setdefault(told.plan, told.index)
+        stream.effects.setdefault(told.action_chunk, told.index)
     return streams

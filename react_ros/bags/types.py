@@ -14,9 +14,9 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from react_ros.bags.errors import _reason
+from react_ros.bags.errors import explain
 from react_ros.face import Floats
-from react_ros.messages.factory import Wire
+from react_ros.messages.factory import MessageFactory
 from react_ros.package import share
 
 
@@ -108,7 +108,7 @@ def _floats(values: Floats) -> Floats:
     return np.array(values, np.float32)
 
 
-WIRE = Wire(new_message, _floats)
+FACTORY = MessageFactory(new_message, _floats)
 """Builds the project's messages for bags."""
 
 
@@ -117,7 +117,7 @@ def serialise(message: Any) -> bytes:
     return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
-class _Types:
+class BagTypes:
     """Which definition each of a bag's types is read with: the bag's own, where it has one."""
 
     def __init__(self, storages: list[Any]) -> None:
@@ -138,7 +138,7 @@ class _Types:
                 types = parse(text.data, kind) if parse else get_types_from_idl(text.data)
             except Exception as error:  # a parser in front of anybody's text
                 if kind not in self._common.fielddefs:
-                    self.notices.append(f"the definition of {kind} in the bag cannot be read: {_reason(error)}")
+                    self.notices.append(f"the definition of {kind} in the bag cannot be read: {explain(error)}")
                 continue
             changed = {name for name in types if not _same(types[name], self._common.fielddefs.get(name))}
             if not changed:
@@ -151,7 +151,7 @@ class _Types:
                 store.register({name: types[name] for name in changed})
                 digest = digests[kind] or store.hash_rihs01(kind)  # fails where a type within is unknown
             except Exception as error:
-                self.notices.append(f"the definition of {kind} in the bag cannot be read: {_reason(error)}")
+                self.notices.append(f"the definition of {kind} in the bag cannot be read: {explain(error)}")
                 continue
             self._own[kind] = store
             if known := sorted(changed & self._common.fielddefs.keys()):

@@ -20,7 +20,7 @@ from rosbags.rosbag2.errors import WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
-from react_ros.bags.errors import BagError, BagFull, _reason
+from react_ros.bags.errors import BagError, BagFull, explain
 from react_ros.bags.types import typestore
 
 Storage = Literal["mcap", "sqlite3"]
@@ -91,7 +91,7 @@ class BagWriter:
                 self._storage.conn = sqlite3.connect(name)
                 self._storage.cursor = self._storage.conn.cursor()
         except (WriterError, OSError, sqlite3.Error) as error:
-            raise BagError(f"bag {path} cannot be written: {_reason(error)}") from None
+            raise BagError(f"bag {path} cannot be written: {explain(error)}") from None
         self._connections: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
         """Messages written, by topic."""
@@ -163,7 +163,7 @@ class BagWriter:
             self.closed = True
             self._give_up()
             full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            sentence = f"bag {self.path} ends here: {_reason(error)}; all but its last second can be read"
+            sentence = f"bag {self.path} ends here: {explain(error)}; all but its last second can be read"
             raise (BagFull if full else BagError)(sentence) from None
 
     def _give_up(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from react_ros.cli import lines, progress, sentences
-from react_ros.cli.train import watcher
+from react_ros.cli.train import training_config, watcher
 from react_ros.evaluation.report.published import PublishedRow
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def ablation(
     out: Annotated[
         Path, typer.Option(help="folder of runs and results; the same command again goes on", metavar="DIR")
     ] = Path("runs/ablation"),
-    config: Annotated[
-        Path | None, typer.Option(help="YAML, as train's; default: config/train/ablation.yaml", metavar="FILE")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML, as train's; default: fsq-ablation", metavar="FILE")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="over the config, e.g. stages.predictor.epochs=10", metavar="KEY.PATH=VALUE"),
@@ -94,7 +92,7 @@ def ablation(
         from react_ros.evaluation.corpora.summary import summarise, write_results
         from react_ros.evaluation.report.corpora_page import write_report
         from react_ros.machine import describe_machine
-        from react_ros.package import code_version, share
+        from react_ros.package import code_version
         from react_ros.systems.fsq.ablation import train_kinds
         from react_ros.training.config import read_config
         from react_ros.training.processes import joined
@@ -103,7 +101,7 @@ def ablation(
 
         chosen = _kinds(kinds)
         scales = _guidances(guidance)
-        own = share() / "config" / "train" / "ablation.yaml"
+        own = training_config("fsq", Path("fsq-ablation"))
         plan = read_config(tasks("fsq"), config or own, changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=plan.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])

@@ -86,7 +86,7 @@ def live(seconds: float, generator: str) -> None:
                     pss = [psutil.Process(c.popen.pid).memory_full_info().pss for c in runner.children.values()]
                     memory = max(memory, sum(pss) / 2**20)
                 statuses = list(probe.messages["avatar/status"])
-                late_plans, protocol = _late_plans(probe) - before, probe.facts(LISTENER).get("protocol", "")
+                late_chunks, protocol = _late_plans(probe) - before, probe.facts(LISTENER).get("protocol", "")
             except TimeoutError as error:
                 raise BenchError(str(error)) from None
             finally:
@@ -102,7 +102,7 @@ def live(seconds: float, generator: str) -> None:
     _row(console, "between two outputs", report.interval)
     console.print(f"\nframes answered: {report.answered} of {report.frames} ({100 * report.answered_share:.1f} %)")
     console.print(f"frames without an answer: {report.frames - report.answered}; late answers: {report.late}")
-    console.print(f"late plans: {late_plans}")
+    console.print(f"late plans: {late_chunks}")
     console.print(f"jitter of the output: {report.jitter_p99:.1f} ms at the 99th percentile")
     console.print(f"memory of the whole robot (PSS, highest): {memory:.0f} MiB")
 

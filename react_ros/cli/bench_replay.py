@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from react_ros.bags.types import WIRE, serialise
+from react_ros.bags.types import FACTORY, serialise
 from react_ros.bags.writer import BagWriter
 from react_ros.face import FPS, FRAME_NS, SpeakerFrame
 from react_ros.messages.types import FEATURES_TYPE
-from react_ros.replay.listeners import Wanted
+from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import ReplayReport, replay
 
 START_NS = 1_800_000_000_000_000_000
@@ -32,7 +32,7 @@ def write_features(path: Path, clip: Sequence[SpeakerFrame], minutes: float) -> 
     bag = BagWriter(path)
     for k, frame in enumerate(itertools.islice(itertools.cycle(clip), round(60 * minutes * FPS))):
         stamp = START_NS + k * FRAME_NS
-        message = WIRE.speaker(replace(frame, index=k, stamp_ns=stamp), {}, stamp)
+        message = FACTORY.speaker(replace(frame, index=k, stamp_ns=stamp), {}, stamp)
         bag.write("/robot/speaker/features", FEATURES_TYPE, stamp + FRAME_NS // 2, serialise(message))
     bag.close()
     return path
@@ -58,5 +58,5 @@ def bench_replay(
 
     with tempfile.TemporaryDirectory() as folder:
         bag = write_features(Path(folder) / "bag", clip, minutes)
-        report = replay(bag, Path(folder) / "again", Wanted(generator, samples=samples), progress=tell)
+        report = replay(bag, Path(folder) / "again", ReplayRequest(generator, samples=samples), progress=tell)
     return ReplayCost(report, (early[0], process.memory_info().rss / 2**20))

@@ -9,8 +9,8 @@ import typer
 
 from react_ros.cli import fail, lines, progress, sentences
 from react_ros.cli.scores import print_tables
-from react_ros.evaluation.corpora.plan import DEFAULT_ROWS
-from react_ros.evaluation.report.tables import TABLES
+from react_ros.evaluation.corpora.plan import default_rows
+from react_ros.evaluation.report.tables import table_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,13 +33,13 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             help="NAME[,parameter=value…][:shuffled_speaker], ground_truth, another_listener or predictions=FILE.npy; "
-            f"without any: {', '.join(DEFAULT_ROWS)}; with --bag also recorded, the reactions in the bag",
+            f"without any: {', '.join(default_rows())}; with --bag also recorded, the reactions in the bag",
             metavar="ROW",
         ),
     ] = None,
     corpus: Annotated[Path, typer.Option(help="folder of the corpus", metavar="DIR")] = Path("corpus"),
     table: Annotated[
-        str, typer.Option(help=f"a paper's rows, beside its printed ones: {', '.join(TABLES)}", metavar="NAME")
+        str, typer.Option(help=f"a paper's rows, beside its printed ones: {', '.join(table_names())}", metavar="NAME")
     ] = "",
     out: Annotated[
         Path, typer.Option(help="folder of the results; the same command again goes on", metavar="DIR")
@@ -90,26 +90,26 @@ def evaluate(
     if bag:
         from react_ros.bags.participants import Choice
         from react_ros.cli.evaluate_sessions import evaluate_bags
-        from react_ros.evaluation.sessions.results import Asked
+        from react_ros.evaluation.sessions.results import SessionsPlan
 
         with sentences():
             choice = Choice(features, image, audio, listener_features, listener_image, listener_audio)
-            evaluate_bags(bag, rows or [], choice, Asked(samples, seed, frames, binarize), out, films)
+            evaluate_bags(bag, rows or [], choice, SessionsPlan(samples, seed, frames, binarize), out, films)
         return
     from react_ros.corpus.cache import atomically
     from react_ros.evaluation.corpora.plan import Plan, parse_row, parse_shard
     from react_ros.evaluation.corpora.run import prepare, run
     from react_ros.evaluation.corpora.summary import summarise, write_results
     from react_ros.evaluation.report.corpora_page import write_report
-    from react_ros.evaluation.report.tables import findings, markdown, paper_table
+    from react_ros.evaluation.report.tables import findings, markdown, paper_table, table_rows
     from react_ros.machine import describe_machine
 
     console = lines()
     goes_on = f"the same command goes on where it was ({out})"
     with sentences(goes_on):
         paper = paper_table(table) if table else None
-        texts = rows or (() if paper else DEFAULT_ROWS)
-        chosen = list(dict.fromkeys([*(paper.chosen if paper else ()), *(parse_row(text) for text in texts)]))
+        texts = rows or (() if paper else default_rows())
+        chosen = list(dict.fromkeys([*(table_rows(paper) if paper else ()), *(parse_row(text) for text in texts)]))
         plan = Plan(
             corpus, split, protocol, samples, seed, frames, binarize, limit, role_swap, inception, i3d  # type: ignore[arg-type]
         )  # fmt: skip

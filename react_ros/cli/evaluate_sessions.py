@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from react_ros.bags.participants import Choice
-    from react_ros.evaluation.sessions.results import Asked, Assessment, BagResult
+    from react_ros.evaluation.sessions.results import BagResult, SessionsEvaluation, SessionsPlan
 
 
-def evaluate_bags(bags: list[Path], texts: list[str], choice: Choice, asked: Asked, out: Path, films: bool) -> None:
+def evaluate_bags(
+    bags: list[Path], texts: list[str], choice: Choice, asked: SessionsPlan, out: Path, films: bool
+) -> None:
     """Evaluate and write into `out`. Raises ValueError or OSError; a bag's sentence ends it with exit code 2."""
     from rich.markup import escape
 
     from react_ros.bags.errors import BagError
     from react_ros.corpus.cache import atomically
-    from react_ros.evaluation.sessions.evaluate import assess
+    from react_ros.evaluation.sessions.evaluate import evaluate_sessions
     from react_ros.evaluation.sessions.page import write_bag_report
     from react_ros.evaluation.sessions.results import write_results
     from react_ros.evaluation.sessions.sources import parse_bag_row
@@ -41,7 +43,7 @@ def evaluate_bags(bags: list[Path], texts: list[str], choice: Choice, asked: Ask
             shown.update(tasks[what], completed=done // unit, total=max(total // unit, 1))
 
         try:
-            result = assess(bags, rows, choice, asked, films=out / "films" if films else None, progress=tell)
+            result = evaluate_sessions(bags, rows, choice, asked, films=out / "films" if films else None, progress=tell)
         except BagError as error:
             raise fail(error) from None
     write_results(result, out / "results.json")
@@ -54,7 +56,7 @@ def evaluate_bags(bags: list[Path], texts: list[str], choice: Choice, asked: Ask
         console.print(f"films:   {out / 'films'}", markup=False, soft_wrap=True)
 
 
-def _print(console: Console, result: Assessment) -> None:
+def _print(console: Console, result: SessionsEvaluation) -> None:
     from react_ros.cli.scores import print_tables
 
     for sentence in (*result.notices, *(f"left out: {sentence}" for sentence in result.left_out)):

@@ -124,7 +124,7 @@ def replay(
         except (BagError, ValueError) as error:
             raise fail(error) from None
     from react_ros.evaluation.corpora.plan import parse_row
-    from react_ros.replay.listeners import Wanted
+    from react_ros.replay.listeners import ReplayRequest
     from react_ros.replay.replay import replay as listen_again
 
     if source not in ("auto", "features", "raw"):
@@ -133,7 +133,7 @@ def replay(
         raise fail(f"storage must be {' or '.join(STORAGES)}, not {storage!r}")
     with sentences():
         row = parse_row(generator) if generator else None
-        wanted = Wanted(
+        wanted = ReplayRequest(
             row.name if row else None, dict(row.parameters) if row else {}, None if seed < 0 else seed,
             samples or None, None, device,
         )  # fmt: skip

@@ -22,7 +22,11 @@ def train(
     system: Annotated[str, typer.Argument(help="which system, e.g. fsq", metavar="SYSTEM")],
     corpus: Annotated[list[Path], typer.Option(help="folder of a corpus; repeatable", metavar="DIR")],
     config: Annotated[
-        Path | None, typer.Option(help="YAML; default: the system's own (config/train/SYSTEM.yaml)", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="a YAML file, or the name of one of the system's own; default: the one named as the system",
+            metavar="FILE",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -53,7 +57,6 @@ def train(
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with sentences(f"the same command goes on where it was ({folder})"), _quiet(not first):
         from react_ros.corpus.reader import CorpusConfig, open_corpus
-        from react_ros.package import share
         from react_ros.training.config import read_config
         from react_ros.training.processes import joined
         from react_ros.training.trainer import Run
@@ -61,9 +64,7 @@ def train(
         from react_ros.training.training_stage import tasks
 
         stages = tasks(system)
-        own = share() / "config" / "train" / f"{system}.yaml"
-        file = config or (own if own.is_file() else None)
-        chosen = read_config(stages, file, changes or (), seed)
+        chosen = read_config(stages, training_config(system, config), changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=chosen.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
         run = Run(system, chosen, corpora, folder.expanduser(), name, stage, steps_limit, jobs, command)
@@ -76,6 +77,28 @@ def train(
         print(f"stage {stage} is finished; without --stage the same command goes on with the others")
     else:
         print(f"{path}.safetensors, its card {path.name}.md and config {path.name}.yaml")
+
+
+def training_config(system: str, given: Path | None) -> Path | None:
+    """The YAML file of a training: a path, or the name of one in the system's folder; None: defaults.
+
+    Raises ValueError, in one sentence, where there is neither.
+    """
+    from react_ros.config import did_you_mean
+    from react_ros.generators import registry
+
+    own = registry.system(system).training_configs()
+    if given is None:
+        return own.get(system)
+    if given.is_file():
+        return given
+    name = given.name.removesuffix(".yaml")
+    if name not in own:
+        there = f"{system} has {', '.join(own)}" if own else f"{system} has none"
+        raise ValueError(f"there is no training configuration {str(given)!r}{did_you_mean(name, own)}: {there}")
+    if given.name != str(given):  # until version 0.1 they lay in config/train/
+        print(f"react-ros: {given} is called {name} now (--config {name})", file=sys.stderr)
+    return own[name]
 
 
 @contextmanager

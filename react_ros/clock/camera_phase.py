@@ -6,22 +6,25 @@ import bisect
 from dataclasses import dataclass, field
 from typing import Any
 
-from react_ros.clock.frame_clock import _HALF, _PHASE_HIGH, _PHASE_LOW
-from react_ros.clock.types import _MS
+from react_ros.clock.types import HALF_FRAME_NS, MS
 from react_ros.face import FRAME_NS
 
 _PHASE_MEMORY = 32
 
 
-_PHASE_FIRST = -10 * _MS
+_PHASE_FIRST = -10 * MS
+_PHASE_LOW, _PHASE_HIGH = -14 * MS, 34 * MS
+"""A camera's phase is chosen within a frame from _PHASE_FIRST and may then wander between the limits: wider than a
+frame, so that a camera right between two phases does not flip from one to the other; and rather after t_k than
+before it, where a frame would wait for its sound."""
 
 
 def _wrap(ns: float) -> float:
-    return (ns + _HALF) % FRAME_NS - _HALF
+    return (ns + HALF_FRAME_NS) % FRAME_NS - HALF_FRAME_NS
 
 
 @dataclass(slots=True)
-class _Camera:
+class CameraPhase:
     """Images that wait for their frame, and the camera's phase against the grid."""
 
     stamps: list[int] = field(default_factory=list)
@@ -36,7 +39,7 @@ class _Camera:
     def push(self, stamp: int, image: Any, t0: int) -> None:
         if not self.seen:
             self.phase = (stamp - t0 - _PHASE_FIRST) % FRAME_NS + _PHASE_FIRST
-        slot = int((stamp - t0 - self.phase + _HALF) // FRAME_NS)
+        slot = int((stamp - t0 - self.phase + HALF_FRAME_NS) // FRAME_NS)
         i = bisect.bisect_left(self.stamps, stamp)
         if i:
             slot = max(slot, self.slots[i - 1])

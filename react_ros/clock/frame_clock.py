@@ -18,18 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.clock.camera_phase import _Camera
-from react_ros.clock.sound_track import _SoundTrack
-from react_ros.clock.types import _MS, MAX_RATE, MIN_RATE, ClockConfig, ClockCounters, ClockFrame
+from react_ros.clock.camera_phase import CameraPhase
+from react_ros.clock.sound_track import SoundTrack
+from react_ros.clock.types import HALF_FRAME_NS, MAX_RATE, MIN_RATE, ClockConfig, ClockCounters, ClockFrame
 from react_ros.face import FRAME_NS, FRAME_SAMPLES
-
-_HALF = FRAME_NS // 2
-
-
-_PHASE_LOW, _PHASE_HIGH = -14 * _MS, 34 * _MS
-"""A camera's phase is chosen within a frame from _PHASE_FIRST and may then wander between the limits: wider than a
-frame, so that a camera right between two phases does not flip from one to the other; and rather after t_k than
-before it, where a frame would wait for its sound."""
 
 
 class FrameClock:
@@ -110,7 +102,7 @@ class FrameClock:
             self.counters.sound_restarts += 1
             sound = None
         if sound is None:
-            sound = self._sound = _SoundTrack(stamp, int(rate), self.counters)
+            sound = self._sound = SoundTrack(stamp, int(rate), self.counters)
             if self._sound_since is None:
                 self._sound_since = now
         self._sound_stamp = stamp
@@ -126,9 +118,9 @@ class FrameClock:
     def _forget(self) -> None:
         self._t0: int | None = None
         self._slot = 0
-        self._camera = _Camera()
+        self._camera = CameraPhase()
         self._image: tuple[int, Any] | None = None
-        self._sound: _SoundTrack | None = None
+        self._sound: SoundTrack | None = None
         self._sound_stamp: int | None = None
         self._sound_since: int | None = None
 
@@ -184,7 +176,7 @@ class FrameClock:
             heard = self._t0 - config.sound_lag_ns if self._sound is None else self._sound.end_ns
             sound_stale = heard_to - heard > config.stale_ns
             if not self._camera.knows(self._slot):
-                last_call = t if self._video_stale(t) else t + self._camera.phase + _HALF + config.image_wait_ns
+                last_call = t if self._video_stale(t) else t + self._camera.phase + HALF_FRAME_NS + config.image_wait_ns
                 if self._now < last_call:
                     return out
             if self._sound is None or not self._sound.reaches(heard_to):

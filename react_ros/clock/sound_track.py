@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from react_ros.clock.types import _MS, ClockCounters
+from react_ros.clock.types import MS, ClockCounters
 from react_ros.face import FRAME_NS, FRAME_SAMPLES, SAMPLE_RATE, Floats
 
 _ZERO_CROSSINGS = 32
@@ -24,13 +24,13 @@ _DRIFT_MEMORY_S = 4.0
 _DRIFT_CORRECTION_S = 10.0
 
 
-_DRIFT_DEADBAND_NS = 1.0 * _MS
+_DRIFT_DEADBAND_NS = 1.0 * MS
 
 
 _DRIFT_MAX = 1e-3
 
 
-_JUMP_NS = 80.0 * _MS
+_JUMP_NS = 80.0 * MS
 
 
 _JUMP_PATIENCE_S = 0.5
@@ -63,7 +63,7 @@ class _Block:
     samples: Floats
 
 
-class _SoundTrack:
+class SoundTrack:
     """Blocks of sound, placed in time, read out at 16 kHz at any instant.
 
     The time of a sample is a continuous, piecewise linear function of its number. Its slope follows the stamps (a

@@ -11,7 +11,8 @@ MIN_RATE, MAX_RATE = 8_000, 192_000
 """Sample rates that are accepted, in Hz."""
 
 
-_MS = 1_000_000
+HALF_FRAME_NS = FRAME_NS // 2
+MS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -39,18 +40,18 @@ class ClockFrame:
 class ClockConfig:
     """How long the clock waits. All in ns. Raises ValueError for a time out of range."""
 
-    sound_lag_ns: int = 40 * _MS
+    sound_lag_ns: int = 40 * MS
     """The sound of frame k ends at t_k - sound_lag_ns. A microphone delivers blocks late; waiting for the sound of
     the image's own instant would delay every face. Training and replay use the same lag, so features align alike."""
-    image_wait_ns: int = 40 * _MS
+    image_wait_ns: int = 40 * MS
     """How long after its window a frame waits for its image, and the first frame for a first image."""
-    sound_wait_ns: int = 20 * _MS
+    sound_wait_ns: int = 20 * MS
     """How long after t_k a frame waits for its sound."""
-    stale_ns: int = 500 * _MS
+    stale_ns: int = 500 * MS
     """A stream silent for longer is stale, and no longer waited for."""
-    max_gap_ns: int = 2_000 * _MS
+    max_gap_ns: int = 2_000 * MS
     """A stamp further in the future, or a pause longer than this, starts a new grid."""
-    jump_back_ns: int = 1_000 * _MS
+    jump_back_ns: int = 1_000 * MS
     """A stamp further in its stream's past starts a new grid; one so much older than `now_ns` is too late for any."""
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class ClockConfig:
             value = getattr(self, f.name)
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{f.name} must be a whole number of ns, 0 or more, not {value!r}")
-        if self.sound_lag_ns > 1_000 * _MS:
+        if self.sound_lag_ns > 1_000 * MS:
             raise ValueError(f"sound_lag_ns must be at most 1 s, not {self.sound_lag_ns / 1e9:g} s")
         if min(self.stale_ns, self.jump_back_ns) < FRAME_NS or self.max_gap_ns < 2 * FRAME_NS:
             raise ValueError("stale_ns and jump_back_ns must be at least one frame (40 ms), max_gap_ns at least two")

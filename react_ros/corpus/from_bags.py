@@ -1,4 +1,4 @@
-"""Recorded sessions of two people become sessions of a corpus: a lab trains on its own people."""
+"""BagMessage sessions of two people become sessions of a corpus: a lab trains on its own people."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Sessio
 from react_ros.face import FRAME_NS
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, OUR_AUDIO
-from react_ros.perception.front_end import Senses
-from react_ros.replay.speaker_frames import Losses, Progress, heard_frames, sensed
+from react_ros.perception.front_end import SensorFrontEnd
+from react_ros.replay.speaker_frames import Progress, UnusableData, heard_frames, sensed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def from_bag(
             def tell(done: int, total: int, i: int = i) -> None:
                 progress(i * total + done, 2 * total)
 
-            losses = Losses()
+            losses = UnusableData()
             tracks.append(_track(bag, person, start, losses, tell))
             notes += [f"{person.name}: {sentence}" for sentence in losses.sentences()]
     told = replace(session, persons=(people[0].name, people[1].name))
@@ -130,7 +130,7 @@ def _begin(bag: Bag, person: Person) -> int:
     return stamp
 
 
-def _track(bag: Bag, person: Person, start: int, losses: Losses, progress: Progress) -> Track:
+def _track(bag: Bag, person: Person, start: int, losses: UnusableData, progress: Progress) -> Track:
     """One person on the grid that begins at `start`."""
     track = Track(start)
     lag = FrameClock().config.sound_lag_ns
@@ -142,7 +142,7 @@ def _track(bag: Bag, person: Person, start: int, losses: Losses, progress: Progr
     for heard in heard_frames(bag, person.face, losses, progress, watch=watch):
         track.see(heard.frame)
     if not person.face.raw:
-        listening = Senses(None, FrameClock(), StampLimits(), hear)
+        listening = SensorFrontEnd(None, FrameClock(), StampLimits(), hear)
         for _ in sensed(bag, Inputs(audio=person.audio, info=person.info), losses, listening):
             pass
     return track

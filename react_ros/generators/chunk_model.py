@@ -15,7 +15,7 @@ from react_ros.generators.noise import Noise
 from react_ros.nn.device import one_thread
 
 ANSWER = FACE_MODEL + ATTRIBUTES
-"""Width of a plan's rows: the 58 of the face model, then the 25 attributes."""
+"""Width of a chunk's rows: the 58 of the face model, then the 25 attributes."""
 
 
 class Inputs(Protocol):
@@ -26,12 +26,12 @@ class Inputs(Protocol):
         ...
 
 
-class Planner(ABC):
+class ChunkModel(ABC):
     """A windowed system's networks, shared by all its streams and changed by none."""
 
     width: int
     """D, of a row of the speaker."""
-    eyeless: bool = False
+    idle_eyes_and_head: bool = False
     """Whether its answers know neither of blinks and gaze nor of the head: idle life then lends its own."""
 
     @abstractmethod
@@ -43,34 +43,34 @@ class Planner(ABC):
         """Begin a stream's noise, one listener a generator: a `FieldNoise` or a `LatentNoise`."""
 
     @abstractmethod
-    def plan(self, windows: Floats, noise: Floats) -> Floats:
+    def chunk(self, windows: Floats, noise: Floats) -> Floats:
         """(P, S, W, 83) answers to P windows (P, W, D) with the noise (P, S, …) of S listeners; all float32.
 
         Rows are the 58 of the face model, then the 25 attributes within their ranges. Called in inference mode on one
-        CPU thread, and from several threads at once: it must not change the planner.
+        CPU thread, and from several threads at once: it must not change the chunk_model.
         """
 
     def finish(self, shown: Floats) -> Floats:
-        """What is shown (…, 83) of plans that have been blended: for action units that are to stay 0 or 1.
+        """What is shown (…, 83) of chunks that have been blended: for action units that are to stay 0 or 1.
 
         It must not change its argument.
         """
         return shown
 
 
-def make_plans(planner: Planner, windows: Floats, noise: Floats) -> Floats:
-    """(P, S, W, 83): `Planner.plan` as it is always called."""
+def make_chunks(chunk_model: ChunkModel, windows: Floats, noise: Floats) -> Floats:
+    """(P, S, W, 83): `ChunkModel.chunk` as it is always called."""
     with torch.inference_mode(), one_thread():
-        return planner.plan(windows, noise)
+        return chunk_model.chunk(windows, noise)
 
 
-def one_plan(planner: Planner, window: int, samples: int) -> Callable[[], object]:
-    """What makes the same plan of that many listeners each time it is called, for those who time it."""
+def repeatable_chunk(chunk_model: ChunkModel, window: int, samples: int) -> Callable[[], object]:
+    """What makes the same chunk of that many listeners each time it is called, for those who time it."""
     rng = np.random.default_rng(0)
-    windows = rng.standard_normal((1, window, planner.width), np.float32)
-    noise = planner.noise(_rngs(0, samples), window).draw(0)[None]
-    return lambda: make_plans(planner, windows, noise)
+    windows = rng.standard_normal((1, window, chunk_model.width), np.float32)
+    noise = chunk_model.noise(listener_rngs(0, samples), window).draw(0)[None]
+    return lambda: make_chunks(chunk_model, windows, noise)
 
 
-def _rngs(seed: int, samples: int) -> list[np.random.Generator]:
+def listener_rngs(seed: int, samples: int) -> list[np.random.Generator]:
     return sample_rngs(seed, samples, purpose=6)

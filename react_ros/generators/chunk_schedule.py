@@ -8,39 +8,39 @@ from react_ros.config import whole_in_range
 
 
 @dataclass(frozen=True, slots=True)
-class Planning:
-    """When plans begin, take effect and give way, in frames. Raises ValueError where they would leave a gap.
+class ChunkSchedule:
+    """When chunks begin, take effect and give way, in frames. Raises ValueError where they would leave a gap.
 
-    A plan is begun after each frame k with (k + 1) % stride == 0, from the speaker's last `window` frames (zeros
-    before the first), for the listener's frames from k + 1 on. It takes effect at k + 1 + lead, and over `blend` frames
-    it replaces the former plan. The first one is begun before frame 0, from an empty window, and takes effect at once.
+    A chunk is begun after each frame k with (k + 1) % hop == 0, from the speaker's last `window` frames (zeros
+    before the first), for the listener's frames from k + 1 on. It takes effect at k + 1 + inference_delay, and over `crossfade` frames
+    it replaces the former chunk. The first one is begun before frame 0, from an empty window, and takes effect at once.
     """
 
     window: int = 50
-    stride: int = 50
-    lead: int = 0
-    blend: int = 0
+    hop: int = 50
+    inference_delay: int = 0
+    crossfade: int = 0
 
     def __post_init__(self) -> None:
         whole_in_range("window", self.window, 1, 1000, "frames")
-        whole_in_range("stride", self.stride, 1, self.window, "frames")
-        whole_in_range("lead", self.lead, 0, self.window, "frames")
-        whole_in_range("blend", self.blend, 0, self.window, "frames")
-        if self.stride + self.lead + self.blend > self.window:
+        whole_in_range("hop", self.hop, 1, self.window, "frames")
+        whole_in_range("inference_delay", self.inference_delay, 0, self.window, "frames")
+        whole_in_range("crossfade", self.crossfade, 0, self.window, "frames")
+        if self.hop + self.inference_delay + self.crossfade > self.window:
             raise ValueError(
-                f"stride {self.stride}, lead {self.lead} and blend {self.blend} are longer together than a plan of "
+                f"hop {self.hop}, inference_delay {self.inference_delay} and crossfade {self.crossfade} are longer together than a chunk of "
                 f"{self.window} frames: it would end before the next one replaces it"
             )
 
     @property
     def delay(self) -> float:
         """Frames from what is heard until half of what is shown knows of it, in the mean."""
-        return (self.stride + 1) / 2 + self.lead + self.blend / 2
+        return (self.hop + 1) / 2 + self.inference_delay + self.crossfade / 2
 
     def __str__(self) -> str:
-        text = f"plans of {self.window} frames, begun every {self.stride}, in effect after {self.lead}"
-        return f"{text}, blended over {self.blend}" if self.blend else text
+        text = f"chunks of {self.window} frames, begun every {self.hop}, in effect after {self.inference_delay}"
+        return f"{text}, blended over {self.crossfade}" if self.crossfade else text
 
 
-WINDOWS = Planning(50, 50, 0, 0)
+WINDOWS = ChunkSchedule(50, 50, 0, 0)
 """The papers' online protocol: the speaker's frames [t - 50, t) give the listener's [t, t + 50)."""

@@ -9,17 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from react_ros.face import Floats
-from react_ros.generators.chunk_model import Planner, make_plans
+from react_ros.generators.chunk_model import ChunkModel, make_chunks
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """A plan that is to be made."""
+class ChunkRequest:
+    """A chunk that is to be made."""
 
     name: int
-    """As `Reaction.plan`."""
+    """As `Reaction.action_chunk`."""
     begin: int
     """The first frame that it speaks of."""
     due: int
@@ -29,100 +29,100 @@ class _Task:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A plan that has been made."""
+class ActionChunk:
+    """A chunk that has been made."""
 
     name: int
     begin: int
     answers: Floats  # (S, W, 83)
 
 
-def _make(planner: Planner, task: _Task) -> _Plan:
-    return _Plan(task.name, task.begin, make_plans(planner, task.window, task.noise)[0])
+def make_chunk(chunk_model: ChunkModel, task: ChunkRequest) -> ActionChunk:
+    return ActionChunk(task.name, task.begin, make_chunks(chunk_model, task.window, task.noise)[0])
 
 
-class _Punctual:
-    """Plans are made when they are due, and waited for."""
+class SynchronousWorker:
+    """Chunks are made when they are due, and waited for."""
 
     late, trouble = 0, ""
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
-        self._tasks: deque[_Task] = deque()
+    def __init__(self, chunk_model: ChunkModel) -> None:
+        self._chunk_model = chunk_model
+        self._tasks: deque[ChunkRequest] = deque()
 
-    def ask(self, task: _Task) -> None:
+    def ask(self, task: ChunkRequest) -> None:
         self._tasks.append(task)
 
-    def take(self, k: int, index: int) -> _Plan | None:
-        """The plan that takes effect at frame k, which the speaker's frame calls `index`."""
-        return _make(self._planner, self._tasks.popleft()) if self._tasks and self._tasks[0].due <= k else None
+    def take(self, k: int, index: int) -> ActionChunk | None:
+        """The chunk that takes effect at frame k, which the speaker's frame calls `index`."""
+        return make_chunk(self._chunk_model, self._tasks.popleft()) if self._tasks and self._tasks[0].due <= k else None
 
 
-class _Following:
-    """Plans take effect where it was recorded, and are waited for; those that never did are not made."""
+class RecordedWorker:
+    """Chunks take effect where it was recorded, and are waited for; those that never did are not made."""
 
     late, trouble = 0, ""
 
-    def __init__(self, planner: Planner, effects: Mapping[int, int]) -> None:
-        self._planner, self._effects = planner, dict(effects)
-        self._tasks: deque[_Task] = deque()
+    def __init__(self, chunk_model: ChunkModel, effects: Mapping[int, int]) -> None:
+        self._chunk_model, self._effects = chunk_model, dict(effects)
+        self._tasks: deque[ChunkRequest] = deque()
 
-    def ask(self, task: _Task) -> None:
+    def ask(self, task: ChunkRequest) -> None:
         if task.name in self._effects:
             self._tasks.append(task)
 
-    def take(self, k: int, index: int) -> _Plan | None:
+    def take(self, k: int, index: int) -> ActionChunk | None:
         if not self._tasks or self._effects[self._tasks[0].name] > index:
             return None
-        return _make(self._planner, self._tasks.popleft())
+        return make_chunk(self._chunk_model, self._tasks.popleft())
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A plan that is being made in the other thread."""
+    """A chunk that is being made in the other thread."""
 
-    task: _Task
-    future: Future[_Plan]
+    task: ChunkRequest
+    future: Future[ActionChunk]
     late: bool = False
 
 
-class _Beside:
-    """Plans are made in one other thread and never waited for; of those that wait for it the newest counts.
+class AsynchronousWorker:
+    """Chunks are made in one other thread and never waited for; of those that wait for it the newest counts.
 
-    The thread ends with this object, after the plan that it is making.
+    The thread ends with this object, after the chunk that it is making.
     """
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, chunk_model: ChunkModel) -> None:
         self.late, self.trouble = 0, ""
-        self._planner = planner
+        self._chunk_model = chunk_model
         self._asked: list[_Asked] = []
-        self._thread = ThreadPoolExecutor(1, "plans")
+        self._thread = ThreadPoolExecutor(1, "chunks")
 
-    def ask(self, task: _Task) -> None:
+    def ask(self, task: ChunkRequest) -> None:
         for asked in self._asked:
             asked.future.cancel()  # where its turn has not come yet: the thread is behind
-        self._asked.append(_Asked(task, self._thread.submit(_make, self._planner, task)))
+        self._asked.append(_Asked(task, self._thread.submit(make_chunk, self._chunk_model, task)))
 
-    def take(self, k: int, index: int) -> _Plan | None:
-        plan = None
+    def take(self, k: int, index: int) -> ActionChunk | None:
+        chunk = None
         for asked in [a for a in self._asked if a.task.due <= k]:
             done = asked.future.done()
             made = self._result(asked.future) if done else None
             if made is None and not asked.late:
                 asked.late = True
                 self.late += 1
-            plan = made or plan
+            chunk = made or chunk
             if done:
                 self._asked.remove(asked)
-        return plan
+        return chunk
 
-    def _result(self, future: Future[_Plan]) -> _Plan | None:
+    def _result(self, future: Future[ActionChunk]) -> ActionChunk | None:
         if future.cancelled():
             return None
         if (error := future.exception()) is None:
             self.trouble = ""
             return future.result()
         if not self.trouble:
-            _log.warning("a plan failed; the face lives on, and the next plans are tried", exc_info=error)
-        self.trouble = f"plans fail: {' '.join(str(error).split()) or type(error).__name__}"
+            _log.warning("a chunk failed; the face lives on, and the next chunks are tried", exc_info=error)
+        self.trouble = f"chunks fail: {' '.join(str(error).split()) or type(error).__name__}"
         return None

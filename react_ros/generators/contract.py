@@ -56,33 +56,33 @@ class Stream(ABC):
 
     samples: int
     seed: int
-    protocol: str = "frame by frame"
-    """How reactions come about, for people: a windowed system says when its plans begin and take effect."""
+    schedule: str = "frame by frame"
+    """How reactions come about, for people: a windowed system says when its chunks begin and take effect."""
 
     @abstractmethod
     def step(self, frame: SpeakerFrame) -> Reaction:
         """Answer frame k. The reaction carries the frame's index and stamp; its arrays are the caller's to keep."""
 
-    def run_beside(self) -> None:
-        """From the next step on nothing heavy holds up a step: plans are made in another thread, and may be late.
+    def run_asynchronously(self) -> None:
+        """From the next step on nothing heavy holds up a step: chunks are made in another thread, and may be late.
 
-        A late plan takes effect at the frame at which it is there; until then the face goes on living. To be called
-        before the first step. Systems without plans do nothing here.
+        A late chunk takes effect at the frame at which it is there; until then the face goes on living. To be called
+        before the first step. Systems without chunks do nothing here.
         """
         return
 
     def follow(self, effects: Mapping[int, int]) -> None:
-        """Let plans take effect where they did in a recording, and wait for them.
+        """Let chunks take effect where they did in a recording, and wait for them.
 
-        effects: of each plan the frame at which it took effect, as `recorded_effects` reads it. With the frames of
+        effects: of each chunk the frame at which it took effect, as `recorded_starts` reads it. With the frames of
         that recording the stream then gives the same reactions. To be called before the first step. Systems without
-        plans do nothing here.
+        chunks do nothing here.
         """
         return
 
     @property
-    def late_plans(self) -> int:
-        """How many plans were not there when they were to take effect."""
+    def late_chunks(self) -> int:
+        """How many chunks were not there when they were to take effect."""
         return 0
 
     @property
@@ -91,11 +91,11 @@ class Stream(ABC):
         return ""
 
 
-def recorded_effects(reactions: Iterable[Reaction]) -> dict[int, int]:
-    """Of each plan that reactions show, in order, the frame at which it took effect: what `Stream.follow` takes."""
+def recorded_starts(reactions: Iterable[Reaction]) -> dict[int, int]:
+    """Of each chunk that reactions show, in order, the frame at which it took effect: what `Stream.follow` takes."""
     effects: dict[int, int] = {}
     for reaction in reactions:
-        effects.setdefault(reaction.plan, reaction.index)
+        effects.setdefault(reaction.action_chunk, reaction.index)
     return effects
 
 
@@ -117,8 +117,8 @@ class Generator(ABC):
         """How many numbers were learned; 0 for a rule."""
         return 0
 
-    def rehearse(self, samples: int) -> Callable[[], object] | None:
-        """What makes one plan for so many listeners each time it is called, for those who time it.
+    def chunk_benchmark(self, samples: int) -> Callable[[], object] | None:
+        """What makes one chunk for so many listeners each time it is called, for those who time it.
 
         None for systems whose steps do all there is to do.
         """

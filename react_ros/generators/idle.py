@@ -116,7 +116,7 @@ class IdleLife:
     def __init__(self, seed: int, samples: int = 1, config: IdleConfig | None = None) -> None:
         """Raises ValueError for seed < 0 or samples < 1."""
         config = config or IdleConfig()
-        self._rngs = sample_rngs(seed, samples, purpose=1)
+        self.listener_rngs = sample_rngs(seed, samples, purpose=1)
         self._z = np.zeros((samples, self._NORMALS))
         self._u = np.zeros((samples, self._UNIFORMS))
         self._draw()
@@ -157,7 +157,7 @@ class IdleLife:
 
     def _draw(self) -> None:
         # As many draws every frame, whatever happens: what a listener sees never shifts its later chances.
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             rng.standard_normal(out=self._z[i])
             rng.random(out=self._u[i])
 

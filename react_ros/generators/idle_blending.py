@@ -25,28 +25,28 @@ FADE = 0.12
 """Share by which listening and idle life replace each other in a frame: nine tenths within 0.7 s."""
 
 
-class Living:
+class IdleBlending:
     """S faces that listen while somebody is there and there is an answer, and otherwise fade into idle life."""
 
-    def __init__(self, seed: int, samples: int, *, lent: bool = False) -> None:
-        """lent: eyes and sway of the head are idle life's while listening, too, for answers that know of neither."""
-        self._samples, self._lent = samples, lent
+    def __init__(self, seed: int, samples: int, *, idle_eyes_and_head: bool = False) -> None:
+        """idle_eyes_and_head: eyes and sway of the head are idle life's while listening, too, for answers that know of neither."""
+        self._samples, self._idle_eyes_and_head = samples, idle_eyes_and_head
         self._presence, self._idle = Presence(), IdleLife(seed, samples)
         self._weight = 0.0
         """Share of listening in what is shown; the rest is idle life."""
         self._begun = False
 
-    def step(self, frame: SpeakerFrame, answer: Floats, *, answered: bool = True, plan: int = -1) -> Reaction:
+    def step(self, frame: SpeakerFrame, answer: Floats, *, answered: bool = True, action_chunk: int = -1) -> Reaction:
         """The reaction to a frame.
 
-        frame: as `trusted` gives it. answer: (S, 83), the 58 of the face model and the 25 attributes, these within
+        frame: as `sanitize` gives it. answer: (S, 83), the 58 of the face model and the 25 attributes, these within
         their ranges. answered: False where the answer is an old one that only stands in for one that is missing.
-        plan: as `Reaction.plan`.
+        action_chunk: as `Reaction.action_chunk`.
         """
         present = self._presence.step(frame)
         listens = present and answered
-        idle = self._idle.step(engaged=float(listens)) if self._lent else self._idle.step()
-        if self._lent:
+        idle = self._idle.step(engaged=float(listens)) if self._idle_eyes_and_head else self._idle.step()
+        if self._idle_eyes_and_head:
             answer = answer.copy()
             wear_eyes(answer[:, : len(ARKIT)], idle.blink, idle.gaze)
             answer[:, ROTATION_58] += idle.rotation
@@ -71,5 +71,5 @@ class Living:
             np.clip(translation, -MAX_SHIFT, MAX_SHIFT),
             shown[:, FACE_MODEL:].copy(),
             present,
-            plan,
+            action_chunk,
         )

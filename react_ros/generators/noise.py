@@ -33,7 +33,7 @@ class FieldNoise(Noise):
         self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int], *, lasting: bool = False
     ) -> None:
         """rngs: one a listener. shape: of one frame's noise; draws are (S, window, *shape)."""
-        self._rngs = rngs
+        self.listener_rngs = rngs
         self._field = np.zeros((len(rngs), window, *shape), np.float32)
         self._mean: Floats | None = None
         if lasting:
@@ -45,7 +45,7 @@ class FieldNoise(Noise):
     def draw(self, position: int) -> Floats:
         window = self._field.shape[1]
         new = position + window - self._end
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             fresh = rng.standard_normal((new, *self._field.shape[2:]), np.float32)
             self._field[i] = np.concatenate([self._field[i, new:], fresh])
         self._end = position + window
@@ -62,14 +62,14 @@ class LatentNoise(Noise):
 
     def __init__(self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int]) -> None:
         """rngs: one a listener. shape: of one plan's noise; draws are (S, *shape)."""
-        self._rngs, self._window = rngs, window
+        self.listener_rngs, self._window = rngs, window
         self._last = np.zeros((len(rngs), *shape), np.float32)
         self._at: int | None = None
 
     def draw(self, position: int) -> Floats:
         apart = self._window if self._at is None else position - self._at
         kept = math.exp(-apart / self._window) if apart < self._window else 0.0
-        fresh = np.stack([rng.standard_normal(self._last.shape[1:], np.float32) for rng in self._rngs])
+        fresh = np.stack([rng.standard_normal(self._last.shape[1:], np.float32) for rng in self.listener_rngs])
         self._last = (kept * self._last + math.sqrt(1.0 - kept * kept) * fresh).astype(np.float32)
         self._at = position
         return self._last.copy()

@@ -12,7 +12,7 @@ _LIMITS = {
 """No measurement lies beyond; a sender's 1e30 would stay in a running mean for minutes."""
 
 
-def trusted(frame: SpeakerFrame) -> SpeakerFrame:
+def sanitize(frame: SpeakerFrame) -> SpeakerFrame:
     """The frame itself where it can be true; else one whose broken half, face or sound, is missing.
 
     Perception never sends NaN or 1e30, but a recording or another node may, and a filter that once took one of them

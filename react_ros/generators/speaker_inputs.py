@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from react_ros.face import ARKIT, ATTRIBUTES, FPS, Floats, SoundState, SpeakerFrame
-from react_ros.generators.sanitize import trusted
+from react_ros.generators.sanitize import sanitize
 
 _SHAPES = len(ARKIT)
 FACE_INPUTS = slice(0, 2 * _SHAPES + 6)
@@ -43,7 +43,7 @@ class SpeakerInputs:
 
     def step(self, frame: SpeakerFrame) -> Floats:
         """(INPUTS,) row of frame k, valid until the next step."""
-        frame = trusted(frame)
+        frame = sanitize(frame)
         row = self._row
         row[:] = 0.0
         if frame.face.state.present:
@@ -92,7 +92,7 @@ class AttributeInputs:
 
     def step(self, frame: SpeakerFrame) -> Floats:
         """(25,) row of frame k, in the order of `ATTRIBUTE_NAMES`, -1 to 1."""
-        face = trusted(frame).face
+        face = sanitize(frame).face
         if not face.state.present:
             return np.zeros(ATTRIBUTES, np.float32)
         return np.clip(face.attributes, -1.0, 1.0, dtype=np.float32)

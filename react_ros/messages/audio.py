@@ -12,36 +12,37 @@ MAX_CHUNK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class PcmChunk:
     """A stretch of sound as the frame clock takes it."""
 
-    samples: npt.NDArray[np.int16]
-    """(n, channels)."""
+    pcm: npt.NDArray[np.int16]
+    """(n, channels), full scale -32768 to 32767."""
     rate: int
     first_sample: int
 
 
-def chunk_from_message(message: Any) -> Chunk:
-    return _chunk(np.frombuffer(message.samples, np.int16), message.sample_rate, message.channels, message.first_sample)
+def chunk_from_message(message: Any) -> PcmChunk:
+    """The PCM of a react_ros/AudioChunk, checked."""
+    # Until version 0.1 the field was called samples: bags have it.
+    pcm = message.pcm if hasattr(message, "pcm") else message.samples
+    return _pcm_chunk(np.frombuffer(pcm, np.int16), message.sample_rate, message.channels, message.first_sample)
 
 
-def _chunk(samples: npt.NDArray[np.int16], rate: int, channels: int, first_sample: int) -> Chunk:
+def _pcm_chunk(pcm: npt.NDArray[np.int16], rate: int, channels: int, first_sample: int) -> PcmChunk:
     if not 8000 <= rate <= 192_000:
         raise ValueError(f"a sample rate of {rate} Hz is not between 8000 and 192000")
     if channels not in (1, 2):
         raise ValueError(f"{channels} channels: sound has 1 or 2")
-    if not len(samples):
+    if not len(pcm):
         raise ValueError("the chunk is empty")
-    if len(samples) % channels:
-        raise ValueError(f"{len(samples)} samples do not divide into {channels} channels")
-    if len(samples) > MAX_CHUNK_SECONDS * rate * channels:
-        raise ValueError(
-            f"{len(samples) / rate / channels:.1f} s of sound in one chunk; at most {MAX_CHUNK_SECONDS:g} s"
-        )
-    return Chunk(samples.reshape(-1, channels), rate, first_sample)
+    if len(pcm) % channels:
+        raise ValueError(f"{len(pcm)} pcm do not divide into {channels} channels")
+    if len(pcm) > MAX_CHUNK_SECONDS * rate * channels:
+        raise ValueError(f"{len(pcm) / rate / channels:.1f} s of sound in one chunk; at most {MAX_CHUNK_SECONDS:g} s")
+    return PcmChunk(pcm.reshape(-1, channels), rate, first_sample)
 
 
-class ForeignAudio:
+class ThirdPartyAudio:
     """Chunks from either package that is called audio_common_msgs (told apart by their fields, not their name).
 
     ros-drivers: AudioDataStamped {header, audio{data uint8[]}} with rate, channels and format told apart in AudioInfo.
@@ -65,22 +66,22 @@ class ForeignAudio:
             raise ValueError(self._refused)
         self.rate, self.channels = message.sample_rate or self.rate, message.channels or self.channels
 
-    def chunk(self, message: Any) -> Chunk:
+    def chunk(self, message: Any) -> PcmChunk:
         data = message.audio
         if hasattr(data, "audio_data"):
             info, data = data.info, data.audio_data
             self.rate, self.channels = int(info.rate), int(info.channels)
             if len(data.int16_data):
-                samples = np.asarray(data.int16_data, np.int16)
+                pcm = np.asarray(data.int16_data, np.int16)
             elif len(data.float32_data):
                 floats = np.asarray(data.float32_data, np.float32)
                 if not np.isfinite(floats).all():
-                    raise ValueError("its samples are not finite")
-                samples = np.round(np.clip(floats, -1, 1) * 32767).astype(np.int16)
+                    raise ValueError("its pcm are not finite")
+                pcm = np.round(np.clip(floats, -1, 1) * 32767).astype(np.int16)
             elif len(data.int32_data):
-                samples = (np.asarray(data.int32_data, np.int32) >> 16).astype(np.int16)
+                pcm = (np.asarray(data.int32_data, np.int32) >> 16).astype(np.int16)
             elif len(data.uint8_data):
-                samples = ((np.asarray(data.uint8_data, np.int16) - 128) << 8).astype(np.int16)
+                pcm = ((np.asarray(data.uint8_data, np.int16) - 128) << 8).astype(np.int16)
             else:
                 raise ValueError("the chunk is empty or holds 8-bit sound with a sign, which is not understood")
         else:
@@ -88,8 +89,8 @@ class ForeignAudio:
                 raise ValueError(self._refused)
             raw = bytes(data.data)
             if len(raw) % 2:
-                raise ValueError(f"{len(raw)} bytes are not whole 16-bit samples")
-            samples = np.frombuffer(raw, "<i2").astype(np.int16)
-        chunk = _chunk(samples, self.rate, self.channels, self._heard)
-        self._heard += len(chunk.samples)
+                raise ValueError(f"{len(raw)} bytes are not whole 16-bit pcm")
+            pcm = np.frombuffer(raw, "<i2").astype(np.int16)
+        chunk = _pcm_chunk(pcm, self.rate, self.channels, self._heard)
+        self._heard += len(chunk.pcm)
         return chunk

@@ -11,7 +11,7 @@ from react_ros.messages.features import NAMES
 from react_ros.messages.stamps import Stages
 
 
-class Wire:
+class MessageFactory:
     """Builds the project's messages, in the classes of whoever sends or writes them.
 
     new: makes a message of a type ("react_ros/msg/Stage") from its fields, the others empty.
@@ -99,7 +99,7 @@ class Wire:
             samples=reaction.samples,
             delay=delay,
             notice=notice,
-            plan=reaction.plan,
+            action_chunk=reaction.action_chunk,
             state="live" if reaction.live else "idle",
             scheme=ARKIT_SCHEME,
             names=NAMES,

@@ -108,8 +108,10 @@ def reaction_from_message(message: Any) -> Reaction:
         raise ValueError(f"{n} samples: a reaction has 1 to {MAX_SAMPLES}")
     if message.state not in ("live", "idle"):
         raise ValueError(f"state {message.state[:40]!r} is not live or idle")
-    if message.plan < -1:
-        raise ValueError(f"plan {message.plan} is not the number of a frame, or -1 for none")
+    # Until version 0.1 the field was called plan: bags have it.
+    number = message.action_chunk if hasattr(message, "action_chunk") else message.plan
+    if number < -1:
+        raise ValueError(f"action_chunk {number} is not the number of a frame, or -1 for none")
     attributes = _array(message.attributes, "attributes", n * face.ATTRIBUTES).reshape(n, -1)
     _within(attributes[:, face.AU], "attributes (action units)", 0.0, 1.0)
     _within(attributes[:, face.EXPRESSIONS], "attributes (expressions)", 0.0, 1.0)
@@ -121,5 +123,5 @@ def reaction_from_message(message: Any) -> Reaction:
         translation=_within(_array(message.translation, "translation", n * 3), "translation", -10, 10).reshape(n, 3),
         attributes=_within(attributes, "attributes", -1.0, 1.0),
         live=message.state == "live",
-        plan=message.plan,
+        action_chunk=number,
     )

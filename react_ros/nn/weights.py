@@ -63,8 +63,21 @@ def models_folder() -> Path:
     return share() / "models"
 
 
+ALIASES = "aliases.yaml"
+"""In models/: which weights a system's short name stands for. Files are dated and never overwritten; aliases move."""
+
+
+def aliases() -> dict[str, str]:
+    """The short names of packaged weights and the dated names that they stand for."""
+    try:
+        said = yaml.safe_load((models_folder() / ALIASES).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else {}
+
+
 def weights_names(system: str) -> list[str]:
-    """The names of that system's packaged weights, in order."""
+    """The names of that system's packaged weights, aliases included, in order."""
     names = []
     for path in sorted(models_folder().glob(f"*{_CARD}")):
         try:
@@ -73,7 +86,7 @@ def weights_names(system: str) -> list[str]:
             continue  # named in full when it is asked for
         if isinstance(card, dict) and card.get("system") == system:
             names.append(path.name.removesuffix(_CARD))
-    return names
+    return sorted({*names, *(alias for alias, name in aliases().items() if name in names)})
 
 
 def save_weights(
@@ -132,7 +145,7 @@ def _in_order(data: bytes) -> bytes:
 def load_weights(name_or_path: str | Path, system: str) -> Weights:
     """Read and check a system's weights.
 
-    name_or_path: the name of packaged weights, or the path of either file, of both without suffix, or of a folder that
+    name_or_path: the name of packaged weights (dated, or an alias), or the path of either file, of both without suffix, or of a folder that
     holds exactly one pair. Raises ValueError, in one sentence, for what is not there, damaged, another system's or of
     another version; a pickle is refused unopened.
     """
@@ -233,7 +246,7 @@ def _find(name_or_path: str | Path, system: str) -> _Files:
             f"{given} is not opened: such a file can run code when it is read; give weights as {_TENSORS} with "
             f"their {_CARD}"
         )
-    if given and given == path.name and (named := _Files(models_folder(), given)).any:
+    if given and given == path.name and (named := _Files(models_folder(), aliases().get(given, given))).any:
         return named
     if given and path.is_dir():
         inside = sorted(path.glob(f"*{_TENSORS}"))

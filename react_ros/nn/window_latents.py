@@ -111,8 +111,8 @@ class Autoencoder(nn.Module):
         """(N, W, 25) to continuous latents (N, D), without chance."""
         raise NotImplementedError
 
-    def decode(self, latent: Tensor, codebook: bool = True) -> Shown:
-        """Latents (N, D) to windows. codebook: by the nearest codes, where there are codes."""
+    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
+        """Latents (N, D) to windows. quantize: by the nearest codes, where the autoencoder has codes."""
         raise NotImplementedError
 
 
@@ -146,13 +146,13 @@ class LatentScale(nn.Module):
         return ((self.high - self.low) / 2.0).clamp_min(1e-4)
 
 
-class Drawing(NamedTuple):
+class LatentSampling(NamedTuple):
     """How latents are drawn."""
 
     steps: int
     eta: float = 0.0
     guidance: float = 1.0
-    codebook: bool = True
+    quantize: bool = True
 
 
 class LatentListener(nn.Module):
@@ -173,11 +173,11 @@ class LatentListener(nn.Module):
         """(N, W, 25) of a speaker or a listener to (N, D), on the scale of the diffusion."""
         return self.scale(self.autoencoder.encode(attributes))
 
-    def decode(self, scaled: Tensor, codebook: bool = True) -> Shown:
+    def decode(self, scaled: Tensor, quantize: bool = True) -> Shown:
         """Latents (N, D) on that scale to what is shown."""
-        return self.autoencoder.decode(self.scale.back(scaled), codebook)
+        return self.autoencoder.decode(self.scale.back(scaled), quantize)
 
-    def draw(self, windows: Tensor, noise: Tensor, how: Drawing) -> Shown:
+    def draw(self, windows: Tensor, noise: Tensor, how: LatentSampling) -> Shown:
         """Windows (P, W, 25) of speakers and noise (P, S, 1 or more, D) to what P x S listeners show.
 
         Of the noise, the first along the third axis is where denoising begins; the others are fresh ones of each step,
@@ -198,4 +198,4 @@ class LatentListener(nn.Module):
             network, noise[0], steps=how.steps, eta=how.eta, fresh=noise[1:] if how.eta > 0.0 else None,
             guidance=how.guidance, clip=1.0,
         )  # fmt: skip
-        return self.decode(scaled, how.codebook)
+        return self.decode(scaled, how.quantize)

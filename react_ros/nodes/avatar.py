@@ -22,7 +22,7 @@ from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import WIRE, image_message
+from react_ros.nodes.messages import FACTORY, image_message
 
 HOLD_S = 0.5
 """How long a reaction may be missing before the face stops waiting for it and lives by itself."""
@@ -172,8 +172,8 @@ class AvatarNode(RobotNode):
             state = (Status.LIVE if reaction.live else Status.IDLE) if fresh else Status.LATE
             self.counts["late"] += state == Status.LATE
         pose = self._motion.step(target, dt)
-        lineage = WIRE.continued(lineage, {"motion": watch.read()})
-        shapes, model, affect = WIRE.face(pose.blendshapes, pose.rotation, pose.translation, attributes, lineage)
+        lineage = FACTORY.continued(lineage, {"motion": watch.read()})
+        shapes, model, affect = FACTORY.face(pose.blendshapes, pose.rotation, pose.translation, attributes, lineage)
         self._blendshapes.publish(shapes)
         self._face_model.publish(model)
         self._affect.publish(affect)

@@ -8,7 +8,7 @@ import time
 from sensor_msgs.msg import Image
 
 from react_ros.nodes.base import OUTPUT_QOS, RECORDED, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import WIRE, image_message
+from react_ros.nodes.messages import FACTORY, image_message
 from react_ros.sensors.camera import Camera, CameraConfig, SensorError, open_camera
 from react_ros.sensors.pace import paced
 
@@ -75,7 +75,7 @@ class CameraNode(RobotNode):
         for stamp, shot in stamped:
             if self._stop.is_set():
                 return
-            self._images.publish(image_message(shot.image, WIRE.time(stamp), frame_id))
+            self._images.publish(image_message(shot.image, FACTORY.time(stamp), frame_id))
             self.counts["images"] += 1
         if not self._stop.is_set():
             self.get_logger().info(f"end of {self.value('source')}")

@@ -18,7 +18,7 @@ from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Lineage, ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import KEPT_QOS, LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import WIRE
+from react_ros.nodes.messages import FACTORY
 from react_ros.package import code_version
 
 FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -86,7 +86,7 @@ class ListenerNode(RobotNode):
             self._loaded = system, self._load(wanted)
         generator = self._loaded[1]
         stream = generator.start(samples=wanted["samples"], seed=wanted["seed"])
-        stream.run_beside()
+        stream.run_asynchronously()
         return generator, stream
 
     def _begin(self, generator: Generator, stream: Stream, wanted: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class ListenerNode(RobotNode):
             "generator": info.name,
             "seed": str(seed),
             "samples": str(wanted["samples"]),
-            "protocol": stream.protocol,
+            "schedule": stream.schedule,
             "generator's delay": f"{info.delay_frames} frames",
             "deliberate delay": f"{self._delay} frames",
             "notice": info.notice,
@@ -161,13 +161,13 @@ class ListenerNode(RobotNode):
         if not self._announced:
             self._announce(message)
         reaction = self._stream.step(frame)
-        if late := self._stream.late_plans:
+        if late := self._stream.late_chunks:
             self.counts["late plans"] = self._late_before + late
         self.warning = self._refusal or self._stream.trouble
-        lineage = WIRE.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
+        lineage = FACTORY.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
         self._reactions.publish(
-            WIRE.reaction(*self._waiting.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
+            FACTORY.reaction(*self._waiting.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
         )
         self.counts["reactions"] += 1
 
@@ -177,7 +177,7 @@ class ListenerNode(RobotNode):
         told = ListenerStream(
             first_frame=message.lineage.frame, generator=info.name, weights=info.weights, seed=self._seed,
             parameters=parameters_text(self._generator), samples=self._stream.samples, delay=self._delay,
-            protocol=self._stream.protocol, notice=info.notice, code=self._code,
+            schedule=self._stream.schedule, notice=info.notice, code=self._code,
         )  # fmt: skip
         told.header.stamp = message.header.stamp
         self._streams.publish(told)

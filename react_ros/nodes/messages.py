@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sensor_msgs.msg import Image
 
 from react_ros.face import Floats
-from react_ros.messages.factory import Wire
+from react_ros.messages.factory import MessageFactory
 from react_ros.msg import AudioChunk
 
 
@@ -33,13 +33,13 @@ def _floats(values: Floats) -> array:
     return out
 
 
-WIRE = Wire(_new, _floats)
+FACTORY = MessageFactory(_new, _floats)
 
 
 def image_message(rgb: npt.NDArray[np.uint8], stamp: Any, frame_id: str) -> Image:
     """sensor_msgs/Image (rgb8) of (H, W, 3) RGB uint8."""
     h, w = rgb.shape[:2]
-    message = Image(header=WIRE.header(stamp, frame_id), height=h, width=w, encoding="rgb8", step=3 * w)
+    message = Image(header=FACTORY.header(stamp, frame_id), height=h, width=w, encoding="rgb8", step=3 * w)
     data = array("B")
     data.frombytes(np.ascontiguousarray(rgb).data.cast("B"))
     message.data = data
@@ -49,8 +49,8 @@ def image_message(rgb: npt.NDArray[np.uint8], stamp: Any, frame_id: str) -> Imag
 def audio_message(stamp_ns: int, rate: int, first_sample: int, samples: npt.NDArray[np.int16]) -> AudioChunk:
     """AudioChunk of (n, channels) int16."""
     message = AudioChunk(sample_rate=rate, channels=samples.shape[1], first_sample=first_sample)
-    message.header = WIRE.header(WIRE.time(stamp_ns))
+    message.header = FACTORY.header(FACTORY.time(stamp_ns))
     data = array("h")
     data.frombytes(np.ascontiguousarray(samples).tobytes())
-    message.samples = data
+    message.pcm = data
     return message

@@ -26,8 +26,8 @@ from react_ros.nodes.base import (
     RobotNode,
     run,
 )
-from react_ros.nodes.messages import WIRE, message_class
-from react_ros.perception.front_end import Perceived, Senses
+from react_ros.nodes.messages import FACTORY, message_class
+from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 
@@ -65,7 +65,7 @@ class PerceptionNode(RobotNode):
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._senses = Senses(self._perception, clock, self._limits({}))
+        self._senses = SensorFrontEnd(self._perception, clock, self._limits({}))
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights were given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", KEPT_QOS)
@@ -169,7 +169,7 @@ class PerceptionNode(RobotNode):
 
     def _answer(self, perceived: list[Perceived]) -> None:
         for p in perceived:
-            self._features.publish(WIRE.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks")))
+            self._features.publish(FACTORY.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks")))
             self.counts["frames"] += 1
             self.facts["face"] = p.frame.face.state.name.lower()
             self.facts["sound"] = p.frame.sound.state.name.lower()

@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag
 from react_ros.nodes.base import LATCHED_QOS, use_dds_profile
-from react_ros.nodes.messages import WIRE, message_class
+from react_ros.nodes.messages import FACTORY, message_class
 
 CLOCK_S = 0.01
 """How often /clock is told between messages, s of real time."""
@@ -122,4 +122,4 @@ def _once(bag: Bag, publishers: dict[str, Any], clock: Any, rate: float, ended: 
 
 
 def _tell(clock: Any, ns: int) -> None:
-    clock.publish(Clock(clock=WIRE.time(ns)))
+    clock.publish(Clock(clock=FACTORY.time(ns)))

@@ -9,7 +9,7 @@ from typing import Any
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockFrame
 from react_ros.face import SpeakerFrame
-from react_ros.messages.audio import ForeignAudio, chunk_from_message
+from react_ros.messages.audio import ThirdPartyAudio, chunk_from_message
 from react_ros.messages.images import image_from_message
 from react_ros.messages.stamps import Stages, StampLimits, nanoseconds
 from react_ros.perception.pipeline import Perception
@@ -25,7 +25,7 @@ class Perceived:
     """When the camera saw it; without an image of its own, the frame's own time."""
 
 
-class Senses:
+class SensorFrontEnd:
     """One human's camera and microphone. Times are ns on the clock of the stamps; `now` never comes from here."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Senses:
         self.limits = limits
         """How far a stamp may lie from now; may be changed at any time."""
         self._perception = perception
-        self._foreign = ForeignAudio()
+        self._foreign = ThirdPartyAudio()
         self._watch = watch
 
     def see(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
@@ -63,10 +63,10 @@ class Senses:
         else:
             chunk = self._foreign.chunk(message if hasattr(message, "audio") else _Wrapped(message))
         if stamp is None:  # a message without a stamp was captured its own length ago, at the latest
-            stamp = now - round(len(chunk.samples) / chunk.rate * 1e9)
+            stamp = now - round(len(chunk.pcm) / chunk.rate * 1e9)
         self.limits.check(stamp, now)
         first = chunk.first_sample if ours else None
-        return self._perceive(self.clock.push_sound(stamp, chunk.samples, chunk.rate, first, now))
+        return self._perceive(self.clock.push_sound(stamp, chunk.pcm, chunk.rate, first, now))
 
     def inform(self, message: Any) -> None:
         """AudioInfo of ros-drivers. Raises ValueError for sound that is not understood."""

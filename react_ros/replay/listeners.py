@@ -10,17 +10,23 @@ import numpy as np
 
 from react_ros.bags.inputs import Inputs
 from react_ros.bags.reader import Bag
-from react_ros.bags.streams import Listening, RecordedStream, listener_topics, recorded_reactions, recorded_streams
+from react_ros.bags.streams import (
+    ListenerSettings,
+    RecordedStream,
+    listener_topics,
+    recorded_reactions,
+    recorded_streams,
+)
 from react_ros.face import FPS, FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
 from react_ros.generators.stream_settings import Delay
 from react_ros.messages.features import MAX_SAMPLES
-from react_ros.replay.speaker_frames import Heard
+from react_ros.replay.speaker_frames import BagFrame
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReplayRequest:
     """What a replay is asked for; None: as it was recorded."""
 
     generator: str | None = None
@@ -42,7 +48,7 @@ class Wanted:
     def as_recorded(self) -> bool:
         return not self.parameters and self.generator is self.seed is self.samples is self.delay is None
 
-    def of(self, recorded: Listening) -> Listening:
+    def of(self, recorded: ListenerSettings) -> ListenerSettings:
         """The recorded listener, changed as is wanted."""
         out = recorded
         if self.generator is not None and self.generator != recorded.generator:
@@ -69,7 +75,7 @@ class Comparison:
         """Count one more pair."""
         self.compared += 1
         worst = 0.0
-        equal = ours.live == theirs.live and ours.plan == theirs.plan
+        equal = ours.live == theirs.live and ours.action_chunk == theirs.action_chunk
         for name in ("blendshapes", "rotation", "translation", "attributes"):
             a, b = getattr(ours, name), getattr(theirs, name)
             if a.shape != b.shape:
@@ -83,7 +89,7 @@ class Comparison:
 class Listeners:
     """Answers the frames of a bag: with each recorded stream in its turn, or with one that is wanted instead."""
 
-    def __init__(self, bag: Bag, wanted: Wanted, inputs: Inputs) -> None:
+    def __init__(self, bag: Bag, wanted: ReplayRequest, inputs: Inputs) -> None:
         """Raises ValueError or BagError where a listener cannot be had."""
         self.notices: list[str] = []
         topics = listener_topics(bag, inputs.features or inputs.image or inputs.audio)
@@ -94,7 +100,7 @@ class Listeners:
         if recorded and not self.repeats:
             # Who is asked something else is asked once, from the first frame on.
             recorded = recorded[:1] if wanted.generator else recorded
-        self._streams = recorded or [RecordedStream(Listening())]
+        self._streams = recorded or [RecordedStream(ListenerSettings())]
         self._wanted = wanted
         self._at = -1
         self._theirs = recorded_reactions(bag, topics) if self.repeats else iter(())
@@ -108,7 +114,7 @@ class Listeners:
         self.listening = wanted.of(self._streams[0].listening)
         self.generator = self._load(self.listening)  # at once: what cannot be is said before anything is written
 
-    def step(self, heard: Heard) -> tuple[Listening | None, tuple[Reaction, int] | None]:
+    def step(self, heard: BagFrame) -> tuple[ListenerSettings | None, tuple[Reaction, int] | None]:
         """(who listens from this frame on, where that changed; the reaction and when the sensors had its frame, where
         the frame was heard)."""
         number = self._listener_of(heard)
@@ -125,7 +131,7 @@ class Listeners:
             self._compare(reaction, position)
         return began, self._delay.step((reaction, heard.source_ns))
 
-    def _listener_of(self, heard: Heard) -> int | None:
+    def _listener_of(self, heard: BagFrame) -> int | None:
         """The number of the stream that answers a frame; None where it never reached one."""
         streams, at = self._streams, max(self._at, 0)
         if not self.repeats:
@@ -148,11 +154,11 @@ class Listeners:
             self._lost += 1
 
     @property
-    def protocol(self) -> str:
+    def schedule(self) -> str:
         """How the present stream's reactions come about."""
-        return self._stream.protocol
+        return self._stream.schedule
 
-    def _begin(self, number: int, heard: Heard) -> Listening:
+    def _begin(self, number: int, heard: BagFrame) -> ListenerSettings:
         frame, self._at, self._last, self._position = heard.frame, number, None, -1
         recorded = self._streams[number]
         self.listening = replace(self._wanted.of(recorded.listening), first_frame=frame.index, stamp_ns=frame.stamp_ns)
@@ -170,7 +176,7 @@ class Listeners:
         self._delay = Delay(self.listening.delay)
         return self.listening
 
-    def _load(self, listening: Listening) -> Generator:
+    def _load(self, listening: ListenerSettings) -> Generator:
         key = repr((listening.generator, sorted(listening.parameters.items(), key=repr)))
         if key not in self._loaded:
             self._loaded[key] = registry.create(listening.generator, **listening.parameters)

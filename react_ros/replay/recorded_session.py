@@ -22,14 +22,14 @@ from react_ros.face import (
     SpeakerFrame,
 )
 from react_ros.messages.types import REACTION_TYPE, STREAM_TYPE
-from react_ros.replay.speaker_frames import Losses, Progress, heard_frames
+from react_ros.replay.speaker_frames import Progress, UnusableData, heard_frames
 
 OTHER_CLOCK_NS = 5_000_000_000
 """Two people's stamps that differ so much more than their messages' arrivals are of different clocks."""
 
 
 def read_person(
-    bag: Bag, inputs: Inputs, losses: Losses, progress: Progress = lambda done, total: None
+    bag: Bag, inputs: Inputs, losses: UnusableData, progress: Progress = lambda done, total: None
 ) -> PersonFrames:
     """A person's frames, from recorded features or perceived from camera and microphone."""
     track = PersonFrames()
@@ -39,14 +39,14 @@ def read_person(
 
 
 @dataclass(slots=True)
-class Session:
+class RecordedSession:
     """A bag, read: everybody in it on the speaker's timeline."""
 
     path: Path
     inputs: Inputs
     speaker: PersonFrames
     timeline: Timeline
-    losses: Losses
+    losses: UnusableData
     listener_inputs: Inputs | None = None
     listener: PersonFrames | None = None
     """The human who listened."""
@@ -89,22 +89,24 @@ class Session:
         return order[at], there
 
 
-def read_session(path: Path, choice: Choice, *, samples: int, progress: Progress = lambda done, total: None) -> Session:
+def read_session(
+    path: Path, choice: Choice, *, samples: int, progress: Progress = lambda done, total: None
+) -> RecordedSession:
     """Read a bag. samples: how many of the recorded listeners are kept. Raises BagError, in one sentence."""
     with Bag(path) as bag:
         notices: list[str] = []
         inputs, other = find_speaker_and_listener(bag, choice, notices)
-        losses = Losses()
+        losses = UnusableData()
         speaker = read_person(bag, inputs, losses, progress)
         if not len(speaker):
             why = losses.sentences()
             raise BagError(f"bag {path} holds no frame of a speaker" + (f": {why[0]}" if why else ""))
-        session = Session(
+        session = RecordedSession(
             path, inputs, speaker, timeline_of(speaker.stamps), losses, seconds=bag.seconds,
             camera=camera_of(bag, inputs, other), microphone=microphone_of(bag, inputs, other),
         )  # fmt: skip
         if other is not None:
-            theirs = Losses()
+            theirs = UnusableData()
             listener = read_person(bag, other, theirs, progress)
             notices += [f"the human listener: {s}" for s in theirs.sentences()]
             if len(listener):

@@ -14,16 +14,16 @@ from typing import Any, Literal
 
 from react_ros.bags import manifest
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import _namespace, find_inputs
+from react_ros.bags.inputs import find_inputs, namespace_of
 from react_ros.bags.reader import Bag
-from react_ros.bags.streams import Listening
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.streams import ListenerSettings
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.bags.writer import BagWriter, Storage
 from react_ros.face import Reaction
 from react_ros.generators.stream_settings import parameters_text
 from react_ros.messages.types import FEATURES_TYPE, REACTION_TYPE, STREAM_TYPE
-from react_ros.replay.listeners import Comparison, Listeners, Wanted
-from react_ros.replay.speaker_frames import Heard, Losses, Progress, heard_frames
+from react_ros.replay.listeners import Comparison, Listeners, ReplayRequest
+from react_ros.replay.speaker_frames import BagFrame, Progress, UnusableData, heard_frames
 
 FLUSHED_FRAMES = 250
 """How often a replay brings its bag to the disk: by frames, so that the same bag gives the same chunks."""
@@ -53,7 +53,7 @@ class ReplayReport:
 def replay(
     path: Path,
     out: Path,
-    wanted: Wanted | None = None,
+    wanted: ReplayRequest | None = None,
     *,
     source: Literal["auto", "features", "raw"] = "auto",
     features: str = "",
@@ -67,9 +67,9 @@ def replay(
     The same bag, parameters, seed and machine give the same bytes. Raises BagError, ValueError or FileNotFoundError,
     in one sentence.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or ReplayRequest()
     began = time.perf_counter()
-    report, losses = ReplayReport(), Losses()
+    report, losses = ReplayReport(), UnusableData()
     with Bag(path) as bag:
         inputs = find_inputs(bag, source, features=features, image=image, audio=audio)
         listeners = Listeners(bag, wanted, inputs)
@@ -81,7 +81,7 @@ def replay(
             why = "; ".join([*losses.sentences(), *bag.notices]) or "nothing that a frame could be made of"
             raise BagError(f"bag {path} has no frame to listen to: {why}")
         writer = BagWriter(out, storage)
-        space = _namespace(inputs.features or inputs.image or inputs.audio)
+        space = namespace_of(inputs.features or inputs.image or inputs.audio)
         names = [f"{space}/{end}" for end in ("speaker/features", "listener/stream", "listener/reaction")]
         streams: list[dict[str, Any]] = []
         try:
@@ -132,14 +132,14 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
-def _stream_message(listening: Listening, listeners: Listeners, heard: Heard) -> Any:
+def _stream_message(listening: ListenerSettings, listeners: Listeners, heard: BagFrame) -> Any:
     from react_ros.package import code_version
 
     generator = listeners.generator
     return new_message(
         STREAM_TYPE, header=heard.message.header, first_frame=listening.first_frame, generator=generator.info.name,
         parameters=parameters_text(generator), weights=generator.info.weights, seed=listening.seed,
-        samples=listening.samples, delay=listening.delay, protocol=listeners.protocol, notice=generator.info.notice,
+        samples=listening.samples, delay=listening.delay, schedule=listeners.schedule, notice=generator.info.notice,
         code=code_version(),
     )  # fmt: skip
 
@@ -147,7 +147,7 @@ def _stream_message(listening: Listening, listeners: Listeners, heard: Heard) ->
 def _reaction_message(reaction: Reaction, source_ns: int, listeners: Listeners) -> Any:
     info, listening = listeners.generator.info, listeners.listening
     lineage = new_message(
-        "react_ros/msg/Lineage", frame=reaction.index, source_stamp=WIRE.time(source_ns), generator=info.name,
+        "react_ros/msg/Lineage", frame=reaction.index, source_stamp=FACTORY.time(source_ns), generator=info.name,
         seed=listening.seed,
     )  # fmt: skip
-    return WIRE.reaction(reaction, lineage, info.delay_frames + listening.delay, info.notice)
+    return FACTORY.reaction(reaction, lineage, info.delay_frames + listening.delay, info.notice)

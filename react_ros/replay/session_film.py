@@ -18,7 +18,7 @@ from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import Timeline
 from react_ros.face import EXPRESSION_58, FPS, FRAME_NS, ROTATION_58, TRANSLATION_58, Floats
 from react_ros.media.film_writer import FilmWriter, Image, Samples, side_by_side
-from react_ros.messages.audio import ForeignAudio, chunk_from_message
+from react_ros.messages.audio import ThirdPartyAudio, chunk_from_message
 from react_ros.messages.images import image_from_message
 from react_ros.messages.stamps import nanoseconds
 from react_ros.messages.types import AUDIO_INFO, OUR_AUDIO
@@ -68,7 +68,7 @@ def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Samples] 
     if not topic:
         return None
     infos = topics_of(bag, AUDIO_INFO)
-    foreign = None if bag.topics[topic].kind == OUR_AUDIO else ForeignAudio()
+    foreign = None if bag.topics[topic].kind == OUR_AUDIO else ThirdPartyAudio()
     rate, out = 0, np.zeros(0, np.int16)
     with suppress(BagError):
         for m in bag.messages([topic, *(infos if foreign else ())]):
@@ -85,7 +85,7 @@ def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Samples] 
                 out = np.zeros(len(timeline) * rate // FPS, np.int16)
             if chunk.rate != rate or rate not in _RATES:
                 continue
-            samples = chunk.samples.mean(1).astype(np.int16)
+            samples = chunk.pcm.mean(1).astype(np.int16)
             stamped = hasattr(m.message, "header")
             stamp = nanoseconds(m.message.header.stamp) if stamped else m.time_ns - len(samples) * 10**9 // rate
             _lay(samples, stamp, rate, timeline, out)
@@ -143,7 +143,7 @@ def _fit(frame: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(frame, size), np.uint8)
 
 
-class Puppet:
+class ReactionRenderer:
     """A face that wears a row of reactions as the avatar would: its limits, its smoothing, its idle life."""
 
     def __init__(self, faces: Floats, there: npt.NDArray[np.bool_], seed: int = 0) -> None:

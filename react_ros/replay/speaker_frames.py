@@ -11,15 +11,15 @@ from typing import Any
 from react_ros.bags import manifest
 from react_ros.bags.errors import BagError
 from react_ros.bags.inputs import Inputs
-from react_ros.bags.reader import Bag, Recorded
-from react_ros.bags.types import WIRE, serialise, typestore
+from react_ros.bags.reader import Bag, BagMessage
+from react_ros.bags.types import FACTORY, serialise, typestore
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockConfig, ClockFrame
 from react_ros.face import FRAME_NS, SpeakerFrame
 from react_ros.messages.features import frame_from_message
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import OUR_AUDIO
-from react_ros.perception.front_end import Perceived, Senses
+from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 TICK_NS = 10_000_000
@@ -37,7 +37,7 @@ Watch = Callable[[ClockFrame], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class BagFrame:
     """A speaker frame of a bag."""
 
     time_ns: int
@@ -55,7 +55,7 @@ class Heard:
 
 
 @dataclass(slots=True)
-class Losses:
+class UnusableData:
     """What of a bag could not be used."""
 
     dropped: Counter[str] = field(default_factory=Counter)
@@ -82,10 +82,10 @@ class Losses:
 def heard_frames(
     bag: Bag,
     inputs: Inputs,
-    losses: Losses,
+    losses: UnusableData,
     progress: Progress = lambda done, total: None,
     watch: Watch | None = None,
-) -> Iterator[Heard]:
+) -> Iterator[BagFrame]:
     """The speaker frames of a bag, in order: read from recorded features, or perceived from raw sensors.
 
     progress: told (ns done, ns in all). watch: told of each frame of the clock, from raw sensors. A damaged
@@ -93,7 +93,7 @@ def heard_frames(
     """
     frames = _perceived(bag, inputs, losses, watch) if inputs.raw else _recorded(bag, inputs.features, losses)
     length = max(bag.end_ns - bag.start_ns, 1)
-    last: Heard | None = None
+    last: BagFrame | None = None
     try:
         for heard in frames:
             if last is not None:
@@ -109,17 +109,17 @@ def heard_frames(
     progress(length, length)
 
 
-def _recorded(bag: Bag, topic: str, losses: Losses) -> Iterator[Heard]:
+def _recorded(bag: Bag, topic: str, losses: UnusableData) -> Iterator[BagFrame]:
     ours = bag.topics[topic].definition is None
     for name, time_ns, data in bag.raw([topic]):
         try:
             message = bag.read(name, data)
-            yield Heard(time_ns, frame_from_message(message), message, data if ours else None)
+            yield BagFrame(time_ns, frame_from_message(message), message, data if ours else None)
         except (ValueError, AttributeError, BagError) as error:
             losses.dropped[_why(name, error)] += 1
 
 
-def _perceived(bag: Bag, inputs: Inputs, losses: Losses, watch: Watch | None) -> Iterator[Heard]:
+def _perceived(bag: Bag, inputs: Inputs, losses: UnusableData, watch: Watch | None) -> Iterator[BagFrame]:
     said = perception_parameters(bag)
     lag, stale = (round(said[name] * 1e9) for name in ("sound_lag", "stale_after"))
     config = PerceptionConfig(
@@ -129,13 +129,15 @@ def _perceived(bag: Bag, inputs: Inputs, losses: Losses, watch: Watch | None) ->
     perception = Perception(config)
     clock = FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale))
     try:
-        for perceived, now in sensed(bag, inputs, losses, Senses(perception, clock, StampLimits(), watch)):
+        for perceived, now in sensed(bag, inputs, losses, SensorFrontEnd(perception, clock, StampLimits(), watch)):
             yield from _messages(perceived, now, config.landmarks)
     finally:
         perception.close()
 
 
-def sensed(bag: Bag, inputs: Inputs, losses: Losses, senses: Senses) -> Iterator[tuple[list[Perceived], int]]:
+def sensed(
+    bag: Bag, inputs: Inputs, losses: UnusableData, senses: SensorFrontEnd
+) -> Iterator[tuple[list[Perceived], int]]:
     """(what was perceived, when in ns) of a bag's raw sensors, each message and each tick of the clock in its turn."""
     stamps: dict[str, int] = {}
     tick: int | None = None
@@ -158,7 +160,7 @@ def sensed(bag: Bag, inputs: Inputs, losses: Losses, senses: Senses) -> Iterator
             yield senses.advance(bag.end_ns + after), bag.end_ns + after
 
 
-def _sense(senses: Senses, m: Recorded, inputs: Inputs, stamps: dict[str, int], bag: Bag) -> list[Perceived]:
+def _sense(senses: SensorFrontEnd, m: BagMessage, inputs: Inputs, stamps: dict[str, int], bag: Bag) -> list[Perceived]:
     if m.topic == inputs.info:
         senses.inform(m.message)
         return []
@@ -179,12 +181,12 @@ def _sense(senses: Senses, m: Recorded, inputs: Inputs, stamps: dict[str, int], 
     return senses.hear(m.message, bag.topics[m.topic].kind == OUR_AUDIO, m.time_ns, stamp)
 
 
-def _messages(perceived: list[Perceived], now: int, landmarks: bool) -> Iterator[Heard]:
+def _messages(perceived: list[Perceived], now: int, landmarks: bool) -> Iterator[BagFrame]:
     for p in perceived:
         # How long a stage took is another time's: it would make every replay another.
-        message = WIRE.speaker(p.frame, {}, p.source_ns, landmarks)
+        message = FACTORY.speaker(p.frame, {}, p.source_ns, landmarks)
         # As a listener gets it over the wire, where numbers are of 32 bits.
-        yield Heard(now, frame_from_message(_through(message)), message, None)
+        yield BagFrame(now, frame_from_message(_through(message)), message, None)
 
 
 def _through(message: Any) -> Any:

@@ -1,1 +1,1 @@
-"""."""
+"""Every system that listens, one folder each: a paper, or a rule."""

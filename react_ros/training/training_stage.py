@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from react_ros.config import did_you_mean
+from react_ros.generators import registry
 from react_ros.training.data import Batch, Clips
-
-TASKS: dict[str, tuple[str, ...]] = {
-    "belfusion": tuple(f"react_ros.systems.belfusion.training:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
-    "fsq": tuple(f"react_ros.systems.fsq.training:{stage}Task" for stage in ("Tokenizer", "Encoder", "Predictor")),
-    "reactdiff": tuple(f"react_ros.systems.reactdiff.training:{stage}Task" for stage in ("Mmt", "Diffusion", "Style")),
-    "vqdiff": tuple(f"react_ros.systems.vqdiff.training:{stage}Task" for stage in ("Autoencoder", "Diffusion")),
-}
-"""The stages of each system, in the order in which they are trained, as "module:Class"; imported when asked for."""
 
 
 class Finished(dict[str, Tensor]):
@@ -83,12 +75,10 @@ class Task(nn.Module):
 
 def tasks(system: str) -> list[type[Task]]:
     """The stages of a system, in order. Raises ValueError, in one sentence, for a system that cannot be trained."""
-    if system not in TASKS:
-        close = get_close_matches(system, TASKS, n=1)
-        guess = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"no system {system!r} can be trained{guess}: there are {', '.join(sorted(TASKS)) or 'none'}")
-    found = []
-    for where in TASKS[system]:
-        module, name = where.split(":")
-        found.append(getattr(import_module(module), name))
-    return found
+    trainable = [s.name for s in registry.systems() if s.stages]
+    if system not in trainable:
+        raise ValueError(
+            f"no system {system!r} can be trained{did_you_mean(system, trainable)}: "
+            f"there are {', '.join(trainable) or 'none'}"
+        )
+    return registry.system(system).load_stages()

@@ -18,8 +18,8 @@ from react_ros.nn.window_latents import (
     ROTATION_UNIT,
     TRANSLATION_UNIT,
     Autoencoder,
-    Drawing,
     LatentListener,
+    LatentSampling,
     Shown,
 )
 from react_ros.training.data import Batch, Clips
@@ -246,7 +246,7 @@ class LatentTask(Task):
         diffusion = self.networks.diffusion
         noisy = diffusion.noisy(clean, noise, level)
         predicted = self.networks.denoiser(noisy, level, condition).float()
-        shown = self.networks.decode(diffusion.clean(noisy, predicted, level), codebook=False)
+        shown = self.networks.decode(diffusion.clean(noisy, predicted, level), quantize=False)
         return Guess(predicted, diffusion.target(clean, noise), shown)
 
     def chance(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -265,7 +265,7 @@ class LatentTask(Task):
             speaker, real = found.speaker[kept], found.attributes[kept]
             shape = (len(speaker), 10, 1, networks.autoencoder.window.latent)
             noise = torch.randn(shape, generator=rng, device=speaker.device)
-            drawn = networks.draw(speaker, noise, Drawing(self.config.diffusion.steps)).attributes
+            drawn = networks.draw(speaker, noise, LatentSampling(self.config.diffusion.steps)).attributes
             ten = drawn.unflatten(0, (-1, 10))
             error = ten - real.unsqueeze(1)
             best = error.square().mean((2, 3)).argmin(1)

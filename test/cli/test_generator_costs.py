@@ -25,6 +25,7 @@ from react_ros.cli.bench_generators import simulated_speaker as packaged_speaker
 from react_ros.face import FPS, Reaction, SoundState, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream
+from react_ros.generators.system import System
 
 STEP_S = 0.0005
 
@@ -69,7 +70,8 @@ class Busy(Generator):
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`busy` is in the registry of this process, and of fresh ones nothing is measured."""
     monkeypatch.setitem(sys.modules, "busy_for_tests", SimpleNamespace(Busy=Busy))  # type: ignore[arg-type]
-    monkeypatch.setitem(registry._SYSTEMS, "busy", "busy_for_tests:Busy")
+    busy = System("busy", BusyConfig, generator="busy_for_tests:Busy")
+    monkeypatch.setitem(registry._registered, "busy", busy)
     monkeypatch.setattr(bench, "_alone", lambda *_: bench.Alone(0.0, 0.0, 0.0))
     yield
 
@@ -96,21 +98,21 @@ def test_what_a_step_takes_is_what_is_measured(busy: None) -> None:
 
 
 def test_what_a_plan_takes_is_measured_beside_the_steps(busy: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def rehearse(self: Busy, samples: int) -> Any:
+    def chunk_benchmark(self: Busy, samples: int) -> Any:
         return lambda: time.sleep(0.002 * samples)
 
     (still,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=1.0)
-    monkeypatch.setattr(Busy, "rehearse", rehearse)
-    (planner,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=3.0)
+    monkeypatch.setattr(Busy, "chunk_benchmark", chunk_benchmark)
+    (chunk_model,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=3.0)
     assert still.plans == {}
-    assert all(2.0 * samples <= planner.plans[samples] for samples in bench.SAMPLES)
-    shown = [next(str(cell) for cell in column.cells) for column in bench.cost_table([still, planner]).columns]
+    assert all(2.0 * samples <= chunk_model.plans[samples] for samples in bench.SAMPLES)
+    shown = [next(str(cell) for cell in column.cells) for column in bench.cost_table([still, chunk_model]).columns]
     assert shown.count("-") >= len(bench.SAMPLES)
 
 
 def test_a_planning_system_rehearses_the_plans_that_its_streams_make() -> None:
     system = registry.create("vqdiff", device="cpu")
-    plan = system.rehearse(3)
+    plan = system.chunk_benchmark(3)
     assert plan is not None
     first: Any = plan()
     assert first.shape == (1, 3, 50, 83) and np.isfinite(first).all()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.bags.writer import BagWriter
 from react_ros.cli.main import app
 from react_ros.corpus.from_bags import find_people, from_bag
@@ -46,14 +46,16 @@ def write_face(bag: BagWriter, topic: str, start: int, seconds: float) -> None:
         face = Face(FaceState.TRACKED, count=1)
         face.blendshapes[JAW] = jaw(stamp)
         frame = SpeakerFrame(k, stamp, face, Sound())
-        bag.write(topic, "react_ros/msg/SpeakerFeatures", stamp + 30_000_000, serialise(WIRE.speaker(frame, {}, stamp)))
+        bag.write(
+            topic, "react_ros/msg/SpeakerFeatures", stamp + 30_000_000, serialise(FACTORY.speaker(frame, {}, stamp))
+        )
 
 
 def write_sound(bag: BagWriter, topic: str, start: int, sound: np.ndarray) -> None:
     for n in range(0, len(sound) - BLOCK + 1, BLOCK):
         stamp = start + n * 1_000_000_000 // RATE
         chunk = new_message(
-            "react_ros/msg/AudioChunk", header=WIRE.header(WIRE.time(stamp)), sample_rate=RATE, channels=1,
+            "react_ros/msg/AudioChunk", header=FACTORY.header(FACTORY.time(stamp)), sample_rate=RATE, channels=1,
             first_sample=n, samples=sound[n : n + BLOCK],
         )  # fmt: skip
         bag.write(topic, "react_ros/msg/AudioChunk", stamp + 25_000_000, serialise(chunk))
@@ -128,7 +130,7 @@ def test_cameras_and_microphones_become_clips_by_the_command_line(tmp_path: Path
             ok, coded = cv2.imencode(".jpg", shown[first + k][:, :, ::-1])
             assert ok
             image = new_message(
-                "sensor_msgs/msg/CompressedImage", header=WIRE.header(WIRE.time(stamp)), format="jpeg",
+                "sensor_msgs/msg/CompressedImage", header=FACTORY.header(FACTORY.time(stamp)), format="jpeg",
                 data=coded.ravel(),
             )  # fmt: skip
             topic, kind = f"/{who}/image_raw/compressed", "sensor_msgs/msg/CompressedImage"

@@ -34,11 +34,11 @@ from react_ros.generators.contract import Generator, Stream
 
 FURTHER: dict[str, tuple[dict[str, Any], ...]] = {
     "attentive": ({"expressiveness": 0.5, "mimicry_delay_ms": 600},),
-    "belfusion": ({"protocol": "window", "weights": "belfusion-k1"},),
+    "belfusion": ({"schedule": "window", "weights": "belfusion-k1"},),
     "fsq": ({"forgetting": 0.0, "guidance": 1.0},),
     "mime": ({"delay_frames": 12},),
-    "reactdiff": ({"protocol": "window", "eta": 0.5, "steps": 5, "style": "lively"},),
-    "vqdiff": ({"protocol": "window", "codebook": False},),
+    "reactdiff": ({"schedule": "window", "eta": 0.5, "steps": 5, "style": "lively"},),
+    "vqdiff": ({"schedule": "window", "codebook": False},),
 }
 """By system, parameters beside the defaults with which it keeps the contract's numbers too."""
 BASELINES = {"mean_frame", "mean_sequence", "mime", "random"}
@@ -409,7 +409,7 @@ def test_an_old_stream_costs_what_a_young_one_costs_in_memory_and_in_time(name: 
     endless(old, frames, 500)
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
-    endless(old, frames, 2000)  # a multiple of every plan's stride: as many plans are alive as before
+    endless(old, frames, 2000)  # a multiple of every plan's hop: as many plans are alive as before
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

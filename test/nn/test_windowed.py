@@ -74,7 +74,7 @@ def attributes(answers: Any) -> np.ndarray:
 def test_online_a_window_answers_the_window_before_it_and_the_first_one_nobody(system: str) -> None:
     # Where a rounding chose another code, the face would be another: codes have tests of their own.
     given = {"codebook": False} if system == "vqdiff" else {}
-    generator = registry.create(system, protocol="window", guidance=1.5, device="cpu", **given)
+    generator = registry.create(system, schedule="window", guidance=1.5, device="cpu", **given)
     answers = attributes(generator.generate(FRAMES, samples=3, seed=5))
     told = rows(FRAMES).unflatten(0, (-1, WINDOW))
     expected = drawn(system, torch.cat([torch.zeros_like(told[:1]), told[:-1]]), 3, 5, 1.5, False)
@@ -110,7 +110,7 @@ def test_binarised_action_units_are_there_or_not_and_nothing_else_changes(system
 
 def test_without_the_codebook_listeners_show_more_than_its_codes() -> None:
     coded, drawn_ = (
-        attributes(registry.create("vqdiff", codebook=c, protocol="window", device="cpu").generate(FRAMES, samples=4))
+        attributes(registry.create("vqdiff", codebook=c, schedule="window", device="cpu").generate(FRAMES, samples=4))
         for c in (True, False)
     )
     assert np.abs(coded - drawn_).max() > 0.01

@@ -1,6 +1,6 @@
-"""Runs a listener node that also knows a system that plans: `python planning_system.py --ros-args …`.
+"""Runs a listener node that also knows a chunked system: `python planning_system.py --ros-args …`.
 
-Every plan takes as long, and fails as often, as the parameters say.
+Every chunk takes as long, and fails as often, as the parameters say.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import numpy as np
 
 from react_ros.face import Floats
 from react_ros.generators import registry
-from react_ros.generators.action_chunks import PlannedStream
-from react_ros.generators.chunk_model import ANSWER, Planner
-from react_ros.generators.chunk_schedule import Planning
+from react_ros.generators.action_chunks import ChunkedStream
+from react_ros.generators.chunk_model import ANSWER, ChunkModel
+from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.generators.contract import Generator, GeneratorInfo
 from react_ros.generators.noise import LatentNoise, Noise
 from react_ros.generators.speaker_inputs import AttributeInputs
+from react_ros.generators.system import System
 
 
 @dataclass(frozen=True, slots=True)
 class PlanningConfig:
     seconds: float = 0.0
-    """How long a plan takes, but for the first."""
+    """How long a chunk takes, but for the first."""
     fails: bool = False
     """Whether each but the first fails."""
 
 
-class Slowly(Planner):
+class Slowly(ChunkModel):
     width = 25
 
     def __init__(self, config: PlanningConfig) -> None:
@@ -41,7 +42,7 @@ class Slowly(Planner):
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
         return LatentNoise(rngs, window, (1,))
 
-    def plan(self, windows: Floats, noise: Floats) -> Floats:
+    def chunk(self, windows: Floats, noise: Floats) -> Floats:
         if self._begun:
             time.sleep(self._config.seconds)
             if self._config.fails:
@@ -52,21 +53,23 @@ class Slowly(Planner):
 
 class PlanningSystem(Generator):
     Config = PlanningConfig
-    info = GeneratorInfo("planning", "a system for tests that plans", ("attributes",), learned=True)
+    info = GeneratorInfo("planning", "a chunked system for tests", ("attributes",), learned=True)
 
     def __init__(self, config: PlanningConfig | None = None) -> None:
         self.config = config or PlanningConfig()
         self._planner = Slowly(self.config)
 
-    def start(self, *, samples: int = 1, seed: int = 0) -> PlannedStream:
-        return PlannedStream(self._planner, Planning(50, 5, 2, 3), samples, seed)
+    def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
+        return ChunkedStream(self._planner, ChunkSchedule(50, 5, 2, 3), samples, seed)
 
+
+SYSTEM = System("planning", PlanningConfig, generator="planning_system:PlanningSystem")
 
 if __name__ == "__main__":
     import sys
 
     sys.modules["planning_system"] = sys.modules["__main__"]
-    registry._SYSTEMS["planning"] = "planning_system:PlanningSystem"
+    registry.register(SYSTEM)
     from react_ros.nodes.listener import main
 
     main()

@@ -15,6 +15,7 @@ from pathlib import Path
 from react_ros.face import Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream
+from react_ros.generators.system import System
 
 LOAD_S = 2.0
 
@@ -64,7 +65,7 @@ if __name__ == "__main__":
     import sys
 
     sys.modules["slow_system"] = sys.modules["__main__"]
-    registry._SYSTEMS["slow"] = "slow_system:Slow"
+    registry.register(System("slow", SlowConfig, generator="slow_system:Slow"))
     from react_ros.nodes.listener import main
 
     main()

@@ -22,7 +22,7 @@ from react_ros.bringup import Process, environment
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.msg import SpeakerFeatures
-from react_ros.nodes.messages import WIRE
+from react_ros.nodes.messages import FACTORY
 from react_ros.nodes.probe import Probe
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -52,7 +52,7 @@ class Listener:
 
     def _send(self) -> None:
         frame = SpeakerFrame(self.sent, time.time_ns(), Face(FaceState.TRACKED, count=1), Sound(SoundState.SILENCE))
-        self._publisher.publish(WIRE.speaker(frame, {}, frame.stamp_ns))
+        self._publisher.publish(FACTORY.speaker(frame, {}, frame.stamp_ns))
         self.sent += 1
 
     def set(self, **values: Any) -> str:

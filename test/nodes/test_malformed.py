@@ -26,7 +26,7 @@ from react_ros.messages.images import image_from_message
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.msg import AudioChunk, Lineage, SpeakerFeatures, Stage, Status
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.nodes.messages import WIRE, audio_message, image_message
+from react_ros.nodes.messages import FACTORY, audio_message, image_message
 from react_ros.sensors.camera import CameraConfig, open_camera
 from react_ros.sensors.microphone import read_sound
 
@@ -39,18 +39,18 @@ NAMES: list[str] = list(ARKIT)
 
 
 def features() -> SpeakerFeatures:
-    return WIRE.speaker(SpeakerFrame(index=7, stamp_ns=time.time_ns()), {"face": (1, 0.01)}, time.time_ns())
+    return FACTORY.speaker(SpeakerFrame(index=7, stamp_ns=time.time_ns()), {"face": (1, 0.01)}, time.time_ns())
 
 
 def reaction(samples: int = 1, frame: int = 7) -> ReactionMessage:
     shapes, rotation, translation, attributes = (np.zeros((samples, n), np.float32) for n in (52, 3, 3, 25))
-    lineage = Lineage(frame=frame, source_stamp=WIRE.time(time.time_ns()), generator="mime")
-    return WIRE.reaction(Reaction(frame, time.time_ns(), shapes, rotation, translation, attributes), lineage)
+    lineage = Lineage(frame=frame, source_stamp=FACTORY.time(time.time_ns()), generator="mime")
+    return FACTORY.reaction(Reaction(frame, time.time_ns(), shapes, rotation, translation, attributes), lineage)
 
 
 def image(rgb: np.ndarray | None = None) -> Image:
     rgb = np.zeros((48, 64, 3), np.uint8) if rgb is None else rgb
-    return image_message(rgb, WIRE.time(time.time_ns()), "camera")
+    return image_message(rgb, FACTORY.time(time.time_ns()), "camera")
 
 
 def jpeg(rgb: np.ndarray | None = None, name: str = ".jpg") -> CompressedImage:
@@ -60,7 +60,7 @@ def jpeg(rgb: np.ndarray | None = None, name: str = ".jpg") -> CompressedImage:
 
 def compressed(data: bytes) -> CompressedImage:
     message = CompressedImage(format="jpeg", data=array("B", data))
-    message.header.stamp = WIRE.time(time.time_ns())
+    message.header.stamp = FACTORY.time(time.time_ns())
     return message
 
 
@@ -84,7 +84,7 @@ def changed(good: Callable[[], Any], **fields: Any) -> Callable[[], Any]:
 def stamped(good: Callable[[], Any], offset_ns: int) -> Callable[[], Any]:
     def build() -> Any:
         message = good()
-        message.header.stamp = WIRE.time(time.time_ns() + offset_ns)
+        message.header.stamp = FACTORY.time(time.time_ns() + offset_ns)
         return message
 
     return build
@@ -212,7 +212,7 @@ BAD: dict[str, Bad] = {
         "no sample": (changed(reaction, samples=0), "0 samples: a reaction has 1 to 1000"),
         "all samples": (changed(reaction, samples=2**32 - 1), "4294967295 samples"),
         "claims 100 MB": (changed(reaction, samples=1000), "has 25 values, not 25000"),
-        "plan -2": (changed(reaction, plan=-2), "plan -2 is not the number of a frame, or -1 for none"),
+        "action_chunk -2": (changed(reaction, action_chunk=-2), "action_chunk -2 is not the number of a frame, or -1 for none"),
         "asleep": (changed(reaction, state="asleep"), "state 'asleep' is not live or idle"),
         "another scheme": (changed(reaction, scheme="faceverse"), "scheme 'faceverse' is not 'arkit52'"),
         "unknown name": (changed(reaction, names=["smile", *NAMES[1:]]), "unknown blendshape 'smile'"),
@@ -235,7 +235,7 @@ BAD: dict[str, Bad] = {
 
 
 def changed_stamp(message: Any) -> Any:
-    message.header.stamp = WIRE.time(time.time_ns())
+    message.header.stamp = FACTORY.time(time.time_ns())
     return message
 
 
@@ -330,7 +330,7 @@ def assert_same(a: Any, b: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(FRAMES)
 def test_a_speaker_frame_arrives_as_it_was_sent(frame: SpeakerFrame):
-    message = WIRE.speaker(frame, {"face": (5, 0.25)}, 10**9, landmarks=True)
+    message = FACTORY.speaker(frame, {"face": (5, 0.25)}, 10**9, landmarks=True)
     received = deserialize_message(serialize_message(message), SpeakerFeatures)
     assert_same(frame, frame_from_message(received))
     assert [(s.name, s.duration) for s in received.lineage.stages] == [("face", 0.25)]
@@ -347,10 +347,10 @@ def test_a_reaction_arrives_as_it_was_sent(data: st.DataObject, samples: int, li
         translation=data.draw(arrays(np.float32, (samples, 3), elements=SIGNED)),
         attributes=np.stack([data.draw(ATTRIBUTES) for _ in range(samples)]),
         live=live,
-        plan=data.draw(st.integers(-1, 2**63 - 1)),
+        action_chunk=data.draw(st.integers(-1, 2**63 - 1)),
     )
-    lineage = Lineage(frame=sent.index, source_stamp=WIRE.time(sent.stamp_ns), generator="mime", seed=3)
-    received = deserialize_message(serialize_message(WIRE.reaction(sent, lineage)), ReactionMessage)
+    lineage = Lineage(frame=sent.index, source_stamp=FACTORY.time(sent.stamp_ns), generator="mime", seed=3)
+    received = deserialize_message(serialize_message(FACTORY.reaction(sent, lineage)), ReactionMessage)
     assert_same(sent, reaction_from_message(received))
     assert received.lineage == lineage
 

@@ -17,7 +17,7 @@ from react_ros.bringup import Process, environment
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.msg import SpeakerFeatures
-from react_ros.nodes.messages import WIRE
+from react_ros.nodes.messages import FACTORY
 from react_ros.nodes.probe import Probe
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -42,7 +42,7 @@ class Listener:
 
     def _send(self) -> None:
         frame = SpeakerFrame(self._sent, time.time_ns(), Face(FaceState.TRACKED, count=1), Sound(SoundState.SILENCE))
-        self._publisher.publish(WIRE.speaker(frame, {}, frame.stamp_ns))
+        self._publisher.publish(FACTORY.speaker(frame, {}, frame.stamp_ns))
         self._sent += 1
 
     def wait(self, condition: Any, what: str) -> None:
@@ -86,13 +86,13 @@ def test_each_reaction_names_its_plan_and_the_diagnostics_name_the_protocol(star
     listener = start_listener()
     reactions = listener.wait_reactions(60)
     listener.probe.diagnostics.clear()
-    listener.wait(lambda: listener.facts.get("protocol"), "new diagnostics")
+    listener.wait(lambda: listener.facts.get("schedule"), "new diagnostics")
     punctual = [(m.lineage.frame - 2) // 5 * 5 - 1 if m.lineage.frame >= 2 else -1 for m in reactions]
-    shown = [m.plan for m in reactions]
+    shown = [m.action_chunk for m in reactions]
     assert all(plan <= begun and (plan + 1) % 5 == 0 for plan, begun in zip(shown, punctual, strict=True))
     assert shown == punctual or listener.facts.get("late plans"), "a plan was late, and nobody was told"
-    assert max(m.plan for m in reactions) > 20
-    assert listener.facts["protocol"] == "plans of 50 frames, begun every 5, in effect after 2, blended over 3"
+    assert max(m.action_chunk for m in reactions) > 20
+    assert listener.facts["schedule"] == "plans of 50 frames, begun every 5, in effect after 2, blended over 3"
     assert listener.close().strip() == "" and listener.popen.returncode == 0
 
 
@@ -104,7 +104,7 @@ def test_plans_that_take_half_a_second_hold_up_no_frame_and_are_counted(start_li
     steps = [s.duration for m in reactions for s in m.lineage.stages if s.name == "listener"]
     assert len(steps) == len(reactions) and max(steps) < 0.4, "a step waited for its plan"
     listener.wait(lambda: int(listener.facts.get("late plans", 0)) >= 10, "late plans in the diagnostics")
-    assert len({m.plan for m in reactions}) >= 4, "no late plan ever took effect"
+    assert len({m.action_chunk for m in reactions}) >= 4, "no late plan ever took effect"
     assert listener.close().strip() == "" and listener.popen.returncode == 0
 
 
@@ -115,7 +115,7 @@ def test_plans_that_fail_are_a_warning_and_the_face_goes_on(start_listener: Any)
     reactions = listener.wait_reactions(so_far + 50)
     frames = [m.lineage.frame for m in reactions]
     assert frames == list(range(frames[0], frames[0] + len(frames)))
-    assert {m.plan for m in reactions} == {-1}
+    assert {m.action_chunk for m in reactions} == {-1}
     said = listener.close()
     assert said.count("a plan failed") == 1
     assert listener.popen.returncode == 0

@@ -15,7 +15,7 @@ from recordings import START_NS, answered, features, person, photographs, write
 from rosgraph_msgs.msg import Clock
 
 from react_ros.bags.reader import Bag
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.face import FRAME_NS
 from react_ros.generators import registry
 from react_ros.messages.stamps import nanoseconds
@@ -51,7 +51,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = person(75)
     clock = "rosgraph_msgs/msg/Clock"
     ticks = [
-        ("/clock", clock, START_NS + k * FRAME_NS, serialise(new_message(clock, clock=WIRE.time(5)))) for k in range(75)
+        ("/clock", clock, START_NS + k * FRAME_NS, serialise(new_message(clock, clock=FACTORY.time(5))))
+        for k in range(75)
     ]
     return write(
         tmp_path_factory.mktemp("player") / "bag", features(frames),

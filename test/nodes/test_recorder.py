@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ from react_ros.cli.main import app
 from react_ros.generators import registry
 from react_ros.msg import AudioChunk, ListenerStream, Recording, SpeakerFeatures
 from react_ros.nodes.base import LATCHED_QOS
-from react_ros.nodes.messages import WIRE, audio_message, image_message, message_class
+from react_ros.nodes.messages import FACTORY, audio_message, image_message, message_class
 from react_ros.nodes.probe import Probe
-from react_ros.replay.listeners import Wanted
+from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import replay
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -63,8 +64,8 @@ class Studio:
     def _send(self) -> None:
         frame, now = self._frames[self.sent % 50], time.time_ns()
         frame.index, frame.stamp_ns = self.sent, now
-        self._to["speaker/features"].publish(WIRE.speaker(frame, {}, now))
-        self._to["image_raw"].publish(image_message(self._image, WIRE.time(now), "camera"))
+        self._to["speaker/features"].publish(FACTORY.speaker(frame, {}, now))
+        self._to["image_raw"].publish(image_message(self._image, FACTORY.time(now), "camera"))
         self._to["audio"].publish(audio_message(now, 16000, 320 * self.sent, np.ones((320, 1), np.int16)))
         self.sent += 1
 
@@ -159,7 +160,7 @@ def test_a_live_session_is_recorded_whole_and_comes_again_to_the_bit(
     assert [(m.generator, m.seed, m.delay, m.first_frame) for m in again] == [
         (m.generator, m.seed, m.delay, m.first_frame) for m in live
     ]
-    raw = replay(bag, tmp_path / "raw", Wanted("mime"), source="raw")
+    raw = replay(bag, tmp_path / "raw", ReplayRequest("mime"), source="raw")
     assert report.frames - 5 < raw.frames < report.seconds * 25 + 10 and raw.reactions == raw.frames
 
 
@@ -181,10 +182,10 @@ def test_plans_that_are_late_while_a_session_is_recorded_are_as_late_again(
         listener.terminate()
         listener.wait()
     monkeypatch.syspath_prepend(str(Path(PLANNING).parent))
-    monkeypatch.setitem(registry._SYSTEMS, "planning", "planning_system:PlanningSystem")
+    monkeypatch.setitem(registry._registered, "planning", import_module("planning_system").SYSTEM)
     report = replay(bag, tmp_path / "again")
     assert report.comparison.compared > 90 and report.comparison.same == report.comparison.compared, report
-    plans = [m.message.plan for m in read_bag(bag, "/listener/reaction")]
+    plans = [m.message.action_chunk for m in read_bag(bag, "/listener/reaction")]
     assert len(set(plans)) > 4
     assert any(plan != (k - 2) // 5 * 5 - 1 for k, plan in enumerate(plans) if k > 2), "none was late"
 
@@ -272,7 +273,7 @@ def test_a_killed_recorder_costs_a_second_and_the_next_one_writes_beside(
     frames = [m.message.lineage.frame for m in read_bag(tmp_path / "bag", "/speaker/features")]
     assert killed - times[-1] < 1.5 and frames == list(range(frames[0], frames[0] + len(frames)))
     assert frames[-1] > sent - 400
-    assert replay(tmp_path / "bag", tmp_path / "again", Wanted("mime")).frames == len(frames)
+    assert replay(tmp_path / "bag", tmp_path / "again", ReplayRequest("mime")).frames == len(frames)
     told = read_manifest(tmp_path / "bag")
     assert told["end"] is None and told["code"]
     robot.probe.clear()

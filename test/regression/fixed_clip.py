@@ -30,7 +30,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "attentive": ("attentive", {}),
     "attentive delayed": ("attentive", {"expressiveness": 0.5, "mimicry_delay_ms": 600}),
     "belfusion": ("belfusion", {}),
-    "belfusion window": ("belfusion", {"protocol": "window", "guidance": 1.0}),
+    "belfusion window": ("belfusion", {"schedule": "window", "guidance": 1.0}),
     "fsq": ("fsq", {}),
     "fsq guided": ("fsq", {"forgetting": 0.0, "guidance": 1.0}),
     "mean_frame": ("mean_frame", {}),
@@ -39,10 +39,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mime late": ("mime", {"delay_frames": 9}),
     "random": ("random", {}),
     "reactdiff": ("reactdiff", {}),
-    "reactdiff window": ("reactdiff", {"protocol": "window", "eta": 0.5, "steps": 5, "style": "lively"}),
+    "reactdiff window": ("reactdiff", {"schedule": "window", "eta": 0.5, "steps": 5, "style": "lively"}),
     "reactdiff without diffusion": ("reactdiff", {"diffusion": False}),
     "vqdiff": ("vqdiff", {}),
-    "vqdiff window": ("vqdiff", {"protocol": "window", "guidance": 1.0, "codebook": False}),
+    "vqdiff window": ("vqdiff", {"schedule": "window", "guidance": 1.0, "codebook": False}),
 }
 """Every system with its defaults, and again with other parameters; the papers' window protocol among them."""
 
@@ -94,6 +94,7 @@ def speaker() -> list[SpeakerFrame]:
 
 def react(name: str, parameters: dict[str, Any]) -> tuple[np.ndarray, str]:
     """(T, S, 84) float32: 58 of the face model, 25 attributes, whether live; and the weights' SHA-256."""
+    torch.set_num_threads(1)  # as a robot's listener has; matrix products round otherwise with two
     generator = registry.create(name, **parameters)
     stream = generator.start(samples=SAMPLES, seed=SEED)
     return table([stream.step(frame) for frame in speaker()]), generator.info.weights

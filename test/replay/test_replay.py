@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,19 @@ from react_ros import assets
 from react_ros.bags import manifest
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import read_bag
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.bags.writer import STORAGES, Storage
 from react_ros.cli.main import app
 from react_ros.face import FaceState, SoundState
 from react_ros.generators import registry
 from react_ros.messages.features import frame_from_message
-from react_ros.replay.listeners import Wanted
+from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import ReplayReport, replay
 
 ATTENTIVE = registry.create("attentive")
 
 
-def again(bag: Path, wanted: Wanted | None = None, **options: Any) -> ReplayReport:
+def again(bag: Path, wanted: ReplayRequest | None = None, **options: Any) -> ReplayReport:
     return replay(bag, bag.parent / f"{bag.name}-again", wanted, **options)
 
 
@@ -165,11 +166,11 @@ def test_a_robot_that_was_started_anew_while_the_recording_went_on_comes_again(t
 def planning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that plans, which the registry knows."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "nodes"))
-    monkeypatch.setitem(registry._SYSTEMS, "planning", "planning_system:PlanningSystem")
+    monkeypatch.setitem(registry._registered, "planning", import_module("planning_system").SYSTEM)
 
 
 def plans(bag: Path) -> set[int]:
-    return {m.plan for m in reactions(bag)}
+    return {m.action_chunk for m in reactions(bag)}
 
 
 def test_plans_that_came_late_come_as_late_again(planning: None, tmp_path: Path) -> None:
@@ -181,12 +182,12 @@ def test_plans_that_came_late_come_as_late_again(planning: None, tmp_path: Path)
             yield message
 
     bag = write(tmp_path / "bag", features(frames), live())
-    shown = [m.plan for m in reactions(bag)]
+    shown = [m.action_chunk for m in reactions(bag)]
     punctual = [(k - 2) // 5 * 5 - 1 if k >= 2 else -1 for k in range(150)]
     assert shown != punctual and len(set(shown)) > 3, "no plan was late, or none came: the test shows nothing"
     report = again(bag)
     assert same(report) and report.comparison.compared == 150
-    assert [m.plan for m in reactions(tmp_path / "bag-again")] == shown
+    assert [m.action_chunk for m in reactions(tmp_path / "bag-again")] == shown
 
 
 def test_a_recording_that_begins_late_or_has_holes_still_has_a_listener_who_plans(
@@ -217,11 +218,11 @@ def test_another_listener_or_seed_is_asked_with_the_same_person(tmp_path: Path) 
         tmp_path / "bag", features(frames), answered(ATTENTIVE, frames[:30], seed=1, delay=3),
         answered(ATTENTIVE, frames[30:], seed=2),
     )  # fmt: skip
-    first = again(bag, Wanted("mime"))
+    first = again(bag, ReplayRequest("mime"))
     assert first.reactions == 60 and first.comparison.compared == 0
     streams = [m.message for m in read_bag(tmp_path / "bag-again", "/listener/stream")]
     assert [(m.generator, m.seed, m.delay) for m in streams] == [("mime", 1, 3)]
-    replay(bag, tmp_path / "seed", Wanted(seed=9, samples=4))
+    replay(bag, tmp_path / "seed", ReplayRequest(seed=9, samples=4))
     streams = [m.message for m in read_bag(tmp_path / "seed", "/listener/stream")]
     assert [(m.first_frame, m.generator, m.seed, m.samples, m.delay) for m in streams] == [
         (0, "attentive", 9, 4, 3), (30, "attentive", 9, 4, 0)
@@ -436,7 +437,7 @@ def test_stamps_of_another_clock_are_moved_and_long_pauses_cost_nothing(tmp_path
             for k, m in enumerate(sound):
                 samples = np.frombuffer(bytes(m.message.audio.data), "<i2").astype(np.int16)
                 number = part * len(sound) + k
-                header = WIRE.header(WIRE.time(number * 50_000_000))  # counted from the driver's start
+                header = FACTORY.header(FACTORY.time(number * 50_000_000))  # counted from the driver's start
                 yield "/mic/audio", kind, m.time_ns + pause, odd(
                     kind, header=header, sample_rate=len(samples) * 20, channels=1,
                     first_sample=number * len(samples), samples=samples,

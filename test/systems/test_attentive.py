@@ -10,7 +10,8 @@ from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, FPS, FaceState, SoundState, SpeakerFrame
 from react_ros.generators import registry
-from react_ros.systems.attentive.generator import Attentive, AttentiveConfig, Hearing
+from react_ros.systems.attentive.config import AttentiveConfig
+from react_ros.systems.attentive.generator import Attentive, Hearing
 
 LISTENERS = 8
 LID = ARKIT_INDEX["eyeBlinkLeft"]

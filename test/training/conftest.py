@@ -35,13 +35,13 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the tests' own, and the tiny system among those that can be trained."""
-    from tiny_listener import STAGES
+    from tiny_listener import SYSTEM
 
-    from react_ros.training.training_stage import TASKS
+    from react_ros.generators import registry
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setitem(TASKS, "tiny", STAGES)
+    monkeypatch.setitem(registry._registered, "tiny", SYSTEM)
 
 
 class Heard:

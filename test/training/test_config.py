@@ -9,7 +9,7 @@ import yaml
 from tiny_listener import Code, Listener
 
 from react_ros.training.config import read_config
-from react_ros.training.training_stage import TASKS, tasks
+from react_ros.training.training_stage import tasks
 
 STAGES = [Code, Listener]
 
@@ -89,6 +89,6 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_systems_are_found_by_name_in_the_order_of_their_stages() -> None:
-    assert [task.stage for task in tasks("tiny")] == ["code", "listener"] and "tiny" in TASKS
+    assert [task.stage for task in tasks("tiny")] == ["code", "listener"]
     with pytest.raises(ValueError, match=r"no system 'tinny' can be trained \(did you mean 'tiny'\?\)"):
         tasks("tinny")

@@ -18,10 +18,10 @@ from torch import Tensor
 from react_ros.config import config_from
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL
+from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS
 from react_ros.nn.weights import load_weights
 from react_ros.nn.window_latents import LatentScale, Shown
-from react_ros.package import share
 from react_ros.systems.belfusion import training as belfusion
 from react_ros.systems.belfusion.generator import Belfusion, BelfusionConfig
 from react_ros.systems.vqdiff import training as vqdiff
@@ -31,7 +31,7 @@ from react_ros.training.config import read_config
 from react_ros.training.data import Batch
 from react_ros.training.processes import World
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import TASKS, Finished, tasks
+from react_ros.training.training_stage import Finished, tasks
 
 WINDOW = {"width": 8, "frames": 10, "latent": 12, "narrow": 3, "regressor": 8}
 DIFFUSION = {"denoiser": {"width": 16, "layers": 2, "time_width": 8}, "diffusion": {"steps": 4}}
@@ -236,11 +236,7 @@ def test_while_it_settles_the_decoder_of_vqdiff_is_told_the_latents_themselves()
 
 
 @pytest.fixture
-def run(name: str, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    monkeypatch.setitem(
-        TASKS, name, tuple(f"react_ros.training.{name}:{stage}Task" for stage in ("Autoencoder", "Diffusion"))
-    )
-
+def run(name: str, corpus_folder: Path) -> Callable[..., Path]:
     def run(out: Path, *changes: str) -> Path:
         own = {"autoencoder": AUTOENCODER[name], "diffusion": DIFFUSION}
         settings = [
@@ -272,9 +268,9 @@ def test_two_stages_end_in_weights_that_listen(name: str, run: Callable[..., Pat
     figures = weights.training["figures"]["diffusion"]
     assert figures["RMSE of the nearest of ten of action units"] <= figures["RMSE of one of action units"]
     generator, config = GENERATORS[name]
-    listener = generator(config(weights=str(path), protocol="window", device="cpu"))
+    listener = generator(config(weights=str(path), schedule="window", device="cpu"))
     reactions = listener.generate(list(simulated_speaker(0, 35)), samples=2)
-    assert [r.plan for r in reactions[::10]] == [-1, 9, 19, 29], "a window is as long as the weights say"
+    assert [r.action_chunk for r in reactions[::10]] == [-1, 9, 19, 29], "a window is as long as the weights say"
 
 
 def test_the_same_seed_trains_the_same_weights(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
@@ -288,11 +284,9 @@ def test_weights_say_for_which_protocol_they_are(name: str, run: Callable[..., P
 
 
 @pytest.mark.parametrize("file", ["vqdiff.yaml", "vqdiff-paper.yaml", "belfusion.yaml"])
-def test_the_shipped_configs_can_be_read_and_hold_windows(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_configs_can_be_read_and_hold_windows(file: str) -> None:
     name = file.split("-")[0].removesuffix(".yaml")
-    stages = tuple(f"react_ros.training.{name}:{stage}Task" for stage in ("Autoencoder", "Diffusion"))
-    monkeypatch.setitem(TASKS, name, stages)
-    config = read_config(tasks(name), share() / "config" / "train" / file)
+    config = read_config(tasks(name), registry.system(name).training_configs()[file.removesuffix(".yaml")])
     assert all(plan.training.crop >= 100 for plan in config.stages.values())
     if "paper" in file:
         denoiser = config.stages["diffusion"].task.denoiser

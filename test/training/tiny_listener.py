@@ -17,11 +17,21 @@ from torch import Tensor, nn
 
 from react_ros.config import config_to
 from react_ros.face import ATTRIBUTES
+from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS
+from react_ros.generators.system import System
 from react_ros.training.data import Batch, Clips
-from react_ros.training.training_stage import TASKS, Finished, Task
+from react_ros.training.training_stage import Finished, Task
 
-STAGES = ("tiny_listener:Code", "tiny_listener:Listener")
+
+@dataclass(frozen=True)
+class NoParameters:
+    """The tiny system is trained only: it has no generator."""
+
+
+SYSTEM = System(
+    "tiny", NoParameters, generator="tiny_listener:none", stages=("tiny_listener:Code", "tiny_listener:Listener")
+)
 CODE = 8
 
 
@@ -146,6 +156,6 @@ if __name__ == "__main__":
     from react_ros.cli.train import train
 
     sys.modules["tiny_listener"] = sys.modules["__main__"]
-    TASKS["tiny"] = STAGES
+    registry.register(SYSTEM)
     _accidents()
     typer.run(train)

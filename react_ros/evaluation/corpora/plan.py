@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import SPLITS, Split
-from react_ros.evaluation.report.published import Protocol
+from react_ros.generators import registry
+from react_ros.generators.system import SHUFFLED, Protocol
 
 VERSION = 1
 """Of what is computed and stored: results of another version are never mixed with these."""
@@ -19,14 +21,11 @@ VERSION = 1
 GROUND_TRUTH = "ground_truth"
 ANOTHER_LISTENER = "another_listener"
 PREDICTIONS = "predictions"
-SHUFFLED = "shuffled_speaker"
-MEANS = ("mean_frame", "mean_sequence")
 
-DEFAULT_ROWS = (
-    GROUND_TRUTH, ANOTHER_LISTENER, "random", f"random:{SHUFFLED}", "mime", "mime,delay_frames=9", "mean_frame",
-    "mean_sequence", "attentive", f"attentive:{SHUFFLED}", "belfusion", f"belfusion:{SHUFFLED}", "vqdiff",
-    f"vqdiff:{SHUFFLED}", "reactdiff", f"reactdiff:{SHUFFLED}", "fsq", f"fsq:{SHUFFLED}",
-)  # fmt: skip
+
+def default_rows() -> tuple[str, ...]:
+    """The rows of an evaluation in which none are named: the ceilings, then every installed system's own."""
+    return (GROUND_TRUTH, ANOTHER_LISTENER, *(row for s in registry.systems() for row in s.evaluation_rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,11 @@ class Row:
     """Whether the generator answers another clip's speaker: what it scores then, it scores without listening."""
     file: str = ""
     """Of "predictions": an npy file."""
+
+    @property
+    def generator(self) -> bool:
+        """Whether a generator makes its reactions."""
+        return self.name in registry.names()
 
     @property
     def label(self) -> str:
@@ -61,8 +65,6 @@ def parse_row(text: str) -> Row:
 
     Raises ValueError, in one sentence, for anything else (unknown generators and parameters included).
     """
-    from react_ros.generators import registry
-
     if text.startswith(f"{PREDICTIONS}="):
         file = text.split("=", 1)[1]
         if not file:
@@ -86,8 +88,12 @@ def parse_row(text: str) -> Row:
         except yaml.YAMLError:
             raise ValueError(f"row {text!r}: {value!r} is no value for {key}") from None
     if name not in registry.names():
-        known = ", ".join((GROUND_TRUTH, ANOTHER_LISTENER, *registry.names()))
-        raise ValueError(f"there is no row {name!r}: there are {known}, and {PREDICTIONS}=FILE.npy")
+        known = (GROUND_TRUTH, ANOTHER_LISTENER, *registry.names())
+        raise ValueError(
+            f"there is no row {name!r}{did_you_mean(name, known)}: there are {', '.join(known)}, "
+            f"and {PREDICTIONS}=FILE.npy"
+        )
+    parameters = registry.current_names(name, parameters)
     registry.create(name, **parameters)
     return Row(name, tuple(sorted(parameters.items())), bool(colon))
 

@@ -23,12 +23,13 @@ from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.mean_listener import write_mean_listener
 from react_ros.corpus.pool import Progress, as_done, processes
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
-from react_ros.evaluation.corpora.plan import MEANS, Plan, Row, Shard, block_size
+from react_ros.evaluation.corpora.plan import Plan, Row, Shard, block_size
 from react_ros.evaluation.corpora.scoring import Block, Scorer, read_block, write_block
 from react_ros.evaluation.corpora.sources import Mask, open_source
 from react_ros.evaluation.metrics.intervals import connected
 from react_ros.evaluation.metrics.pictures import PictureScorer
 from react_ros.face import ARKIT_SCHEME
+from react_ros.generators import registry
 
 _ONLY_SHOWS = ("bench", "intervals", "latency", "page", "published", "report", "summary")
 """Modules that no block depends on: they may change while an evaluation is resumed."""
@@ -121,7 +122,7 @@ def run(
     for folder in merge:
         _take(folder, out, prepared)
     mean = out / "mean_listener.safetensors"
-    if any(row.name in MEANS for row in rows) and not mean.is_file():
+    if any(row.generator and registry.system(row.name).corpus_statistics for row in rows) and not mean.is_file():
         # In a folder of its own: another run of the same evaluation may be at it too.
         with tempfile.TemporaryDirectory(dir=out, prefix=".mean_listener") as folder:
             whole = Path(folder) / mean.name

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.reader import Corpus
-from react_ros.evaluation.corpora.plan import ANOTHER_LISTENER, GROUND_TRUTH, MEANS, Plan, Row
+from react_ros.evaluation.corpora.plan import ANOTHER_LISTENER, GROUND_TRUTH, Plan, Row
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats, Reaction
 from react_ros.generators import registry
 
@@ -91,8 +91,9 @@ class Generated(Source):
         self, row: Row, corpus: Corpus, plan: Plan, dyads: Sequence[Dyad], appropriate: Mask, mean: Path | None
     ) -> None:
         parameters = dict(row.parameters)
-        if row.name in MEANS and mean is not None:
-            parameters.setdefault("statistics", str(mean))
+        statistics = registry.system(row.name).corpus_statistics
+        if statistics and mean is not None:
+            parameters.setdefault(statistics, str(mean))
         self._generator = registry.create(row.name, **parameters)
         self._row, self._corpus, self._plan, self._dyads = row, corpus, plan, list(dyads)
         self._appropriate = appropriate

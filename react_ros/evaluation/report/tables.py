@@ -2,107 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from react_ros.config import did_you_mean
 from react_ros.evaluation.corpora.plan import Row, parse_row
-from react_ros.evaluation.report.published import SOURCE, Protocol, PublishedRow, published
+from react_ros.evaluation.report.published import SOURCE, published
+from react_ros.generators import registry
+from react_ros.generators.system import Direction, PaperTable, Protocol, PublishedRow
 
 if TYPE_CHECKING:
     from react_ros.evaluation.corpora.summary import RowSummary, Summary
 
 
-@dataclass(frozen=True, slots=True)
-class Direction:
-    """What a paper finds: a figure of one system is higher than that of another."""
-
-    metric: str
-    higher: str
-    """A `PublishedRow.system`, as is `lower`."""
-    lower: str
-
-
-@dataclass(frozen=True, slots=True)
-class PaperTable:
-    """One paper's table."""
-
-    rows: Mapping[str, str]
-    """The row that is run here (see `parse_row`), by the name of the printed one."""
-    directions: tuple[Direction, ...]
-    """Each of them true of the rows as they are printed for the protocol `printed_for`."""
-    printed_for: Protocol = "online"
-    more: tuple[str, ...] = ()
-    """Rows that no paper has, for comparison."""
-
-    @property
-    def chosen(self) -> list[Row]:
-        """All rows, in order. Raises ValueError where one cannot be run: its weights are missing."""
-        return [parse_row(text) for text in (*self.rows.values(), *self.more)]
-
-
-_WINDOW = "protocol=window,guidance=1.0"
-"""The papers' protocol, as they drew: the robot's default is live and guided."""
-_BINARIZED, _CODELESS = "VQ-Diff + binarized AUs", "VQ-Diff w/o codebook"
-
-TABLES: Mapping[str, PaperTable] = {
-    "vqdiff": PaperTable(
-        {
-            "BeLFusion k=1": f"belfusion,{_WINDOW},weights=belfusion-k1",
-            "BeLFusion k=10": f"belfusion,{_WINDOW}",
-            "BeLFusion k=10 + binarized AUs": f"belfusion,{_WINDOW},binarize=true",
-            "VQ-Diff": f"vqdiff,{_WINDOW}",
-            _BINARIZED: f"vqdiff,{_WINDOW},binarize=true",
-            _CODELESS: f"vqdiff,{_WINDOW},codebook=false",
-            f"{_CODELESS} + binarized AUs": f"vqdiff,{_WINDOW},codebook=false,binarize=true",
-        },
-        (
-            Direction("FRCorr", "VQ-Diff", "BeLFusion k=10"),
-            Direction("FRDiv", "VQ-Diff", "BeLFusion k=10"),
-            Direction("FRDiv", "BeLFusion k=10", "BeLFusion k=1"),
-            Direction("FRDiv", _CODELESS, "VQ-Diff"),
-            Direction("FRVar", _CODELESS, "VQ-Diff"),
-            Direction("FRDist", _CODELESS, "VQ-Diff"),
-            Direction("FRDist", _BINARIZED, "VQ-Diff"),
-            Direction("FRDiv", _BINARIZED, "VQ-Diff"),
-            Direction("FRDist", "BeLFusion k=10 + binarized AUs", "BeLFusion k=10"),
-        ),
-        more=("belfusion", "vqdiff"),
-    ),
-    "reactdiff": PaperTable(
-        {
-            "ReactDiff": "reactdiff,protocol=window",
-            "ReactDiff (LRS)": "reactdiff,protocol=window,style=lively",
-            "ReactDiff w/o MMT": "reactdiff,protocol=window,weights=reactdiff-no-mmt",
-            "ReactDiff w/o diffusion": "reactdiff,protocol=window,diffusion=false",
-            "ReactDiff w/o video": "reactdiff,protocol=window,weights=reactdiff-no-video",
-            "ReactDiff w/o audio": "reactdiff,protocol=window,weights=reactdiff-no-audio",
-        },
-        (
-            Direction("FRCorr", "ReactDiff w/o diffusion", "ReactDiff"),
-            Direction("FRDiv", "ReactDiff", "ReactDiff w/o diffusion"),
-            Direction("FRDvs", "ReactDiff w/o diffusion", "ReactDiff"),
-            Direction("FRCorr", "ReactDiff", "ReactDiff w/o MMT"),
-            Direction("FRDiv", "ReactDiff", "ReactDiff w/o MMT"),
-            Direction("FRDist", "ReactDiff w/o MMT", "ReactDiff"),
-            Direction("FRCorr", "ReactDiff", "ReactDiff w/o video"),
-            Direction("FRDiv", "ReactDiff", "ReactDiff w/o video"),
-            Direction("FRCorr", "ReactDiff", "ReactDiff w/o audio"),
-            Direction("FRCorr", "ReactDiff (LRS)", "ReactDiff"),
-            Direction("FRDiv", "ReactDiff", "ReactDiff (LRS)"),
-            Direction("FRDvs", "ReactDiff (LRS)", "ReactDiff"),
-        ),
-        printed_for="offline",
-        more=("reactdiff",),
-    ),
-}
+def table_names() -> list[str]:
+    """The systems whose papers have a table here."""
+    return [s.name for s in registry.systems() if s.table]
 
 
 def paper_table(name: str) -> PaperTable:
-    """Raises ValueError, in one sentence, for a name that is not in `TABLES`."""
-    if name not in TABLES:
-        raise ValueError(f"there is no table {name!r}: there are {', '.join(TABLES)}")
-    return TABLES[name]
+    """The table of a system's paper. Raises ValueError, in one sentence, where there is none."""
+    if name not in table_names():
+        raise ValueError(
+            f"there is no table {name!r}{did_you_mean(name, table_names())}: there are {', '.join(table_names())}"
+        )
+    return registry.system(name).load_table()
+
+
+def table_rows(table: PaperTable) -> list[Row]:
+    """All rows of a table, in order. Raises ValueError, in one sentence, where one cannot be run."""
+    return [parse_row(text) for text in table.row_texts]
 
 
 def printed(system: str, protocol: Protocol) -> PublishedRow:

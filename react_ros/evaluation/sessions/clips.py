@@ -1,4 +1,4 @@
-"""Recorded sessions as a corpus: stretches cut into clips."""
+"""RecordedSource sessions as a corpus: stretches cut into clips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from react_ros.corpus.reader import Corpus, CorpusConfig
 from react_ros.corpus.settings import CorpusSettings
 from react_ros.corpus.sounds import SoundTable
 from react_ros.face import ARKIT_SCHEME, FPS, Floats, SpeakerFrame
-from react_ros.replay.recorded_session import Session
+from react_ros.replay.recorded_session import RecordedSession
 
 LEAST_FRAMES = 250
 """What remains of a session is a clip of its own from 10 s on."""
@@ -35,7 +35,7 @@ class Clip:
     end: int
 
 
-def cut(session: Session, frames: int) -> tuple[list[tuple[int, int]], int]:
+def cut(session: RecordedSession, frames: int) -> tuple[list[tuple[int, int]], int]:
     """([begin, end) slots of each clip, slots that are left over): what remains of a stretch is a clip from 10 s on."""
     least = min(LEAST_FRAMES, frames)
     clips, left = [], 0
@@ -50,9 +50,9 @@ def cut(session: Session, frames: int) -> tuple[list[tuple[int, int]], int]:
 
 
 class Sessions(Corpus):
-    """Recorded sessions as a corpus: one clip after the other, each with the human who really listened, if any."""
+    """RecordedSource sessions as a corpus: one clip after the other, each with the human who really listened, if any."""
 
-    def __init__(self, sessions: Sequence[Session], frames: int) -> None:
+    def __init__(self, sessions: Sequence[RecordedSession], frames: int) -> None:
         """frames: of a clip. Raises BagError where none has a clip."""
         settings = CorpusSettings("react2024", ARKIT_SCHEME, float(FPS), False, False, "", {}, {}, {})
         super().__init__(Path("bags"), settings, CorpusConfig(frames=None))

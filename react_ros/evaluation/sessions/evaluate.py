@@ -19,40 +19,46 @@ from react_ros.evaluation.corpora.scoring import Block, Scorer
 from react_ros.evaluation.corpora.summary import summarise
 from react_ros.evaluation.sessions.clips import LEAST_FRAMES, Sessions, cut
 from react_ros.evaluation.sessions.health import examine
-from react_ros.evaluation.sessions.results import Asked, Assessment, BagResult
-from react_ros.evaluation.sessions.sources import RECORDED, Listened, Live, Recorded, _open
+from react_ros.evaluation.sessions.results import BagResult, SessionsEvaluation, SessionsPlan
+from react_ros.evaluation.sessions.sources import (
+    RECORDED,
+    GeneratedSource,
+    HumanListenerSource,
+    RecordedSource,
+    open_session_source,
+)
 from react_ros.face import FPS
 from react_ros.generators import registry
 from react_ros.media.film_writer import FilmError
-from react_ros.replay.recorded_session import Session, read_session
+from react_ros.replay.recorded_session import RecordedSession, read_session
 from react_ros.replay.replay import one_thread
-from react_ros.replay.session_film import Pictures, Puppet, read_sound, write_film
+from react_ros.replay.session_film import Pictures, ReactionRenderer, read_sound, write_film
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and of how much."""
 
 
-def assess(
+def evaluate_sessions(
     paths: Sequence[Path],
     rows: Sequence[Row],
     choice: Choice | None = None,
-    asked: Asked | None = None,
+    asked: SessionsPlan | None = None,
     *,
     films: Path | None = None,
     progress: Progress = lambda what, done, total: None,
-) -> Assessment:
+) -> SessionsEvaluation:
     """Evaluate bags. rows: none for the recorded reactions where there are some, else the default generator.
 
     films: a folder, for a film a bag and row. A bag that cannot be read is left out and named; raises BagError where
     none is left, ValueError for rows that cannot be, both in one sentence.
     """
-    choice, asked = choice or Choice(), asked or Asked()
+    choice, asked = choice or Choice(), asked or SessionsPlan()
     sessions, left_out = _read_all(paths, choice, asked, progress)
     corpus, plan = Sessions(sessions, asked.frames), asked.plan()
     rows = list(dict.fromkeys(rows)) or [Row(RECORDED) if any(s.reactions for s in sessions) else Row(registry.DEFAULT)]
     prepared = _prepare(corpus, plan)
     scorer = Scorer(corpus, plan, prepared.dyads, prepared.appropriate, prepared.shortest)
-    sources = {row: _open(row, corpus, plan) for row in rows}
+    sources = {row: open_session_source(row, corpus, plan) for row in rows}
     results: dict[Row, list[Block]] = {}
     shown: dict[int, dict[str, str]] = {number: {} for number in range(len(sessions))}
     one_thread()
@@ -67,12 +73,12 @@ def assess(
                 if films is not None:
                     _film(films, number, row, source, corpus, shown[number], progress)
     bags = [_result(number, prepared, corpus, results, shown[number], progress) for number in range(len(sessions))]
-    return Assessment(asked, summarise(prepared, results), bags, left_out, _notices(rows, sessions))
+    return SessionsEvaluation(asked, summarise(prepared, results), bags, left_out, _notices(rows, sessions))
 
 
 def _read_all(
-    paths: Sequence[Path], choice: Choice, asked: Asked, progress: Progress
-) -> tuple[list[Session], list[str]]:
+    paths: Sequence[Path], choice: Choice, asked: SessionsPlan, progress: Progress
+) -> tuple[list[RecordedSession], list[str]]:
     sessions, left_out = [], []
     for path in dict.fromkeys(paths):
         try:
@@ -120,7 +126,7 @@ def _result(
     )
 
 
-def _notices(rows: Sequence[Row], sessions: Sequence[Session]) -> list[str]:
+def _notices(rows: Sequence[Row], sessions: Sequence[RecordedSession]) -> list[str]:
     """What the generators say of themselves."""
     said = []
     for row in rows:
@@ -132,7 +138,7 @@ def _notices(rows: Sequence[Row], sessions: Sequence[Session]) -> list[str]:
 
 
 def _film(
-    folder: Path, number: int, row: Row, source: Live | Recorded | Listened, corpus: Sessions, told: dict[str, str],
+    folder: Path, number: int, row: Row, source: GeneratedSource | RecordedSource | HumanListenerSource, corpus: Sessions, told: dict[str, str],
     progress: Progress,
 ) -> None:  # fmt: skip
     """Write a bag's film of a row; where there can be none, `told` says why."""
@@ -144,7 +150,7 @@ def _film(
         with Bag(session.path) as bag:
             write_film(
                 path, session.timeline.times, Pictures(bag, session.camera).at,
-                Puppet(faces, there).at, read_sound(bag, session.microphone, session.timeline),
+                ReactionRenderer(faces, there).at, read_sound(bag, session.microphone, session.timeline),
                 lambda done, total: progress(f"{path.name} is made", done, total), ("human", row.label),
             )  # fmt: skip
         told[row.label] = f"{folder.name}/{path.name}"

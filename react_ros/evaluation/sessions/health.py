@@ -15,7 +15,7 @@ from react_ros.bags.errors import BagError
 from react_ros.bags.inputs import topics_of
 from react_ros.bags.reader import Bag
 from react_ros.evaluation.metrics.latency import LatencyReport, measure
-from react_ros.replay.recorded_session import Session
+from react_ros.replay.recorded_session import RecordedSession
 
 STATUS_TYPE = "react_ros/msg/Status"
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
@@ -73,13 +73,13 @@ class Health:
     """Messages that the recorder had and could not write, by the reason."""
 
     @property
-    def late_plans(self) -> int | None:
+    def late_chunks(self) -> int | None:
         """Of windowed systems: plans that were not there in time; None where no diagnostics were recorded."""
         return sum(c.get("late plans", 0) for c in self.counted.values()) if self.diagnosed else None
 
     def to_dict(self) -> dict[str, Any]:
         """In plain types, for JSON."""
-        return {**asdict(self), "late_plans": self.late_plans}
+        return {**asdict(self), "late_chunks": self.late_chunks}
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class _Counts:
         return {name: self.before[name] + value for name, value in sorted(self.now.items())}
 
 
-def examine(session: Session, progress: Progress = lambda done, total: None) -> Health:
+def examine(session: RecordedSession, progress: Progress = lambda done, total: None) -> Health:
     """Read the bag once more, for all that is not in the arrays. What comes after a damaged place is not counted."""
     with Bag(session.path) as bag:
         seen = {name: _Seen() for name in bag.topics}
@@ -153,7 +153,7 @@ def _count(message: Any, nodes: dict[str, _Counts]) -> None:
                 counts.add(pair.key, int(pair.value))
 
 
-def _status_topic(bag: Bag, session: Session) -> str:
+def _status_topic(bag: Bag, session: RecordedSession) -> str:
     names = topics_of(bag, STATUS_TYPE)
     near = session.reactions.topic if session.reactions else session.inputs.features
     space = near.rsplit("/", 2)[0]
@@ -168,7 +168,7 @@ def _statuses(bag: Bag, topic: str, states: Counter[str]) -> Iterator[tuple[int,
                 yield m.time_ns, m.message
 
 
-def _answers(session: Session) -> Answers | None:
+def _answers(session: RecordedSession) -> Answers | None:
     if session.reactions is None or not session.inputs.features:
         return None
     answered = np.isin(session.speaker.indices, session.reactions.frames)

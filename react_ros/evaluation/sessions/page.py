@@ -19,10 +19,10 @@ from react_ros.evaluation.report.corpora_page import (
 from react_ros.evaluation.report.demo_page import latency_table
 from react_ros.evaluation.sessions.clips import LEAST_SEEN
 from react_ros.evaluation.sessions.health import Health, Rate
-from react_ros.evaluation.sessions.results import Assessment, BagResult
+from react_ros.evaluation.sessions.results import BagResult, SessionsEvaluation
 
 
-def write_bag_report(a: Assessment, machine: str = "") -> str:
+def write_bag_report(a: SessionsEvaluation, machine: str = "") -> str:
     """The whole page; it needs no other file but the films. machine: what it was made on."""
     rows, summary = a.rows, a.summary
     listened = sum(b.listener_seen is not None for b in a.bags)
@@ -111,8 +111,8 @@ def _health(h: Health) -> list[tuple[str, str]]:
         out.append(("frames that no reaction answered", f"{a.unanswered} of {a.frames}{run}"))
         if a.rejected:
             out.append(("reactions that fail validation", str(a.rejected)))
-    if h.late_plans is not None:
-        out.append(("late plans", str(h.late_plans)))
+    if h.late_chunks is not None:
+        out.append(("late plans", str(h.late_chunks)))
     if h.dropped:
         out.append(("speaker's messages dropped", "; ".join(f"{n}: {why}" for why, n in h.dropped.items())))
     if h.latency is not None:

@@ -9,13 +9,13 @@ from typing import Any
 from react_ros.evaluation.corpora.plan import Plan
 from react_ros.evaluation.corpora.summary import RowSummary, Summary, write_figures
 from react_ros.evaluation.sessions.health import Health
-from react_ros.replay.recorded_session import Session
+from react_ros.replay.recorded_session import RecordedSession
 
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SessionsPlan:
     """What is asked for."""
 
     samples: int = 10
@@ -38,7 +38,7 @@ class Asked:
 class BagResult:
     """One bag's share."""
 
-    session: Session
+    session: RecordedSession
     health: Health
     clips: list[tuple[float, float]]
     """(begin, end) s on the speaker's timeline."""
@@ -52,10 +52,10 @@ class BagResult:
 
 
 @dataclass(slots=True)
-class Assessment:
+class SessionsEvaluation:
     """Several bags, several generators."""
 
-    asked: Asked
+    asked: SessionsPlan
     summary: Summary
     """All bags together."""
     bags: list[BagResult]
@@ -116,6 +116,6 @@ def _of_bag(b: BagResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_results(assessment: Assessment, path: Path) -> None:
+def write_results(assessment: SessionsEvaluation, path: Path) -> None:
     """The figures as JSON; what is not a number becomes null. The same bags and options give the same bytes."""
     write_figures(assessment.to_dict(), path)

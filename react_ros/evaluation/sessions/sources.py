@@ -15,7 +15,7 @@ from react_ros.evaluation.corpora.sources import ClipReactions, GroundTruth, Sou
 from react_ros.evaluation.sessions.clips import LEAST_SEEN, Sessions
 from react_ros.face import FACE_MODEL, Floats
 from react_ros.generators import registry
-from react_ros.replay.recorded_session import Session
+from react_ros.replay.recorded_session import RecordedSession
 
 RECORDED = "recorded"
 """The row of the reactions that are in the bag."""
@@ -38,7 +38,7 @@ def parse_bag_row(text: str) -> Row:
     return row
 
 
-class Live(Source):
+class GeneratedSource(Source):
     """A generator that hears each session from its first frame on, in one stream, as it would live.
 
     Clips must be asked for in order; the first sample of all that was passed stays, for films.
@@ -88,7 +88,7 @@ class Live(Source):
                 kept.append((face, told))
         return kept
 
-    def _answer(self, session: Session, heard: Session) -> Iterator[tuple[Floats, Floats]]:
+    def _answer(self, session: RecordedSession, heard: RecordedSession) -> Iterator[tuple[Floats, Floats]]:
         """At every slot the newest reaction: a frame that never came is answered by none, and the last one stands."""
         stream = self._generator.start(samples=self._plan.samples, seed=self._plan.seed)
         row, slots = 0, session.timeline.slots
@@ -106,7 +106,7 @@ class Live(Source):
             yield face, told
 
 
-class Recorded(Source):
+class RecordedSource(Source):
     """The reactions in the bag; fewer samples than asked for are taken again and again."""
 
     def __init__(self, corpus: Sessions, plan: Plan) -> None:
@@ -143,7 +143,7 @@ class Recorded(Source):
         return self._answers[session]
 
 
-class Listened(GroundTruth):
+class HumanListenerSource(GroundTruth):
     """The human who really listened, as every sample."""
 
     def __init__(self, corpus: Sessions, plan: Plan) -> None:
@@ -160,19 +160,21 @@ class Listened(GroundTruth):
         return self._sessions.listener_face(session)
 
 
-def _open(row: Row, corpus: Sessions, plan: Plan) -> Live | Recorded | Listened:
+def open_session_source(
+    row: Row, corpus: Sessions, plan: Plan
+) -> GeneratedSource | RecordedSource | HumanListenerSource:
     """A row's source. Raises ValueError, in one sentence, where no bag has what it needs."""
     if row.name == RECORDED:
         if not any(s.reactions for s in corpus.sessions):
             raise ValueError(f"there is no row {RECORDED}: no bag holds reactions")
-        return Recorded(corpus, plan)
+        return RecordedSource(corpus, plan)
     if row.name == GROUND_TRUTH:
         if not any(s.listener for s in corpus.sessions):
             raise ValueError(
                 f"there is no row {GROUND_TRUTH}: no bag holds a human listener (name one with --listener-image or "
                 "--listener-features)"
             )
-        return Listened(corpus, plan)
+        return HumanListenerSource(corpus, plan)
     if row.shuffled and len(corpus.sessions) < 2:
         raise ValueError(f"{row.label} hears another bag's speaker: name a second bag")
-    return Live(row, corpus, plan)
+    return GeneratedSource(row, corpus, plan)

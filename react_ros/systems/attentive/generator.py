@@ -12,56 +12,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.config import in_range
 from react_ros.face import ARKIT, ARKIT_INDEX, FPS, Face, Reaction, Sound, SoundState, SpeakerFrame
 from react_ros.generators.attributes import attributes_of
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
 from react_ros.generators.idle import DT, Doubles, IdleLife, SmoothNoise, wear_eyes
 from react_ros.generators.presence import Presence
-from react_ros.generators.sanitize import trusted
-
-
-@dataclass(frozen=True, slots=True)
-class AttentiveConfig:
-    """What an experimenter sets; the defaults are human. Raises ValueError for a value out of range."""
-
-    expressiveness: float = 1.0
-    """Strength of all facial answers."""
-    mimicry: float = 1.0
-    """Strength of smile, brow and head mimicry."""
-    nodding: float = 1.0
-    """How readily cues are answered."""
-    nod_delay_ms: float = 700.0
-    """Mean time from a backchannel cue to the answer (Ward and Tsukahara 2000)."""
-    mimicry_delay_ms: float = 350.0
-    """Median time from a speaker's smile or brow to the onset of the answer (300 to 400, Dimberg 1998)."""
-    head_lag_ms: float = 600.0
-    """Mean lag of the head behind the speaker's (Hale 2020)."""
-    temperature: float = 1.0
-    """How freely personalities are drawn; 0 makes all listeners the same person on different days."""
-
-    def __post_init__(self) -> None:
-        for name in ("expressiveness", "mimicry", "nodding"):
-            in_range(name, getattr(self, name), 0.0, 2.0)
-        in_range("nod_delay_ms", self.nod_delay_ms, 200.0, 3000.0, "ms")
-        in_range("mimicry_delay_ms", self.mimicry_delay_ms, 0.0, 1000.0, "ms")
-        in_range("head_lag_ms", self.head_lag_ms, 240.0, 2000.0, "ms")
-        in_range("temperature", self.temperature, 0.0, 1.0)
-
+from react_ros.generators.sanitize import sanitize
+from react_ros.systems.attentive.config import AttentiveConfig
 
 # Cues to a backchannel, after Ward and Tsukahara 2000.
 LOW_PITCH_PERCENTILE = 0.26
+
+
 LOW_PITCH_FRAMES = 3  # at least 110 ms
+
+
 TALK_FRAMES = 18  # at least 700 ms of speech before
+
+
 PAUSE_FRAMES = 5  # 200 ms of silence: the usual gap between turns (Levinson 2015)
+
 
 NOD_HZ = (2.6, 6.5)
 """Listeners' fast nods (Hale 2020)."""
 
+
 HISTORY = 64
 """Frames that a delayed answer can reach back: 2.56 s."""
+
+
 SMILE, BROW_UP, BROW_DOWN = 0, 1, 2
+
+
 HEAD = slice(3, 6)
+
 
 DRIVES: Mapping[str, Mapping[str, float]] = {
     "smile": {"mouthSmile": 0.8, "cheekSquint": 0.5, "eyeSquint": 0.3, "mouthDimple": 0.12, "mouthUpperUp": 0.1},
@@ -76,6 +60,8 @@ DRIVES: Mapping[str, Mapping[str, float]] = {
     "lids": {"eyeSquint": 0.07},
 }
 """What the listener feels, as weights of the face; a name without Left or Right moves both sides."""
+
+
 MICRO = slice(4, len(DRIVES))
 """Drives that only micro-variation moves."""
 
@@ -90,13 +76,27 @@ def _basis() -> Doubles:
 
 
 BASIS = _basis()  # (10, 52)
+
+
 # Faces come up faster than they go; alertness is a mood and takes a second. Weights a frame of each of two poles.
 RISE = np.array([0.34, 0.3, 0.3, 0.08] + [0.25] * 6)
+
+
 FALL = np.array([0.14, 0.2, 0.16, 0.05] + [0.25] * 6)
+
+
 _SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
+
+
 _BROWS_UP = [ARKIT_INDEX[n] for n in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
+
+
 _BROWS_DOWN = [ARKIT_INDEX["browDownLeft"], ARKIT_INDEX["browDownRight"]]
+
+
 _LEFT = np.array([name.endswith("Left") for name in ARKIT])
+
+
 _RIGHT = np.array([name.endswith("Right") for name in ARKIT])
 
 
@@ -223,6 +223,8 @@ class Personality:
 
 # Mean delay, in frames, of two poles of 0.25 a frame: 3 each.
 _HEAD_POLE = 0.25
+
+
 _HEAD_FILTER_FRAMES = 6
 
 
@@ -308,8 +310,8 @@ class AttentiveStream(Stream):
     def __init__(self, config: AttentiveConfig, samples: int, seed: int) -> None:
         self.samples, self.seed = samples, seed
         self._config = config
-        self._rngs = sample_rngs(seed, samples, purpose=0)
-        self.personality = draw_personality(self._rngs, config)
+        self.listener_rngs = sample_rngs(seed, samples, purpose=0)
+        self.personality = draw_personality(self.listener_rngs, config)
         self._idle = IdleLife(seed, samples)
         self._micro = SmoothNoise(samples, len(DRIVES) - MICRO.start, seconds=1.0)
         self._presence, self._sight, self._hearing = Presence(), Sight(), Hearing()
@@ -341,9 +343,9 @@ class AttentiveStream(Stream):
         )
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        frame = trusted(frame)
+        frame = sanitize(frame)
         # As many draws every frame, whatever happens: what is heard never shifts later chances.
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             rng.standard_normal(out=self._z[i])
             rng.random(out=self._u[i])
         s = self.state

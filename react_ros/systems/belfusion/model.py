@@ -75,7 +75,7 @@ class Vae(Autoencoder):
         """The mean (N, D)."""
         return self.posterior(attributes).mean
 
-    def decode(self, latent: Tensor, codebook: bool = True) -> Shown:
+    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
         return self.decoder(latent)
 
 

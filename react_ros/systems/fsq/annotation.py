@@ -51,7 +51,7 @@ class Annotation:
         self._slow, self._flicker = parameters["slow"], parameters["flicker"]
         self._keep = parameters["persistence"]
         self._circumplex, self._beyond = parameters["circumplex"].reshape(8, 2), parameters["beyond"]
-        self._rngs = rngs
+        self.listener_rngs = rngs
         self._noise = np.empty((len(rngs), 2 * _DOUBTED))
         self._draw()
         self._doubt = self._noise[:, :_DOUBTED].copy()
@@ -86,7 +86,7 @@ class Annotation:
         return out
 
     def _draw(self) -> None:
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             self._noise[i] = rng.standard_normal(2 * _DOUBTED)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from react_ros.config import config_from
 from react_ros.face import Reaction, SpeakerFrame
 from react_ros.generators.contract import Stream, sample_rngs
-from react_ros.generators.idle_blending import Living
-from react_ros.generators.sanitize import trusted
+from react_ros.generators.idle_blending import IdleBlending
+from react_ros.generators.sanitize import sanitize
 from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
 from react_ros.nn.device import CapturedStep, choose_device
 from react_ros.nn.weights import load_into, load_weights
@@ -20,7 +20,7 @@ from react_ros.systems.fsq.annotation import Annotation
 from react_ros.systems.fsq.model import ModelConfig, Networks, Predictor, Sampling, Tokenizer
 
 if TYPE_CHECKING:
-    from react_ros.systems.fsq.generator import FsqConfig
+    from react_ros.systems.fsq.config import FsqConfig
 
 
 class Loaded:
@@ -81,17 +81,17 @@ class FsqStream(Stream):
     """S listeners that hear one speaker; where nobody is there, idle life takes over within a second."""
 
     def __init__(self, loaded: Loaded, samples: int, seed: int) -> None:
-        self._rngs = sample_rngs(seed, samples, purpose=4)
+        self.listener_rngs = sample_rngs(seed, samples, purpose=4)
         self.samples, self.seed = samples, seed
-        self._inputs, self._living = SpeakerInputs(), Living(seed, samples)
+        self._inputs, self._living = SpeakerInputs(), IdleBlending(seed, samples)
         self._annotation = Annotation(loaded.annotation, sample_rngs(seed, samples, purpose=5))
         self._step = loaded.step(samples)
         self._chance = np.empty((samples, loaded.networks.predictor.groups), np.float32)
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        frame = trusted(frame)
+        frame = sanitize(frame)
         row = self._inputs.step(frame)
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             self._chance[i] = rng.random(self._chance.shape[1], np.float32)
         face, emotion = self._step(torch.from_numpy(row[None]), torch.from_numpy(self._chance))
         attributes = self._annotation.step(emotion.numpy(force=True))

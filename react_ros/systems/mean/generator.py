@@ -15,8 +15,9 @@ from safetensors.numpy import save as dump
 from react_ros.face import ARKIT, ATTRIBUTES, Floats, Reaction, SpeakerFrame
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
 from react_ros.generators.presence import Presence
-from react_ros.generators.sanitize import trusted
+from react_ros.generators.sanitize import sanitize
 from react_ros.package import share
+from react_ros.systems.mean.config import MeanConfig
 
 _SHAPES = {"blendshapes": len(ARKIT), "rotation": 3, "translation": 3, "attributes": ATTRIBUTES}
 
@@ -89,18 +90,6 @@ def packaged() -> Path:
     return share() / "models" / "mean_listener.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class MeanConfig:
-    """Raises ValueError for a path that is no text."""
-
-    statistics: str = ""
-    """Path of a safetensors file with its card; empty for the packaged one."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.statistics, str):
-            raise ValueError(f"statistics is {self.statistics!r}: it must be the path of a .safetensors file, as text")
-
-
 class MeanStream(Stream):
     """S equal listeners that play the mean forwards and backwards for ever, so that no seam shows."""
 
@@ -112,7 +101,7 @@ class MeanStream(Stream):
         self._presence = Presence()
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        live = self._presence.step(trusted(frame))
+        live = self._presence.step(sanitize(frame))
         last = len(self._mean.blendshapes) - 1
         row = last - abs(last - self._step)
         self._step = (self._step + 1) % max(2 * last, 1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from react_ros.config import whole_in_range
 from react_ros.face import (
     ARKIT,
     ATTRIBUTES,
@@ -23,26 +22,18 @@ from react_ros.face import (
 from react_ros.generators.attributes import attributes_of
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream
 from react_ros.generators.idle import IdleLife, wear_eyes
-from react_ros.generators.sanitize import trusted
+from react_ros.generators.sanitize import sanitize
+from react_ros.systems.mime.config import MimeConfig
 
-MAX_DELAY = 250
-"""Frames: 10 s."""
 REST_FRAMES = 250
 """Time constant of the speaker's rest, and the absence after which it is taken anew."""
+
+
 FADE = 0.12
+
+
 MAX_ANGLE, MAX_SHIFT = 0.55, 0.25
 """Bounds of the mimed head's motion, rad and m."""
-
-
-@dataclass(frozen=True, slots=True)
-class MimeConfig:
-    """Raises ValueError for a value out of range."""
-
-    delay_frames: int = 0
-    """How long after the speaker, in frames of 40 ms."""
-
-    def __post_init__(self) -> None:
-        whole_in_range("delay_frames", self.delay_frames, 0, MAX_DELAY)
 
 
 class MimeStream(Stream):
@@ -68,7 +59,7 @@ class MimeStream(Stream):
         """Share of the speaker's face in what is shown; the rest is idle life."""
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        self._take(trusted(frame).face)
+        self._take(sanitize(frame).face)
         self._row = (self._row + 1) % len(self._there)  # the oldest row: delay_frames ago
         present = bool(self._there[self._row])
         if present:

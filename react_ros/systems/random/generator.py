@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from react_ros.config import in_range
 from react_ros.face import ARKIT, ATTRIBUTES, Reaction, SpeakerFrame
 from react_ros.generators.attributes import attributes_of
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
 from react_ros.generators.idle import IdleLife, wear_eyes
 from react_ros.generators.presence import Presence
-from react_ros.generators.sanitize import trusted
-
-
-@dataclass(frozen=True, slots=True)
-class RandomConfig:
-    """Raises ValueError for a value out of range."""
-
-    head_rad: float = 0.03
-    """Bound of each head angle: small, so that a viewer can bear it."""
-
-    def __post_init__(self) -> None:
-        in_range("head_rad", self.head_rad, 0.0, 0.5, "rad")
+from react_ros.generators.sanitize import sanitize
+from react_ros.systems.random.config import RandomConfig
 
 
 class RandomStream(Stream):
@@ -35,16 +22,16 @@ class RandomStream(Stream):
     def __init__(self, config: RandomConfig, samples: int, seed: int) -> None:
         self.samples, self.seed = samples, seed
         self._head = config.head_rad
-        self._rngs = sample_rngs(seed, samples, purpose=0)
+        self.listener_rngs = sample_rngs(seed, samples, purpose=0)
         self._u = np.zeros((samples, len(ARKIT) + ATTRIBUTES + 3), np.float32)
         self._presence = Presence()
         self._idle = IdleLife(seed, samples)
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        for i, rng in enumerate(self._rngs):
+        for i, rng in enumerate(self.listener_rngs):
             rng.random(out=self._u[i], dtype=np.float32)
         idle = self._idle.step()
-        live = self._presence.step(trusted(frame))
+        live = self._presence.step(sanitize(frame))
         if live:
             blendshapes, attributes, head = np.split(self._u.copy(), (len(ARKIT), len(ARKIT) + ATTRIBUTES), axis=1)
             rotation = (2.0 * head - 1.0) * np.float32(self._head)

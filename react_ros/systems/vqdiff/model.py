@@ -89,8 +89,8 @@ class VqVae(Autoencoder):
         """z_e (N, D), each of mean 0 and variance 1, so that codes and latents keep one scale."""
         return F.layer_norm(self.encoder(attributes), (self.window.latent,))
 
-    def decode(self, latent: Tensor, codebook: bool = True) -> Shown:
-        return self.decoder(self.quantize(latent).latent[0] if codebook else latent)
+    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
+        return self.decoder(self.quantize(latent).latent[0] if quantize else latent)
 
 
 def networks(config: ModelConfig) -> LatentListener:

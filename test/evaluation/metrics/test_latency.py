@@ -8,13 +8,13 @@ import pytest
 from react_ros.evaluation.metrics.latency import measure
 from react_ros.evaluation.report.demo_page import SessionFacts, Track, write_page
 from react_ros.msg import Lineage, Stage, Status
-from react_ros.nodes.messages import WIRE
+from react_ros.nodes.messages import FACTORY
 
 MS = 1_000_000
 
 
 def status(frame: int, state: int = Status.LIVE, stages=(), latency: float = 0.03) -> Status:
-    lineage = Lineage(frame=frame, stages=[Stage(name=n, start=WIRE.time(s), duration=d) for n, s, d in stages])
+    lineage = Lineage(frame=frame, stages=[Stage(name=n, start=FACTORY.time(s), duration=d) for n, s, d in stages])
     return Status(lineage=lineage, state=state, latency=latency)
 
 

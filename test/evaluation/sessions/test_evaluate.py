@@ -21,26 +21,26 @@ from react_ros.bags.inputs import Inputs
 from react_ros.bags.participants import Choice
 from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import timeline_of
-from react_ros.bags.types import WIRE, new_message, serialise
+from react_ros.bags.types import FACTORY, new_message, serialise
 from react_ros.bags.writer import BagWriter, Storage
 from react_ros.cli.main import app
 from react_ros.evaluation.corpora.plan import Row
 from react_ros.evaluation.corpora.summary import RowSummary
 from react_ros.evaluation.metrics.challenge import Mode, evaluate_arrays, frvar
-from react_ros.evaluation.sessions.evaluate import assess
+from react_ros.evaluation.sessions.evaluate import evaluate_sessions
 from react_ros.evaluation.sessions.page import write_bag_report
-from react_ros.evaluation.sessions.results import Asked, Assessment, write_results
+from react_ros.evaluation.sessions.results import SessionsEvaluation, SessionsPlan, write_results
 from react_ros.evaluation.sessions.sources import parse_bag_row
 from react_ros.face import FRAME_NS, FaceState, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.messages.features import frame_from_message
 from react_ros.replay.recorded_session import read_person, read_session
-from react_ros.replay.speaker_frames import Losses
+from react_ros.replay.speaker_frames import UnusableData
 
 T0 = 1_700_000_000_000_000_000
 SPEAKER, LISTENER = "/robot/speaker/features", "/other/speaker/features"
 FEATURES = "react_ros/msg/SpeakerFeatures"
-ASKED = Asked(samples=2, frames=150)
+ASKED = SessionsPlan(samples=2, frames=150)
 
 
 def person(seed: int, frames: int) -> list[SpeakerFrame]:
@@ -64,14 +64,14 @@ def write_bag(
 ) -> Path:
     """source: how much later than its frame the image came that a frame was seen in, ns."""
     messages: list[tuple[str, int, Any]] = list(more)
-    messages += [(SPEAKER, f.stamp_ns + 50_000_000, WIRE.speaker(f, {}, f.stamp_ns + source)) for f in speaker]
-    messages += [(LISTENER, f.stamp_ns + 50_000_000, WIRE.speaker(f, {}, f.stamp_ns)) for f in listener]
+    messages += [(SPEAKER, f.stamp_ns + 50_000_000, FACTORY.speaker(f, {}, f.stamp_ns + source)) for f in speaker]
+    messages += [(LISTENER, f.stamp_ns + 50_000_000, FACTORY.speaker(f, {}, f.stamp_ns)) for f in listener]
     if reactions:
         stream = new_message("react_ros/msg/ListenerStream", generator="attentive", samples=2, delay=delay)
         messages.append(("/robot/listener/stream", reactions[0].stamp_ns, stream))
     for r in reactions:
-        lineage = new_message("react_ros/msg/Lineage", frame=r.index, source_stamp=WIRE.time(r.stamp_ns + source))
-        messages.append(("/robot/listener/reaction", r.stamp_ns + 60_000_000, WIRE.reaction(r, lineage, delay)))
+        lineage = new_message("react_ros/msg/Lineage", frame=r.index, source_stamp=FACTORY.time(r.stamp_ns + source))
+        messages.append(("/robot/listener/reaction", r.stamp_ns + 60_000_000, FACTORY.reaction(r, lineage, delay)))
     writer = BagWriter(path, storage)
     for k, (topic, time_ns, message) in enumerate(sorted(messages, key=lambda m: m[1])):
         writer.write(topic, message.__msgtype__, time_ns, serialise(message))
@@ -92,7 +92,7 @@ def oracle(
     return evaluate_arrays(predictions, speakers, listeners, np.eye(2, dtype=bool), mode)
 
 
-def row_of(result: Assessment, label: str) -> RowSummary:
+def row_of(result: SessionsEvaluation, label: str) -> RowSummary:
     return next(r for r in result.rows if r.row.label == label)
 
 
@@ -114,7 +114,7 @@ def people() -> tuple[list[SpeakerFrame], list[SpeakerFrame], list[Reaction]]:
 
 @pytest.fixture(scope="module")
 def bag(people: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("assess") / "bag", *people)
+    return write_bag(tmp_path_factory.mktemp("evaluate_sessions") / "bag", *people)
 
 
 # The figures
@@ -122,7 +122,7 @@ def bag(people: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_figures_are_the_official_functions_on_the_same_arrays(bag: Path, people: Any) -> None:
     speaker, listener, reactions = people
-    result = assess([bag], [Row("recorded"), parse_bag_row("attentive"), Row("ground_truth")], asked=ASKED)
+    result = evaluate_sessions([bag], [Row("recorded"), parse_bag_row("attentive"), Row("ground_truth")], asked=ASKED)
     assert result.left_out == [] and result.bags[0].left_over == pytest.approx(2.8)
     assert result.bags[0].clips == [(0.0, 6.0), (6.0, 12.0)] and result.bags[0].listener_seen == 1.0
     expect(row_of(result, "recorded"), speaker, listener, reactions)
@@ -140,7 +140,7 @@ def test_people_are_aligned_by_their_stamps_and_not_by_their_numbers(people: Any
     speaker, listener, reactions = people
     late = [replace(f, index=f.index + 7000, stamp_ns=f.stamp_ns + 1_000_000_000 - 13_000_000) for f in listener[:-25]]
     bag = write_bag(tmp_path / "late", speaker, late, reactions)
-    result = assess([bag], [Row("recorded")], asked=ASKED)
+    result = evaluate_sessions([bag], [Row("recorded")], asked=ASKED)
     expect(row_of(result, "recorded"), speaker, [listener[0]] * 25 + listener[:-25], reactions)
     assert result.bags[0].listener_seen == pytest.approx(1 - 25 / 300)
 
@@ -149,7 +149,7 @@ def test_a_deliberate_delay_is_part_of_what_was_shown(people: Any, tmp_path: Pat
     speaker, listener, reactions = people
     bag = write_bag(tmp_path / "delayed", speaker, listener, reactions, delay=10)
     delayed = [reactions[0]] * 10 + list(reactions)
-    expect(row_of(assess([bag], [Row("recorded")], asked=ASKED), "recorded"), speaker, listener, delayed)
+    expect(row_of(evaluate_sessions([bag], [Row("recorded")], asked=ASKED), "recorded"), speaker, listener, delayed)
 
 
 def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_
     assert session.timeline.rows[38:44].tolist() == [38, 39, 39, 39, 40, 41]
     assert np.diff(session.timeline.times)[199] == 41 * FRAME_NS
     assert len(session.losses.gaps) == 1, "of more than three frames"
-    result = assess([bag], [Row("attentive")], asked=ASKED)
+    result = evaluate_sessions([bag], [Row("attentive")], asked=ASKED)
     assert result.bags[0].clips == [(0.0, 6.0), (8.0, 14.0)]
     stream = registry.create("attentive").start(samples=2, seed=0)
     heard = [stream.step(session.speaker.frame(k)) for k in range(358)]
@@ -175,31 +175,33 @@ def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_
 def test_without_a_human_listener_what_needs_none_is_measured(people: Any, tmp_path: Path) -> None:
     speaker, _, reactions = people
     bag = write_bag(tmp_path / "alone", speaker, (), reactions)
-    result = assess([bag], [], asked=ASKED)
+    result = evaluate_sessions([bag], [], asked=ASKED)
     (row,) = result.rows
     assert row.row == Row("recorded") and not result.with_listener and not row.failed
     assert [name for name, value in row.official.items() if value is None] == ["FRCorr", "FRDist"]
     assert row.motion is None and row.attributes_test is None and len(row.timing.clips) == 4
     assert "in no bag" in write_bag_report(result)
     with pytest.raises(ValueError, match="ground_truth: no bag holds a human listener"):
-        assess([bag], [Row("ground_truth")], asked=ASKED)
+        evaluate_sessions([bag], [Row("ground_truth")], asked=ASKED)
     with pytest.raises(ValueError, match="name a second bag"):
-        assess([bag], [parse_bag_row("mime:shuffled_speaker")], asked=ASKED)
+        evaluate_sessions([bag], [parse_bag_row("mime:shuffled_speaker")], asked=ASKED)
 
 
 def test_a_listener_who_is_seldom_seen_is_not_compared_with(people: Any, tmp_path: Path) -> None:
     speaker, listener, reactions = people
     gone = [replace(f, face=replace(f.face, state=FaceState.NOBODY)) if f.index < 60 else f for f in listener]
-    result = assess([write_bag(tmp_path / "seldom", speaker, gone, reactions)], [Row("ground_truth")], asked=ASKED)
+    result = evaluate_sessions(
+        [write_bag(tmp_path / "seldom", speaker, gone, reactions)], [Row("ground_truth")], asked=ASKED
+    )
     (row,) = result.rows
     assert row.clips == 1 and "listener is seen in 60 % of it" in row.failed[0]
 
 
 def test_without_reactions_the_default_generator_listens(people: Any, tmp_path: Path) -> None:
-    result = assess([write_bag(tmp_path / "bare", people[0])], [], asked=Asked(samples=1, frames=370))
+    result = evaluate_sessions([write_bag(tmp_path / "bare", people[0])], [], asked=SessionsPlan(samples=1, frames=370))
     assert [r.row.name for r in result.rows] == [registry.DEFAULT]
     with pytest.raises(ValueError, match="no bag holds reactions"):
-        assess([tmp_path / "bare"], [Row("recorded")], asked=ASKED)
+        evaluate_sessions([tmp_path / "bare"], [Row("recorded")], asked=ASKED)
 
 
 # Several bags
@@ -209,7 +211,7 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
     speaker = person(5, 320)
     other = write_bag(tmp_path / "other", speaker, person(6, 320))
     rows = [parse_bag_row(text) for text in ("mime", "attentive", "attentive:shuffled_speaker", "recorded")]
-    result = assess([bag, other, tmp_path / "nothing"], rows, Choice(listener_features=LISTENER), ASKED)
+    result = evaluate_sessions([bag, other, tmp_path / "nothing"], rows, Choice(listener_features=LISTENER), ASKED)
     assert len(result.left_out) == 1 and "nothing cannot be read: it does not exist" in result.left_out[0]
     assert [r.clips for r in result.rows] == [4, 4, 4, 2]
     assert len(row_of(result, "recorded").failed) == 2, "the other bag has no reactions"
@@ -218,7 +220,7 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
         whole = result.rows[k].official["FRCorr"]
         assert whole is not None and whole.mean == pytest.approx(np.mean([p.mean for p in parts if p]))
     # The attentive listener in the other bag, alone, is the one in the table.
-    alone = assess([other], [parse_bag_row("attentive")], Choice(listener_features=LISTENER), ASKED)
+    alone = evaluate_sessions([other], [parse_bag_row("attentive")], Choice(listener_features=LISTENER), ASKED)
     assert alone.rows[0].official["FRDist"] == result.bags[1].summary.rows[1].official["FRDist"]
     assert [g.label for g in result.summary.gaps] == ["attentive"]
     assert row_of(result, "mime").attributes_test is not None, "two bags are two groups"
@@ -231,9 +233,9 @@ def test_a_torn_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / file.name).write_bytes(file.read_bytes()[: int(0.8 * file.stat().st_size)])
-    result = assess([torn], [Row("recorded")], asked=ASKED)
+    result = evaluate_sessions([torn], [Row("recorded")], asked=ASKED)
     assert any("was not closed" in n for n in result.bags[0].session.notices)
-    whole = assess([bag], [Row("recorded")], asked=ASKED)
+    whole = evaluate_sessions([bag], [Row("recorded")], asked=ASKED)
     assert result.bags[0].clips == [(0.0, 6.0)] and 6.0 < len(result.bags[0].session.timeline) / 25 < 12.0
     assert result.rows[0].frcorr[0] == whole.rows[0].frcorr[0], "the first clip is whole"
 
@@ -241,11 +243,11 @@ def test_a_torn_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None
 def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
     short = write_bag(tmp_path / "short", people[0][:100])
     with pytest.raises(BagError, match=r"holds 4\.0 s of a speaker: 6 s in a row are needed"):
-        assess([short], [Row("mime")], asked=ASKED)
+        evaluate_sessions([short], [Row("mime")], asked=ASKED)
     with pytest.raises(BagError, match="does not exist"):
-        assess([tmp_path / "nothing"], [], asked=ASKED)
+        evaluate_sessions([tmp_path / "nothing"], [], asked=ASKED)
     with pytest.raises(BagError, match="has no topic /nobody"):
-        assess([short], [], Choice(listener_features="/nobody"), ASKED)
+        evaluate_sessions([short], [], Choice(listener_features="/nobody"), ASKED)
     for text, sentence in (("recorded,x=1", "neither parameters"), ("another_listener", "needs a corpus"),
                            ("predictions=x.npy", "needs a corpus"), ("nobody", "there is no row")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
@@ -259,7 +261,7 @@ def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
 
 def test_a_track_gives_the_very_frames_back(bag: Path) -> None:
     with Bag(bag) as opened:
-        track = read_person(opened, Inputs(features=SPEAKER), Losses())
+        track = read_person(opened, Inputs(features=SPEAKER), UnusableData())
         frames = [frame_from_message(m.message) for m in opened.messages([SPEAKER])]
     assert len(track) == 370
     for k in (0, 123, 369):
@@ -288,12 +290,12 @@ def test_a_listener_in_front_of_a_second_camera_is_perceived_as_the_robot_would(
     more = []
     for k, (_, image) in enumerate(islice(images("demo-face"), 120)):
         data = np.frombuffer(cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes(), np.uint8)
-        header = WIRE.header(WIRE.time(T0 + k * FRAME_NS))
+        header = FACTORY.header(FACTORY.time(T0 + k * FRAME_NS))
         image = new_message("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data)
         more.append(("/desk/camera/image_raw/compressed", T0 + k * FRAME_NS + 3_000_000, image))
     bag = write_bag(tmp_path / "desk", people[0][:110], (), people[2][:110], more=more)
     choice = Choice(listener_image="/desk/camera/image_raw/compressed")
-    result = assess([bag], [Row("recorded"), Row("ground_truth")], choice, Asked(2, frames=100))
+    result = evaluate_sessions([bag], [Row("recorded"), Row("ground_truth")], choice, SessionsPlan(2, frames=100))
     assert result.bags[0].session.listener_inputs == Inputs(image="/desk/camera/image_raw/compressed")
     assert (result.bags[0].listener_seen or 0.0) > 0.9
     truth = row_of(result, "ground_truth").sound["FRCorr"]
@@ -315,13 +317,13 @@ def test_losses_are_counted_as_recorded(people: Any, tmp_path: Path) -> None:
         more.append(("/diagnostics", T0 + k * 1_000_000_000, message))
     for f in speaker:
         status = new_message("react_ros/msg/Status", state=0, latency=0.075,
-                             lineage=WIRE.speaker(f, {"image": (f.stamp_ns, 0.004)}, f.stamp_ns).lineage)  # fmt: skip
+                             lineage=FACTORY.speaker(f, {"image": (f.stamp_ns, 0.004)}, f.stamp_ns).lineage)  # fmt: skip
         more.append(("/robot/avatar/status", f.stamp_ns + 75_000_000, status))
     bag = write_bag(tmp_path / "lossy", speaker, (), [r for r in reactions if not 50 <= r.index < 55], more=more)
-    health = assess([bag], [Row("recorded")], asked=ASKED).bags[0].health
+    health = evaluate_sessions([bag], [Row("recorded")], asked=ASKED).bags[0].health
     assert health.answers is not None
     assert (health.answers.frames, health.answers.unanswered, health.answers.longest) == (370, 5, 5)
-    assert health.late_plans == 5 and health.counted == {"/robot/listener": {"late plans": 5}}
+    assert health.late_chunks == 5 and health.counted == {"/robot/listener": {"late plans": 5}}
     assert health.latency is not None and health.latency.total is not None
     assert health.latency.total.p50 == pytest.approx(75.0) and health.states == {"live": 370}
     rate = next(r for r in health.rates if r.topic == SPEAKER)
@@ -338,14 +340,14 @@ def test_films_show_the_human_beside_the_face_with_the_sound(people: Any, tmp_pa
     for k, f in enumerate(speaker):
         picture = np.full((48, 64, 3), (250, 20, 20) if k < 30 else (20, 20, 250), np.uint8)
         data = np.frombuffer(cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes(), np.uint8)
-        header = WIRE.header(WIRE.time(f.stamp_ns))
+        header = FACTORY.header(FACTORY.time(f.stamp_ns))
         image = new_message("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data)
         sound = new_message("react_ros/msg/AudioChunk", header=header, sample_rate=16_000, channels=1,
                             first_sample=k * 640, samples=rng.integers(-9000, 9000, 640).astype(np.int16))  # fmt: skip
         more += [("/robot/image_raw/compressed", f.stamp_ns + 1, image), ("/robot/audio", f.stamp_ns + 2, sound)]
     bag = write_bag(tmp_path / "seen", speaker, (), answered(speaker), more=more, storage=storage)
-    result = assess(
-        [bag], [Row("recorded"), parse_bag_row("mime")], asked=Asked(2, frames=60), films=tmp_path / "films"
+    result = evaluate_sessions(
+        [bag], [Row("recorded"), parse_bag_row("mime")], asked=SessionsPlan(2, frames=60), films=tmp_path / "films"
     )
     assert list(result.bags[0].films) == ["recorded", "mime"]
     for film in result.bags[0].films.values():
@@ -396,5 +398,5 @@ def test_what_cannot_be_is_one_sentence_and_exit_code_2(bag: Path, tmp_path: Pat
 
 
 def test_results_are_plain_json(bag: Path, tmp_path: Path) -> None:
-    write_results(assess([bag], [Row("recorded")], asked=ASKED), tmp_path / "results.json")
+    write_results(evaluate_sessions([bag], [Row("recorded")], asked=ASKED), tmp_path / "results.json")
     assert "NaN" not in (tmp_path / "results.json").read_text()

@@ -32,7 +32,7 @@ def test_a_window_is_encoded_as_its_mean_and_there_is_no_codebook() -> None:
     attributes = torch.rand(3, 10, 25)
     latent = made.encode(attributes)
     torch.testing.assert_close(latent, made.posterior(attributes).mean)
-    torch.testing.assert_close(made.decode(latent, codebook=True).face, made.decode(latent, codebook=False).face)
+    torch.testing.assert_close(made.decode(latent, quantize=True).face, made.decode(latent, quantize=False).face)
 
 
 def test_the_baselines_numbers_are_the_defaults() -> None:

@@ -11,7 +11,7 @@ import torch
 from react_ros.config import config_to
 from react_ros.nn.quantizers import QuantizerConfig
 from react_ros.nn.weights import save_weights
-from react_ros.systems.fsq.generator import FsqConfig
+from react_ros.systems.fsq.config import FsqConfig
 from react_ros.systems.fsq.model import ModelConfig, Networks, Predictor, PredictorConfig, Tokenizer, TokenizerConfig
 from react_ros.systems.fsq.streaming import Loaded
 

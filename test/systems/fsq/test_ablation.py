@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from react_ros.cli.ablation import POSTER, ablation
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.evaluation.corpora.plan import parse_row
+from react_ros.generators import registry
 from react_ros.systems.fsq.ablation import of_kind, train_kinds
 from react_ros.training.checkpoints import load_tensors
 from react_ros.training.config import TrainConfig, read_config
@@ -102,8 +103,8 @@ def test_nothing_but_the_quantizer_differs() -> None:
 
 
 def test_the_config_that_comes_with_the_package_differs_from_the_systems_own_in_length_only() -> None:
-    folder = Path(__file__).parents[3] / "config" / "train"
-    short, own = (read_config(tasks("fsq"), folder / f"{name}.yaml").plain() for name in ("ablation", "fsq"))
+    folder = registry.system("fsq").training_configs()
+    short, own = (read_config(tasks("fsq"), folder[name]).plain() for name in ("fsq-ablation", "fsq"))
     for stage in PARTS:
         assert short["stages"][stage].pop("epochs") < own["stages"][stage].pop("epochs")
     assert short["stages"] == own["stages"]

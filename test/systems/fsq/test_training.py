@@ -428,6 +428,6 @@ def test_heads_that_cannot_share_the_width_are_refused_before_anything_is_traine
 
 
 def test_the_config_in_the_repository_is_one_that_can_be_trained() -> None:
-    config = read_config(tasks("fsq"), Path(__file__).parents[3] / "config/train/fsq.yaml")
+    config = read_config(tasks("fsq"), registry.system("fsq").training_configs()["fsq"])
     assert config.stages["encoder"].task.model == config.stages["predictor"].task.model
     assert list(config.stages) == ["tokenizer", "encoder", "predictor"]

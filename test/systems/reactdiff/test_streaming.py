@@ -14,9 +14,9 @@ from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import AU, FRAME_NS, Face, FaceState, Reaction, Sound, SpeakerFrame
 from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
+from react_ros.systems.reactdiff.chunk_model import ReactDiffChunkModel, SpeakerPast
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 from react_ros.systems.reactdiff.model import ModelConfig
-from react_ros.systems.reactdiff.planning import ReactDiffPlanner, SpeakerPast
 
 from .conftest import SMALL, SPEAKERS, random_networks, reactions
 
@@ -40,7 +40,7 @@ def table(answers: Sequence[Reaction]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("given", [
-    {}, {"protocol": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "protocol": "window"},
+    {}, {"schedule": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "protocol": "window"},
     {"binarize": True, "steps": 3},
 ])  # fmt: skip
 def test_a_stream_answers_like_the_batch_path(saved: Saved, given: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def test_another_future_leaves_the_past_as_it_was(saved: Saved) -> None:
 
 
 def test_what_was_heard_last_is_shown_at_the_next_plan_and_not_before(saved: Saved) -> None:
-    generator, other = system(saved(), steps=3, protocol="window"), simulated_speaker(5, 220, Speaker(gaps=False))
+    generator, other = system(saved(), steps=3, schedule="window"), simulated_speaker(5, 220, Speaker(gaps=False))
     calm = simulated_speaker(0, 220, Speaker(gaps=False))
     a, b = play(generator, calm), play(generator, [*calm[:60], *other[60:]])
     np.testing.assert_array_equal(a[:100], b[:100])
@@ -68,10 +68,10 @@ def test_what_was_heard_last_is_shown_at_the_next_plan_and_not_before(saved: Sav
 def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained(
     saved: Saved, config: ModelConfig, width: int
 ) -> None:
-    """One plan computed from the networks, without any of the planner's code."""
+    """One chunk computed from the networks, without any of the chunk_model's code."""
     weights = saved(config)
     frames = simulated_speaker(2, 300, Speaker(gaps=False))
-    generator = system(weights, protocol="window", temperature=0.5)
+    generator = system(weights, schedule="window", temperature=0.5)
     shown = table(generator.generate(frames, samples=2, seed=1))
     networks, inputs = random_networks(config), SpeakerInputs()
     rows = torch.from_numpy(np.stack([inputs.step(frame).copy() for frame in frames]))
@@ -109,9 +109,9 @@ def test_a_row_holds_the_frames_one_and_two_windows_ago() -> None:
 
 def test_live_plans_know_within_half_a_second_what_was_heard(saved: Saved) -> None:
     weights = saved()
-    assert system(weights).planner.planning.delay * FRAME_NS < 0.5e9
+    assert system(weights).chunk_schedule.delay * FRAME_NS < 0.5e9
     assert system(weights).info.delay_frames == 10
-    assert system(weights, protocol="window").planner.planning.stride == 50
+    assert system(weights, schedule="window").chunk_schedule.hop == 50
 
 
 # Chance --------------------------------------------------------------------------------------------------------------
@@ -120,10 +120,10 @@ def test_live_plans_know_within_half_a_second_what_was_heard(saved: Saved) -> No
 def test_listeners_differ_by_chance_alone(saved: Saved) -> None:
     weights = saved()
     frames = FRAMES[:120]
-    shown = play(system(weights, protocol="window"), frames)
+    shown = play(system(weights, schedule="window"), frames)
     assert np.abs(shown[:, 0] - shown[:, 1]).max() > 1e-3
-    np.testing.assert_array_equal(play(system(weights, protocol="window"), frames), shown)
-    still = play(system(weights, protocol="window", temperature=0.0), frames)
+    np.testing.assert_array_equal(play(system(weights, schedule="window"), frames), shown)
+    still = play(system(weights, schedule="window", temperature=0.0), frames)
     # The lids and the gaze of idle life are shown where nobody is there.
     np.testing.assert_allclose(still[:, 0, 58:], still[:, 1, 58:], atol=0.2)
 
@@ -131,7 +131,7 @@ def test_listeners_differ_by_chance_alone(saved: Saved) -> None:
 @pytest.mark.parametrize("protocol", ["online", "offline"])
 def test_without_diffusion_all_listeners_are_one(saved: Saved, protocol: str) -> None:
     """The paper's ablation, with its FRDiv of 0."""
-    generator = system(saved(OFFLINE if protocol == "offline" else SMALL), diffusion=False, protocol="window")
+    generator = system(saved(OFFLINE if protocol == "offline" else SMALL), diffusion=False, schedule="window")
     shown = table(generator.generate_offline(simulated_speaker(1, 120, Speaker(gaps=False)), samples=3))
     np.testing.assert_array_equal(shown[:, 0], shown[:, 2])
     assert not generator.info.stochastic
@@ -170,7 +170,7 @@ def test_offline_weights_refuse_to_answer_live(saved: Saved) -> None:
 
 
 def test_online_weights_answer_offline_as_they_do_online(saved: Saved) -> None:
-    generator = system(saved(), protocol="window", steps=3)
+    generator = system(saved(), schedule="window", steps=3)
     np.testing.assert_array_equal(
         table(generator.generate_offline(FRAMES[:120])), table(generator.generate(FRAMES[:120]))
     )
@@ -184,10 +184,10 @@ def test_a_style_moves_the_reactions_and_another_moves_them_elsewhere(
     saved: Saved, config: ModelConfig, tmp_path: Path
 ) -> None:
     weights, frames = saved(config), simulated_speaker(1, 120, Speaker(gaps=False))
-    shown = [play(system(weights, protocol="window"), frames)]
+    shown = [play(system(weights, schedule="window"), frames)]
     for seed in (0, 1):
         np.savez(tmp_path / f"{seed}.npz", **reactions(seed))
-        shown.append(play(system(weights, protocol="window", style=str(tmp_path / f"{seed}.npz")), frames))
+        shown.append(play(system(weights, schedule="window", style=str(tmp_path / f"{seed}.npz")), frames))
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(shown[a] - shown[b])[..., 58:].mean() > 1e-3
 
@@ -217,11 +217,11 @@ def test_binarised_action_units_are_there_or_not(saved: Saved) -> None:
     np.testing.assert_array_equal(shown[..., AU.stop :], soft[..., AU.stop :])
 
 
-def test_a_planner_is_changed_by_none_of_its_plans(saved: Saved) -> None:
+def test_a_planner_is_changed_by_none_of_its_chunks(saved: Saved) -> None:
     generator = system(saved(), steps=3)
-    before = {name: t.clone() for name, t in generator.planner.networks.state_dict().items()}
+    before = {name: t.clone() for name, t in generator.chunk_model.networks.state_dict().items()}
     play(generator, FRAMES[:60])
-    for name, tensor in generator.planner.networks.state_dict().items():
+    for name, tensor in generator.chunk_model.networks.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
 
@@ -245,4 +245,4 @@ def test_weights_for_other_features_are_refused_with_a_sentence(saved: Saved) ->
         SMALL, mmt=replace(SMALL.mmt, features=Features.of_widths(va=2, au=15, fe=8, mfcc=26, afr=4))
     )
     with pytest.raises(ValueError, match=f"rows of 57 numbers, but the robot's have {INPUTS}"):
-        ReactDiffPlanner(ReactDiffConfig(weights=saved(other), device="cpu"))
+        ReactDiffChunkModel(ReactDiffConfig(weights=saved(other), device="cpu"))

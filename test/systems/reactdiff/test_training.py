@@ -18,6 +18,7 @@ from torch import Tensor
 
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, AU, FACE_MODEL
+from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS, speaker_inputs
 from react_ros.systems.reactdiff import training as reactdiff
 from react_ros.systems.reactdiff.features import PAPER
@@ -28,7 +29,7 @@ from react_ros.training.config import read_config
 from react_ros.training.data import Batch, load_clips
 from react_ros.training.processes import World
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import TASKS, Finished, tasks
+from react_ros.training.training_stage import Finished, tasks
 
 ROOT = Path(__file__).parents[3]
 STAGES = tuple(f"react_ros.systems.reactdiff.training:{stage}Task" for stage in ("Mmt", "Diffusion", "Style"))
@@ -272,7 +273,7 @@ def test_a_style_is_held_against_the_half_that_it_was_not_read_off() -> None:
 
 @pytest.mark.parametrize("name", ["reactdiff", "reactdiff-paper"])
 def test_twenty_levels_of_noise_as_in_the_paper(name: str) -> None:
-    plan = read_config([MmtTask, DiffusionTask, StyleTask], ROOT / "config" / "train" / f"{name}.yaml")
+    plan = read_config([MmtTask, DiffusionTask, StyleTask], registry.system("reactdiff").training_configs()[name])
     assert plan.stages["diffusion"].task.model.diffusion.steps == 20
 
 
@@ -299,7 +300,6 @@ def test_a_corpus_without_the_papers_features_is_refused_in_one_sentence(corpus_
 @pytest.fixture
 def trained(corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     def run(*more: str) -> Path:
-        monkeypatch.setitem(TASKS, "reactdiff", STAGES)
         changes = ["frames=60"]
         for stage, model in SMALL.items():
             changes += [f"stages.{stage}.{key}" for key in ("batch=4", "crop=60", "epochs=2", "ema=0.5")]
@@ -320,17 +320,17 @@ def test_three_stages_end_in_weights_that_listen(trained: Callable[..., Path]) -
         torch.testing.assert_close(whole["mmt." + name.removeprefix("model.")], tensor, rtol=0, atol=0)
     latent = load_file(path.parent / "diffusion" / "finished.safetensors")
     assert float((latent["model.mean"]).abs().max()) > 0.0
-    generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", protocol="window"))
+    generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", schedule="window"))
     answers = generator.generate(simulated_speaker(0, 40), samples=2)
     assert len(answers) == 40 and all(np.isfinite(r.face_model).all() for r in answers)
-    assert generator.planner.planning.window == 10
+    assert generator.chunk_schedule.window == 10
     assert "simulated" in generator.info.notice
 
 
 @pytest.mark.parametrize("change", ["cross: false", "video: false", "audio: false", "protocol: offline"])
 def test_every_variant_can_be_trained(trained: Callable[..., Path], change: str) -> None:
     path = trained(*(f"stages.mmt.task.model.{change.replace(': ', '=')}",), "stages.diffusion.epochs=1")
-    generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", protocol="window"))
+    generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", schedule="window"))
     answers = generator.generate_offline(simulated_speaker(0, 30), samples=2)
     assert all(np.isfinite(r.face_model).all() for r in answers)
 

@@ -29,7 +29,7 @@ def test_what_is_shown_is_what_the_nearest_codes_say(autoencoder: VqVae) -> None
     codes = torch.stack([codebook[group, nearest[:, group]] for group in range(3)], dim=1).flatten(1)
     for shown, expected in zip(autoencoder.decode(latent), autoencoder.decoder(codes), strict=True):
         torch.testing.assert_close(shown, expected)
-    for shown, expected in zip(autoencoder.decode(latent, codebook=False), autoencoder.decoder(latent), strict=True):
+    for shown, expected in zip(autoencoder.decode(latent, quantize=False), autoencoder.decoder(latent), strict=True):
         torch.testing.assert_close(shown, expected)
     assert (autoencoder.decode(latent).attributes - autoencoder.decode(latent, False).attributes).abs().max() > 1e-3
 

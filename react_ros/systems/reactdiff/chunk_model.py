@@ -1,9 +1,8 @@
-"""ReactDiff's weights as plans: from a speaker's window, a latent by denoising, and of that a listener's window."""
+"""ReactDiff's weights as chunks: from a speaker's window, a latent by denoising, and of that a listener's window."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,21 +10,19 @@ from torch import Tensor
 
 from react_ros.config import config_from
 from react_ros.face import AU, FACE_MODEL, Floats, Reaction, SpeakerFrame
-from react_ros.generators.chunk_model import Planner
-from react_ros.generators.chunk_schedule import WINDOWS, Planning
+from react_ros.generators.chunk_model import ChunkModel
+from react_ros.generators.chunk_schedule import WINDOWS, ChunkSchedule
 from react_ros.generators.contract import sample_rngs
-from react_ros.generators.idle_blending import Living
+from react_ros.generators.idle_blending import IdleBlending
 from react_ros.generators.noise import FieldNoise, Noise
-from react_ros.generators.sanitize import trusted
+from react_ros.generators.sanitize import sanitize
 from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
 from react_ros.nn.device import choose_device, one_thread
 from react_ros.nn.weights import load_into, load_weights
+from react_ros.systems.reactdiff.config import ReactDiffConfig
 from react_ros.systems.reactdiff.drawing import FastDenoiser
 from react_ros.systems.reactdiff.model import ModelConfig, Networks
 from react_ros.systems.reactdiff.style import read_reactions, style_of
-
-if TYPE_CHECKING:
-    from react_ros.systems.reactdiff.generator import ReactDiffConfig
 
 _UNITS = slice(FACE_MODEL + AU.start, FACE_MODEL + AU.stop)
 
@@ -33,7 +30,7 @@ _UNITS = slice(FACE_MODEL + AU.start, FACE_MODEL + AU.stop)
 class SpeakerPast:
     """Rows that hold a frame and, behind it, the frames one window ago, two, …, for as much context as the decoder has.
 
-    So the rows of one window hold all the windows that a plan is made of; before the first frame there is nobody.
+    So the rows of one window hold all the windows that a chunk is made of; before the first frame there is nobody.
     """
 
     def __init__(self, window: int, context: int) -> None:
@@ -50,7 +47,7 @@ class SpeakerPast:
         return row.reshape(-1)
 
 
-class ReactDiffPlanner(Planner):
+class ReactDiffChunkModel(ChunkModel):
     """The networks of some weights on a device, shared by all streams and changed by none."""
 
     def __init__(self, config: ReactDiffConfig) -> None:
@@ -71,7 +68,6 @@ class ReactDiffPlanner(Planner):
         self.trained_for = model.mmt.protocol
         self.window, self._context = model.mmt.window, model.mmt.context if model.mmt.cross else 0
         self.width = (1 + self._context) * INPUTS
-        self.planning = live(self.window) if config.protocol == "live" else Planning(self.window, self.window)
         levels = model.latent.diffusion.steps
         self._steps = config.steps or levels
         if self._steps > levels:
@@ -95,14 +91,14 @@ class ReactDiffPlanner(Planner):
         shape = (1 + self._steps * (self._config.eta > 0.0), self.networks.latent.width)
         return FieldNoise(rngs, window, shape, lasting=self._config.lasting)
 
-    def plan(self, windows: Floats, noise: Floats) -> Floats:
+    def chunk(self, windows: Floats, noise: Floats) -> Floats:
         mmt = self.networks.mmt
         rows = torch.from_numpy(windows).to(self.device).unflatten(2, (-1, INPUTS))
         rows = rows.flip(2).transpose(1, 2).flatten(1, 2)  # (P, (context + 1) W, INPUTS), oldest first
         x0 = mmt.encoder(rows)
         before, now = x0[:, : -self.window], x0[:, -self.window :]
         found = self._sample(now, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
-        # What was said in former windows is decoded from the speaker alone, so that a plan depends on its rows only.
+        # What was said in former windows is decoded from the speaker alone, so that a chunk depends on its rows only.
         face, emotion = self.networks.mmt.decoder.after(before, found.flatten(0, 1))
         answers = torch.cat([face, emotion], dim=-1).unflatten(0, found.shape[:2])
         return answers.expand(-1, noise.shape[1], -1, -1).numpy(force=True)
@@ -116,7 +112,7 @@ class ReactDiffPlanner(Planner):
 
     def offline(self, frames: Sequence[SpeakerFrame], samples: int, seed: int) -> list[Reaction]:
         """The paper's offline protocol: each window to the listener's same one, decoded over the whole clip at once."""
-        heard = [trusted(frame) for frame in frames]
+        heard = [sanitize(frame) for frame in frames]
         if not heard:
             return []
         inputs = SpeakerInputs()
@@ -130,7 +126,7 @@ class ReactDiffPlanner(Planner):
             found = self._sample(x0, torch.from_numpy(drawn).to(self.device))  # (n, S, W, latent)
             face, emotion = self.networks.mmt.decoder(found.transpose(0, 1).flatten(1, 2))  # (S, T, …)
             answer = torch.cat([face, emotion], dim=-1).expand(samples, -1, -1)
-        living = Living(seed, samples)
+        living = IdleBlending(seed, samples)
         shown = self.finish(answer.numpy(force=True))
         return [living.step(frame, shown[:, k]) for k, frame in enumerate(heard)]
 
@@ -152,10 +148,14 @@ class ReactDiffPlanner(Planner):
         return listening.latents(found) if listening is not None else found
 
 
-def live(window: int) -> Planning:
-    """What the robot does: plans of a window, some of them a second, each blended into the one before.
+def live(window: int) -> ChunkSchedule:
+    """The live schedule: a chunk every 320 ms, each crossfaded into the one before.
 
-    A lead of 160 ms is time for twenty denoising steps on a busy core; half of what is shown knows of what was heard
-    420 ms ago, in the mean.
+    An inference delay of 160 ms is time for twenty denoising steps on a busy core; in the mean, half of what is shown
+    knows of what was heard 420 ms ago.
     """
-    return Planning(window, stride=8, lead=4, blend=4) if window >= WINDOWS.window else Planning(window, window)
+    return (
+        ChunkSchedule(window, hop=8, inference_delay=4, crossfade=4)
+        if window >= WINDOWS.window
+        else ChunkSchedule(window, window)
+    )

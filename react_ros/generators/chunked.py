@@ -1,0 +1,148 @@
+"""The base of chunked generators: systems that answer a window of the speaker with an action chunk of reactions.
+
+A system supplies `load`: its networks as a `ChunkModel`, and its live schedule. Streaming, the batch path, the offline
+protocol, late chunks and idle life are supplied here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from react_ros.config import expect_device, expect_flags, expect_weights_name, in_range, whole_in_range
+from react_ros.face import Reaction, SpeakerFrame
+from react_ros.generators.chunk_schedule import ChunkSchedule
+from react_ros.generators.contract import Generator
+
+if TYPE_CHECKING:
+    from react_ros.generators.action_chunks import ChunkedStream
+    from react_ros.generators.chunk_model import ChunkModel
+
+SCHEDULES = ("live", "window")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedConfig:
+    """The parameters of a chunked diffusion listener. Raises ValueError for a value out of range."""
+
+    weights: str
+    """Name in models/, or a path."""
+    schedule: Literal["live", "window"] = "live"
+    """live: a chunk every few frames, crossfaded into the one before; window: the papers', one chunk after another."""
+    temperature: float = 1.0
+    """Scale of the noise that a chunk is drawn from: below 1 listeners are more alike."""
+    steps: int | None = None
+    """Denoising steps of a chunk; None or 0: as many as the weights have noise levels."""
+    eta: float = 0.0
+    """How much noise is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM."""
+    guidance: float = 1.0
+    """How much more the speaker counts than in training (Ho and Salimans 2022); exaggerates above 1."""
+    binarize: bool = False
+    """Action units as occurrences, 0 or 1: the papers' "+ Binarized AUs"."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        expect_weights_name(self.weights)
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}: it must be {' or '.join(SCHEDULES)}")
+        in_range("temperature", self.temperature, 0.0, 10.0)
+        if self.steps is not None:
+            whole_in_range("steps", self.steps, 0, 1000)
+        in_range("eta", self.eta, 0.0, 1.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
+        expect_flags(self, "binarize")
+        expect_device(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedChunks:
+    """The networks of some weights, ready to make chunks."""
+
+    chunk_model: ChunkModel
+    live: ChunkSchedule
+    """The live schedule; its window is that of the papers' window schedule too."""
+    trained_for: str
+    """The protocol the weights were trained for: online or offline."""
+    notice: str
+    """What a viewer must know of the weights."""
+    sha256: str
+    """Of the weights' file."""
+    parameters: int
+    """Learned numbers."""
+    stochastic: bool = True
+    """Whether samples differ with these parameters."""
+    offline: Callable[[Sequence[SpeakerFrame], int, int], list[Reaction]] | None = None
+    """(frames, samples, seed) to reactions in the offline protocol; None: window by window."""
+
+
+class ChunkedGenerator(Generator):
+    """A generator that answers in action chunks: online from the speaker's past window, offline from the same one.
+
+    Weights are trained for one protocol. Those of the online protocol answer `generate_offline` as they answer online;
+    those of the offline protocol need the future and cannot be streamed.
+    """
+
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any = None) -> None:
+        """Raises ValueError, in one sentence, where the weights are missing or are not what they should be."""
+        self.config = config or self.Config()
+        self._loaded = loaded = self.load()
+        window = loaded.live.window
+        self.chunk_schedule = loaded.live if self.config.schedule == "live" else ChunkSchedule(window, window)
+        self.info = replace(
+            type(self).info, notice=loaded.notice, weights=loaded.sha256,
+            delay_frames=round(self.chunk_schedule.delay), stochastic=loaded.stochastic,
+        )  # fmt: skip
+
+    @abstractmethod
+    def load(self) -> LoadedChunks:
+        """The networks of `self.config`. Raises ValueError, in one sentence, where they cannot be had."""
+
+    @property
+    def chunk_model(self) -> ChunkModel:
+        """The loaded networks."""
+        return self._loaded.chunk_model
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned by gradient."""
+        return self._loaded.parameters
+
+    def chunk_benchmark(self, samples: int) -> Callable[[], object]:
+        from react_ros.generators.chunk_model import repeatable_chunk
+
+        return repeatable_chunk(self.chunk_model, self.chunk_schedule.window, samples)
+
+    def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
+        """Begin a stream. Raises ValueError for samples < 1, seed < 0, or weights of the offline protocol."""
+        from react_ros.generators.action_chunks import ChunkedStream
+
+        self._expect_online()
+        return ChunkedStream(self.chunk_model, self.chunk_schedule, samples, seed)
+
+    def generate(self, frames: Iterable[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        from react_ros.generators import chunk_batch
+
+        self._expect_online()
+        return chunk_batch.generate(self.chunk_model, self.chunk_schedule, frames, samples=samples, seed=seed)
+
+    def generate_offline(self, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        """The papers' offline protocol where the weights are trained for it; else the online one."""
+        from react_ros.generators import chunk_batch
+
+        if self._loaded.trained_for == "online":
+            return self.generate(frames, samples=samples, seed=seed)
+        if self._loaded.offline is not None:
+            return self._loaded.offline(frames, samples, seed)
+        window = self.chunk_schedule.window
+        return chunk_batch.generate_offline(self.chunk_model, window, frames, samples=samples, seed=seed)
+
+    def _expect_online(self) -> None:
+        if self._loaded.trained_for != "online":
+            raise ValueError(
+                f"the weights {self.config.weights!r} are of the offline protocol, which needs the speaker's future: "
+                "give weights that were trained with protocol online"
+            )

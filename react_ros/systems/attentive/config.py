@@ -1,0 +1,35 @@
+"""The attentive listener's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from react_ros.config import in_range
+
+
+@dataclass(frozen=True, slots=True)
+class AttentiveConfig:
+    """What an experimenter sets; the defaults are human. Raises ValueError for a value out of range."""
+
+    expressiveness: float = 1.0
+    """Strength of all facial answers."""
+    mimicry: float = 1.0
+    """Strength of smile, brow and head mimicry."""
+    nodding: float = 1.0
+    """How readily cues are answered."""
+    nod_delay_ms: float = 700.0
+    """Mean time from a backchannel cue to the answer (Ward and Tsukahara 2000)."""
+    mimicry_delay_ms: float = 350.0
+    """Median time from a speaker's smile or brow to the onset of the answer (300 to 400, Dimberg 1998)."""
+    head_lag_ms: float = 600.0
+    """Mean lag of the head behind the speaker's (Hale 2020)."""
+    temperature: float = 1.0
+    """How freely personalities are drawn; 0 makes all listeners the same person on different days."""
+
+    def __post_init__(self) -> None:
+        for name in ("expressiveness", "mimicry", "nodding"):
+            in_range(name, getattr(self, name), 0.0, 2.0)
+        in_range("nod_delay_ms", self.nod_delay_ms, 200.0, 3000.0, "ms")
+        in_range("mimicry_delay_ms", self.mimicry_delay_ms, 0.0, 1000.0, "ms")
+        in_range("head_lag_ms", self.head_lag_ms, 240.0, 2000.0, "ms")
+        in_range("temperature", self.temperature, 0.0, 1.0)
