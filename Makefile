@@ -9,13 +9,14 @@ COMPUTING := test/bags test/cli/test_bench_metrics.py test/cli/test_commands.py 
   test/evaluation test/generators test/nn test/perception test/regression test/replay test/systems test/training test/test_assets.py \
   test/test_build.py test/test_face.py
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
-  $(wildcard msg/*.msg react_ros/*.py react_ros/*/*.py react_ros/*/*/*.py scripts/* launch/* config/* config/*/* models/* models/*/* cmake/*)
+  $(shell find msg react_ros scripts launch config models cmake -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: demo test lint setup assets bench clean help
 
 help:
 	@echo "make demo    run the whole robot on a real face and voice; leaves demo/"
 	@echo "make test    check types and style, run every test"
+	@echo "make test ROOM=corpus    only the tests of one room (test/corpus)"
 	@echo "make bench   measure this machine"
 	@echo "make clean   remove what make has built"
 
@@ -23,6 +24,11 @@ demo: setup assets
 	@echo "== the robot runs on a filmed human and a recorded voice"
 	$(BIN)/react-ros demo --out demo
 
+ifdef ROOM
+test: setup
+	@echo "== tests of one room: $(ROOM) (make test runs all)"
+	$(BIN)/python -m pytest $(wildcard test/$(ROOM) test/test_$(ROOM).py)
+else
 test: setup assets
 	@tools/system-packages $(SYSTEM_TEST)
 	@$(MAKE) --no-print-directory lint
@@ -30,6 +36,7 @@ test: setup assets
 	$(BIN)/python -m pytest $(COMPUTING) -n auto --dist loadgroup --durations=12
 	@echo "== tests with real ROS 2 nodes, real footage, sound and a browser, one at a time (progress below)"
 	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%) --durations=12
+endif
 
 lint: setup
 	@echo "== style and types"

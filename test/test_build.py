@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import Distribution, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,10 @@ def test_colcon_installs_executables_launch_files_parameters_models_and_messages
     written = {str(p.relative_to(workshop.ROOT)) for p in (workshop.ROOT / "react_ros").rglob("*.py")}
     assert {str(p.relative_to(modules.parent)) for p in modules.rglob("*.py") if "msg" not in p.parts} == written
     assert (modules / "msg" / "_status.py").is_file()
+    project = tomllib.loads((workshop.ROOT / "pyproject.toml").read_text())["project"]
+    (info,) = modules.parent.glob("react_ros-*.egg-info")
+    found = EntryPoints(e for e in Distribution.at(info).entry_points if e.group == "react_ros.systems")
+    assert {e.name: e.value for e in found} == project["entry-points"]["react_ros.systems"]
 
 
 def test_a_node_runs_from_where_colcon_installed_it(workspace, sourced, tmp_path):
