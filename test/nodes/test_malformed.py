@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros import assets
 from react_ros.face import ARKIT, Face, FaceState, Reaction, Sound, SoundState, SpeakerFrame, join_attributes
+from react_ros.media.sound_reader import read_sound
 from react_ros.messages.audio import chunk_from_message
 from react_ros.messages.features import frame_from_message, reaction_from_message
 from react_ros.messages.images import image_from_message
@@ -28,7 +29,6 @@ from react_ros.msg import AudioChunk, Lineage, SpeakerFeatures, Stage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.messages import FACTORY, audio_message, image_message
 from react_ros.sensors.camera import CameraConfig, open_camera
-from react_ros.sensors.microphone import read_sound
 
 NAN = float("nan")
 HOUR_NS = 3600 * 10**9
@@ -165,9 +165,9 @@ BAD: dict[str, Bad] = {
         "rate too high": (changed(sound, sample_rate=2**32 - 1), "4294967295 Hz"),
         "no channel": (changed(sound, channels=0), "0 channels: sound has 1 or 2"),
         "6 channels": (changed(sound, channels=6), "6 channels: sound has 1 or 2"),
-        "no sound": (changed(sound, samples=array("h")), "the chunk is empty"),
-        "half a pair": (changed(sound, channels=2, samples=array("h", [0] * 321)), "321 samples do not divide into 2"),
-        "4 MB in a chunk": (changed(sound, samples=array("h", [0]) * 2_000_000), "125.0 s of sound in one chunk"),
+        "no sound": (changed(sound, pcm=array("h")), "the chunk is empty"),
+        "half a pair": (changed(sound, channels=2, pcm=array("h", [0] * 321)), "do not divide into 2"),
+        "4 MB in a chunk": (changed(sound, pcm=array("h", [0]) * 2_000_000), "125.0 s of sound in one chunk"),
         **stamps(sound),
     },
     "speaker/features": {
@@ -212,7 +212,7 @@ BAD: dict[str, Bad] = {
         "no sample": (changed(reaction, samples=0), "0 samples: a reaction has 1 to 1000"),
         "all samples": (changed(reaction, samples=2**32 - 1), "4294967295 samples"),
         "claims 100 MB": (changed(reaction, samples=1000), "has 25 values, not 25000"),
-        "action_chunk -2": (changed(reaction, action_chunk=-2), "action_chunk -2 is not the number of a frame, or -1 for none"),
+        "action_chunk -2": (changed(reaction, action_chunk=-2), "action_chunk -2 is not the number of a frame, or -1"),
         "asleep": (changed(reaction, state="asleep"), "state 'asleep' is not live or idle"),
         "another scheme": (changed(reaction, scheme="faceverse"), "scheme 'faceverse' is not 'arkit52'"),
         "unknown name": (changed(reaction, names=["smile", *NAMES[1:]]), "unknown blendshape 'smile'"),

@@ -11,9 +11,9 @@ import pytest
 import sound_server
 
 from react_ros import assets
+from react_ros.media.sound_reader import read_sound
 from react_ros.messages.stamps import nanoseconds
 from react_ros.msg import AudioChunk, SpeakerFeatures
-from react_ros.sensors.microphone import read_sound
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -54,7 +54,7 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
 
     with_arrival = list(probe.messages["audio"])
     chunks = [m for _, m in with_arrival]
-    assert {(m.sample_rate, m.channels, m.header.frame_id, len(m.samples)) for m in chunks} == {
+    assert {(m.sample_rate, m.channels, m.header.frame_id, len(m.pcm)) for m in chunks} == {
         (16_000, 1, "microphone", 320)
     }
     first = np.array([m.first_sample for m in chunks], np.int64)
@@ -62,7 +62,7 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
 
     # What was played is what was heard, and nothing of it is missing in the middle.
     voice = read_sound(voice_file)[0][:, 0] / 32768
-    sound = np.concatenate([np.asarray(m.samples, np.int16) for m in chunks]) / 32768
+    sound = np.concatenate([np.asarray(m.pcm, np.int16) for m in chunks]) / 32768
     at, fit = placed(voice, sound)
     assert fit > 0.95, (fit, at, player.returncode)
     at += first[0]
@@ -88,7 +88,7 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     # The device goes away: the node says so, perception goes on without sound, and both end cleanly.
     server.daemon.kill()
     fact = "/robot/microphone"
-    robot.wait(lambda: "still plugged in" in probe.diagnostics[fact].message, 10, "a warning of the microphone")
+    robot.wait(lambda: "still connected" in probe.diagnostics[fact].message, 10, "a warning of the microphone")
     robot.wait(
         lambda: probe["speaker/features"][-1].sound_state == SpeakerFeatures.SOUND_MISSING, 5, "the sound to be missing"
     )

@@ -11,8 +11,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+import network_calls
 import pytest
-import wire
 from sensor_msgs.msg import Image
 
 from react_ros import assets, bringup
@@ -43,7 +43,7 @@ def test_the_running_robot_speaks_to_nobody_outside(users_environment, domain):
     needs("strace")
     run = ["run", "--camera", str(assets.resolve("demo-face")), "--mic", str(assets.resolve("demo-voice-1")), "--loop",
            "--view-port", "0"]  # fmt: skip
-    robot = wire.Traced([sys.executable, "-m", "react_ros", *run], users_environment)
+    robot = network_calls.Traced([sys.executable, "-m", "react_ros", *run], users_environment)
     with Probe("/robot", {"avatar/status": Status}) as probe:
         try:
             probe.wait(
@@ -53,10 +53,10 @@ def test_the_running_robot_speaks_to_nobody_outside(users_environment, domain):
             robot.popen.send_signal(signal.SIGINT)
             code = robot.wait(30)
     assert code == 130
-    calls = list(wire.calls(robot.lines))
+    calls = list(network_calls.calls(robot.lines))
     seen = Counter((c.name, c.family, c.address) for c in calls)
     assert seen["sendto", "AF_INET", "127.0.0.1"] > 100, f"the trace holds the robot's own talk: {seen}"
-    assert {c for c in calls if wire.leaves(c)} == set()
+    assert {c for c in calls if network_calls.leaves(c)} == set()
 
 
 def test_the_trace_shows_who_asks_for_a_name_or_speaks_to_another_machine(users_environment):
@@ -71,9 +71,9 @@ def test_the_trace_shows_who_asks_for_a_name_or_speaks_to_another_machine(users_
             try: socket.socket(family, socket.SOCK_DGRAM).sendmsg([b""], [], 0, a)
             except OSError: pass
     """
-    traced = wire.Traced([sys.executable, "-c", talk], users_environment)
+    traced = network_calls.Traced([sys.executable, "-c", talk], users_environment)
     assert traced.wait(20) == 0
-    found = {(c.address, c.port) for c in wire.calls(traced.lines) if wire.leaves(c)}
+    found = {(c.address, c.port) for c in network_calls.calls(traced.lines) if network_calls.leaves(c)}
     assert found >= {("192.0.2.1", 9), ("127.0.0.53", 53), ("192.0.2.3", 9), ("2001:db8::1", 9)}
     assert ("127.0.0.1", 9) not in found
 

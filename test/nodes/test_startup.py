@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from react_ros import assets, bringup
 from react_ros.cli.main import app
+from react_ros.media.errors import MediaError
 from react_ros.msg import Status
 from react_ros.nodes.probe import Probe
-from react_ros.sensors.camera import SensorError
 from react_ros.sensors.microphone import input_devices
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -225,7 +225,7 @@ def test_every_impossible_wish_gets_one_sentence_that_names_it_and_exit_code_2(
     _files(tmp_path)
     try:
         heard = bool(input_devices())
-    except SensorError:
+    except MediaError:
         heard = False
     names: dict[str, str] = {"f": str(tmp_path), "port": str(busy_port)}
     # No sound server: what ALSA alone finds.

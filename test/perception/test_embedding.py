@@ -53,7 +53,7 @@ def same(one: list[Floats | None], other: list[Floats | None]) -> bool:
 def test_without_weights_there_is_no_embedder_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO):
         assert open_embedder(None) is None and open_embedder("") is None
-    assert "no wav2vec 2.0 weights are given" in caplog.text
+    assert "no wav2vec 2.0 weights given" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_whatever_is_detected_the_view_is_consistent_and_memory_stays_small(film
             assert view.state in (FaceState.LOST, FaceState.NOBODY)
             assert (view.face is None) == (view.state == FaceState.NOBODY)
     tracker.step([], now + 10**11)
-    assert tracker._tracks == []
+    assert tracker._people == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from foreign_messages import MGONZS13, ROS_DRIVERS
+from third_party_messages import MGONZS13, ROS_DRIVERS
 from recordings import (
     FEATURES,
     KINDS,
@@ -166,7 +166,7 @@ def test_a_robot_that_was_started_anew_while_the_recording_went_on_comes_again(t
 def planning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that plans, which the registry knows."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "nodes"))
-    monkeypatch.setitem(registry._registered, "planning", import_module("planning_system").SYSTEM)
+    monkeypatch.setitem(registry._registered, "planning", import_module("chunked_system").SYSTEM)
 
 
 def plans(bag: Path) -> set[int]:

@@ -13,8 +13,10 @@ import pytest
 
 from react_ros import assets
 from react_ros.avatar.view import ViewServer
+from react_ros.media.errors import MediaError
+from react_ros.media.film_reader import fit
 from react_ros.media.film_writer import FilmWriter
-from react_ros.sensors.camera import CameraConfig, SensorError, fit, open_camera
+from react_ros.sensors.camera import CameraConfig, open_camera
 from react_ros.sensors.pace import paced
 
 
@@ -103,7 +105,7 @@ def test_a_camera_behind_an_address_is_live_and_stamped_now():
     ],
 )
 def test_what_cannot_be_opened_is_named_in_one_sentence(tmp_path, make, sentence):
-    with pytest.raises(SensorError, match=sentence) as error:
+    with pytest.raises(MediaError, match=sentence) as error:
         open_camera(CameraConfig(make(tmp_path)))
     assert "\n" not in str(error.value)
 

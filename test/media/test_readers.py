@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from films import gray, write_film
 
-from react_ros.media.playback import film_times, sound_blocks, sound_rate
-from react_ros.sensors.camera import CameraConfig, SensorError, open_camera
+from react_ros.media.errors import MediaError
+from react_ros.media.film_reader import film_times
+from react_ros.media.sound_reader import sound_blocks, sound_rate
+from react_ros.sensors.camera import CameraConfig, open_camera
 
 
 def noise(seconds: float, rate: int = 16_000) -> np.ndarray:
@@ -24,8 +26,8 @@ def test_blocks_are_the_sound_sample_by_sample(tmp_path: Path) -> None:
     sound = noise(1.01)
     path = write_film(tmp_path / "a.mkv", pictures(0.0), sound)
     blocks = list(sound_blocks(path))
-    assert np.array_equal(np.concatenate([b.samples for b in blocks])[:, 0], sound)
-    assert {len(b.samples) for b in blocks[:-1]} == {320} and sound_rate(path) == 16_000
+    assert np.array_equal(np.concatenate([b.pcm for b in blocks])[:, 0], sound)
+    assert {len(b.pcm) for b in blocks[:-1]} == {320} and sound_rate(path) == 16_000
     for block in blocks:
         assert block.time_ns == pytest.approx(block.first_sample * 1e9 / 16_000, abs=1e6)
 
@@ -58,9 +60,9 @@ def test_a_hole_in_the_stamps_is_a_hole_in_the_count(tmp_path: Path) -> None:
     blocks = list(sound_blocks(path))
     for block in blocks:
         at = block.first_sample
-        assert np.array_equal(block.samples[:, 0], sound[at : at + len(block.samples)])
+        assert np.array_equal(block.pcm[:, 0], sound[at : at + len(block.pcm)])
         assert block.time_ns == pytest.approx(at * 1e9 / 16_000, abs=1e6)
-    assert sum(len(b.samples) for b in blocks) == 12_000
+    assert sum(len(b.pcm) for b in blocks) == 12_000
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, -90])
@@ -77,11 +79,11 @@ def test_a_telephones_film_is_upright(tmp_path: Path, turned: int) -> None:
 
 def test_what_is_no_film_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"nothing" * 100)
-    with pytest.raises(SensorError, match=r"bad\.mp4 cannot be read as a film"):
+    with pytest.raises(MediaError, match=r"bad\.mp4 cannot be read as a film"):
         film_times(tmp_path / "bad.mp4")
-    with pytest.raises(SensorError, match=r"bad\.mp4 cannot be read as sound"):
+    with pytest.raises(MediaError, match=r"bad\.mp4 cannot be read as sound"):
         list(sound_blocks(tmp_path / "bad.mp4"))
     silent = write_film(tmp_path / "a.mp4", pictures(0.0))
     for read in (sound_rate, lambda path: list(sound_blocks(path))):
-        with pytest.raises(SensorError, match=r"a\.mp4 has no sound in it"):
+        with pytest.raises(MediaError, match=r"a\.mp4 has no sound in it"):
             read(silent)
