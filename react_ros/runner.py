@@ -37,12 +37,12 @@ class Runner:
         self,
         processes: Sequence[Process],
         extra_environment: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ) -> None:
         # By default, ROS is restricted to this machine.
         given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ, **(extra_environment or {})}
         self._env = {**given, **environment(given)}
-        self._say = say
+        self._log = log
         self._ended = threading.Event()
         self._signals = 0
         self.exit_code = 0
@@ -98,11 +98,11 @@ class Runner:
                 self._ended.set()
                 break
             if time.monotonic() - child.started < 1.0 and child.restarts >= 5:
-                self._say(f"{name} ends right after its start (exit code {code}): giving up")
+                self._log(f"{name} ends right after its start (exit code {code}): giving up")
                 self.exit_code = 1
                 self._ended.set()
                 break
-            self._say(f"{name} ended with {_exit_text(code)}; restarting it")
+            self._log(f"{name} ended with {_exit_text(code)}; restarting it")
             child.popen, child.started = self._start(child.process), time.monotonic()
             child.restarts += 1
         return self._ended.is_set()

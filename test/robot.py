@@ -39,7 +39,7 @@ class Robot:
         table = [replace(p, parameters={**p.parameters, **(parameters or {}).get(p.executable, {})}) for p in table]
         self.probe = Probe("/robot", {**TOPICS, **(topics or {})})
         self.probe.__enter__()
-        self.runner = Runner(table, say=self.lines.append)
+        self.runner = Runner(table, log=self.lines.append)
 
     def pid(self, executable: str) -> int:
         return self.runner.children[executable].popen.pid

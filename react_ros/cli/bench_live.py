@@ -70,7 +70,7 @@ def live(seconds: float, generator: str) -> None:
                   "start_at": repr(time.time() + bringup.START_S)}  # fmt: skip
         processes = bringup.processes(chosen)
         with Probe("/robot", {"avatar/status": Status}) as probe:
-            runner = Runner(processes, say=console.print)
+            runner = Runner(processes, log=console.print)
             try:
                 live_states = (Status.LIVE, Status.IDLE)
                 probe.wait(

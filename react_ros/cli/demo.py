@@ -62,10 +62,10 @@ Progress = Callable[[str, float, float], None]
 """Called with the name of the task, its progress, and the total."""
 
 
-def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progress) -> int:
+def run_demo(options: DemoOptions, log: Callable[[str], None], progress: Progress) -> int:
     """Run the robot, then make film and report from its bag. Returns the robot's exit code.
 
-    say: prints a sentence. Raises DemoError where the demo cannot run.
+    log: prints a line. Raises DemoError where the demo cannot run.
     """
     out = options.out
     if out.exists() and not {path.name for path in out.iterdir()} <= FILES:
@@ -87,7 +87,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progres
             "view_port": str(options.view_port), "window": str(options.window).lower(),
         }
     )  # fmt: skip
-    say(f"starting {len(processes)} processes: " + ", ".join(p.executable for p in processes))
+    log(f"starting {len(processes)} processes: " + ", ".join(p.executable for p in processes))
     launched = time.time()
     end = start + seconds + 0.5 if seconds else float("inf")
     last = 0.0
@@ -102,11 +102,11 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progres
 
     # A separate ROS domain, so that another robot on this machine is not recorded.
     extra = {} if "ROS_DOMAIN_ID" in os.environ else {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100)}
-    runner = Runner(processes, extra, say)
+    runner = Runner(processes, extra, log)
     code = runner.run(over)
     if code not in (0, 130):
         return code
-    say("writing film and report from the bag")
+    log("writing film and report from the bag")
     write_results(out, filmed, options.generator, runner, progress)
     (out / "voice.wav").unlink(missing_ok=True)
     return 0

@@ -74,7 +74,7 @@ def demo(
     options = DemoOptions(out, camera, mic, generator, seed, seconds, port, window)
     try:
         with progress_display() as display:
-            code = run_demo(options, display.say, display.update)
+            code = run_demo(options, display.print, display.update)
     except (DemoError, FileNotFoundError, ValueError) as error:
         raise fail(error) from None
     if code:

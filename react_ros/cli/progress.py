@@ -21,7 +21,7 @@ class ProgressLines:
         self._tasks: dict[str, list[float]] = {}
         """By task: its start and the time of its last line, s; the progress at its start."""
 
-    def say(self, sentence: str) -> None:
+    def print(self, sentence: str) -> None:
         """Print a line."""
         print(sentence, file=self._stream or sys.stderr, flush=True)
 
@@ -36,7 +36,7 @@ class ProgressLines:
         facts = [f"{done:.6g}" + (f" of {total:.6g}" if total else ""), f"{rate:.3g}/s"]
         if total and rate > 0:
             facts.append(f"{_duration((total - done) / rate)} left")
-        self.say(f"{text or task}: {', '.join(facts)}")
+        self.print(f"{text or task}: {', '.join(facts)}")
 
 
 class ProgressBars:
@@ -46,7 +46,7 @@ class ProgressBars:
         self._bars = bars
         self._tasks: dict[str, Any] = {}
 
-    def say(self, sentence: str) -> None:
+    def print(self, sentence: str) -> None:
         """Print a line above the bars."""
         self._bars.console.print(sentence, markup=False, soft_wrap=True)
 

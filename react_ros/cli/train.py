@@ -141,7 +141,7 @@ class _Shown:
         self._bars = bars
 
     def say(self, sentence: str) -> None:
-        self._bars.say(sentence)
+        self._bars.print(sentence)
 
     def step(self, stage: str, done: int, steps: int, loss: float) -> None:
         self._bars.update(stage, done, steps, f"{stage}: loss {loss:.4g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from itertools import pairwise
 
@@ -482,15 +481,12 @@ def test_frames_leave_with_their_images_arrival(seed, jitter, worst_ms, share):
     assert all(f.sound_valid == 1.0 for _, f in out[5:-1])
 
 
-def test_a_step_costs_little():
+def test_memory_stays_constant():
     events = merge(camera(25, 20, jitter=5), microphone(noise(20.2, 48_000), 48_000, jitter=2, ppm=100), heartbeat(20))
     clock = FrameClock()
-    play(events[:200], clock)
-    began = time.process_time()
-    frames = play(events[200:], clock)
-    per_frame = (time.process_time() - began) / len(frames)
-    # All events of a frame together (image, two blocks, eight ticks): 0.3 ms measured; loose for a shared machine.
-    assert per_frame < 2e-3
+    play(events, clock)
+    assert clock._sound is not None and len(clock._sound.blocks) < 20
+    assert len(clock._camera.stamps) < 5
 
 
 # Bad arguments

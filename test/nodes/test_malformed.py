@@ -462,7 +462,7 @@ def test_running_nodes_drop_count_and_name_every_bad_message_and_answer_the_next
         for topic, bad in BAD.items():
             if i < len(bad):
                 publishers[topic].publish(list(bad.values())[i][0]())
-        frames(2)
+        frames(5)
     for topic, bad in BAD.items():
         wanted = str(len(bad))
         robot.wait(lambda t=topic, w=wanted: facts(t).get(f"rejected {t}") == w, 5,

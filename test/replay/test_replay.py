@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from third_party_messages import MGONZS13, ROS_DRIVERS
 from recordings import (
     FEATURES,
     KINDS,
@@ -32,6 +31,7 @@ from recordings import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from third_party_messages import MGONZS13, ROS_DRIVERS
 from typer.testing import CliRunner
 
 from react_ros import assets
