@@ -79,7 +79,7 @@ def test_none_leaves_a_sensor_to_another_driver():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("sed", "1", "unknown argument 'sed': there are source,"),
         ("device", "tpu", "device must be one of auto, cpu, cuda, not 'tpu'"),
@@ -95,17 +95,17 @@ def test_none_leaves_a_sensor_to_another_driver():
         ("config", __file__, "is no YAML file"),
     ],
 )
-def test_an_impossible_value_is_named_in_one_sentence(name, value, said):
+def test_an_impossible_value_is_named_in_one_sentence(name, value, expected):
     with pytest.raises(ValueError) as error:
         bringup.processes({name: value})
-    assert said in str(error.value)
+    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_what_the_user_has_set_in_the_environment_stays():
     assert set(bringup.environment({})) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "OMP_NUM_THREADS"}
-    mine = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
-    assert bringup.environment(mine) == {}
+    own = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
+    assert bringup.environment(own) == {}
 
 
 @pytest.mark.parametrize(

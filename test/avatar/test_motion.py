@@ -1,4 +1,4 @@
-"""The avatar's face moves as a face can, whatever it is asked to do."""
+"""The avatar's face stays within its limits of motion for any targets."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_broken_target_counts_as_none():
         assert np.array_equal(joined(one.step(broken, DT)), joined(other.step(None, DT)))
 
 
-def test_contradictions_are_resolved():
+def test_opposing_blendshapes_are_resolved():
     motion = settled(at(jawLeft=0.9, jawRight=0.3, mouthClose=0.8, jawOpen=0.3, eyeBlinkLeft=1.0, eyeWideLeft=1.0))
     face = motion.step(
         at(jawLeft=0.9, jawRight=0.3, mouthClose=0.8, jawOpen=0.3, eyeBlinkLeft=1.0, eyeWideLeft=1.0), DT
@@ -198,7 +198,7 @@ def test_the_same_seed_and_steps_give_the_same_bits_and_another_seed_another_lif
     assert not np.array_equal(runs[0], runs[2])
 
 
-def test_nonsense_is_refused_in_a_sentence():
+def test_invalid_arguments_are_refused_in_one_sentence():
     with pytest.raises(ValueError, match="head_speed is -1"):
         MotionConfig(head_speed=-1)
     with pytest.raises(ValueError, match="dt is 0"):

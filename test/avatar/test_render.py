@@ -17,11 +17,11 @@ BOXES = {
     "eye": (185, 285), "brow": (160, 235), "nose": (190, 345), "mouth": (260, 425), "jaw": (260, 460),
     "cheek": (205, 400), "tongue": (320, 430),
 }  # fmt: skip
-"""Rows of the 512 px picture where blendshapes of each name begin to show."""
+"""Rows of the 512 px picture in which the blendshapes of each region show."""
 
 
 def change(weights: dict[str, float], scale: float = 1.0) -> np.ndarray:
-    """(512, 512) largest change of a channel against the neutral face."""
+    """(512, 512) largest difference of a channel from the neutral face."""
     image = RENDERER.draw(pose({k: v * scale for k, v in weights.items()})).astype(int)
     return np.abs(image - NEUTRAL).max(-1)
 
@@ -56,7 +56,7 @@ def test_left_and_right_are_the_faces_own(name):
 
 
 def _mouth_centre(shown) -> float:
-    """Mean column of what is as red as lips in the lower face."""
+    """Mean column of the lip-coloured pixels in the lower face."""
     image = RENDERER.draw(shown).astype(int)[320:400]
     red = np.clip(image[..., 0] - image[..., 1] - 75, 0, None) * 1.0
     return float((red.sum(0) * np.arange(512)).sum() / red.sum())
@@ -72,7 +72,7 @@ def test_a_gradual_weight_changes_the_picture_gradually(name):
 
 
 def _centroid_of_face(rotation) -> tuple[float, float]:
-    """Middle of the skin in the picture, (x, y)."""
+    """Centroid of the skin pixels, (x, y)."""
     image = RENDERER.draw(pose(rotation=rotation)).astype(int)
     r, b = image[..., 0], image[..., 2]
     skin = (r > 190) & (r - b > 40)

@@ -1,4 +1,4 @@
-"""The page in the browser shows the newest picture and status, and nobody who watches holds up the robot."""
+"""The live page shows the newest picture and status, and slow browsers never block the robot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def get(url: str):
     return urllib.request.urlopen(url, timeout=5)
 
 
-def test_the_page_asks_for_nothing_from_elsewhere(view):
+def test_the_page_loads_nothing_from_other_hosts(view):
     with get(view.url) as answer:
         page = answer.read().decode()
         assert answer.headers["Content-Type"].startswith("text/html")
@@ -75,7 +75,7 @@ def test_a_shown_picture_may_be_painted_over_afterwards(view):
         assert next_jpeg(stream).mean() > 190
 
 
-def test_the_status_comes_as_events_and_a_late_comer_gets_the_newest(view):
+def test_the_status_is_sent_as_events_and_a_late_client_gets_the_newest(view):
     view.status({"state": "old"})
     view.status({"state": "listening", "generator": "rule", "latency": "41 ms", "late": 0})
     with get(view.url + "events") as events:
@@ -150,7 +150,7 @@ def test_closing_ends_the_streams_and_frees_the_port():
     ViewServer(port=server.port).close()
 
 
-def test_what_is_no_picture_is_refused_in_a_sentence(view):
+def test_invalid_pictures_are_refused_in_one_sentence(view):
     with pytest.raises(ValueError, match=r"not \(4, 4\) uint8"):
         view.show(np.zeros((4, 4), np.uint8))
 

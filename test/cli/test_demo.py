@@ -1,4 +1,4 @@
-"""The demo: the whole robot on a real face and voice, and what it leaves."""
+"""The demo: the whole robot on a real face and voice, and its output files."""
 
 from __future__ import annotations
 

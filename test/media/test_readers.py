@@ -1,4 +1,4 @@
-"""Claims about the time of films: pictures and sound keep theirs, holes are holes, what is no film is one sentence."""
+"""Times of pictures and sound read from films: offsets and gaps are kept; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_blocks_are_the_sound_sample_by_sample(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("video", "audio"), [(0.0, 0.3), (0.25, 0.0), (1.5, 1.5), (2.0, 1.0)])
-def test_pictures_and_sound_that_begin_apart_stay_apart(tmp_path: Path, video: float, audio: float) -> None:
+def test_an_offset_between_picture_and_sound_is_kept(tmp_path: Path, video: float, audio: float) -> None:
     path = write_film(tmp_path / "a.mkv", pictures(video), noise(1.0), sound_from=audio)
     apart = next(iter(sound_blocks(path))).time_ns - film_times(path).pictures_ns
     assert apart / 1e9 == pytest.approx(audio - video, abs=0.002)
@@ -44,7 +44,7 @@ def test_a_film_without_a_length_says_so_and_one_with_it_too(tmp_path: Path) -> 
     assert not times.sound and times.stop_ns is not None and times.stop_ns / 1e9 == pytest.approx(2.0, abs=0.05)
 
 
-def test_a_hole_in_the_stamps_is_a_hole_in_the_count(tmp_path: Path) -> None:
+def test_a_gap_in_the_timestamps_is_a_gap_in_the_sample_index(tmp_path: Path) -> None:
     sound = noise(1.0)
     path = tmp_path / "a.mkv"
     import av
@@ -66,7 +66,7 @@ def test_a_hole_in_the_stamps_is_a_hole_in_the_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, -90])
-def test_a_telephones_film_is_upright(tmp_path: Path, turned: int) -> None:
+def test_a_phone_film_is_rotated_upright(tmp_path: Path, turned: int) -> None:
     upright = np.zeros((96, 64, 3), np.uint8)
     upright[:32] = 255  # white above
     lying = np.ascontiguousarray(np.rot90(upright, -turned // 90))
@@ -77,7 +77,7 @@ def test_a_telephones_film_is_upright(tmp_path: Path, turned: int) -> None:
     assert image.shape == upright.shape and np.abs(image.astype(int) - upright).mean() < 2
 
 
-def test_what_is_no_film_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_no_film_is_named_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"nothing" * 100)
     with pytest.raises(MediaError, match=r"bad\.mp4 cannot be read as a film"):
         film_times(tmp_path / "bad.mp4")

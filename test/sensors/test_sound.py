@@ -1,4 +1,4 @@
-"""Sound comes in blocks with the time of their first sample."""
+"""Microphones: blocks of audio with the time of their first sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from react_ros.sensors.microphone import MicrophoneConfig, open_microphone
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_file_is_given_whole_in_blocks_that_count_its_samples(tmp_path, rate, channels):
+def test_a_file_is_read_completely_in_blocks_with_sample_indices(tmp_path, rate, channels):
     samples = np.random.default_rng(0).integers(-9000, 9000, (rate // 3, channels)).astype(np.int16)
     path = tmp_path / "sound.wav"
     soundfile.write(path, samples, rate)
@@ -52,7 +52,7 @@ def test_the_sound_of_a_film_is_read_as_well(tmp_path):
         (lambda p: _empty(p / "empty.wav"), "no sound"),
     ],
 )
-def test_what_holds_no_sound_is_named_in_one_sentence(tmp_path, make, sentence):
+def test_a_file_without_sound_is_named_in_one_sentence(tmp_path, make, sentence):
     with pytest.raises(MediaError, match=sentence) as error:
         open_microphone(MicrophoneConfig(make(tmp_path)))
     assert "\n" not in str(error.value)
@@ -74,7 +74,7 @@ def _empty(path):
     return str(path)
 
 
-def test_a_missing_portaudio_is_named_with_what_mends_it(monkeypatch):
+def test_a_missing_portaudio_is_named_with_its_remedy(monkeypatch):
     def refuse(name, *rest):
         if name == "sounddevice":
             raise OSError("PortAudio library not found")  # what sounddevice itself says then
