@@ -1,4 +1,4 @@
-"""The whole robot under `ros2 launch react_ros avatar.launch.py`: a reading of react_ros/bringup.py."""
+"""The whole robot: `ros2 launch react_ros avatar.launch.py`; processes and arguments from react_ros/bringup.py."""
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -19,7 +19,7 @@ from react_ros.package import CONFIGURATION_ERROR
 
 def _end_on_configuration_error(event, context):
     if event.returncode == CONFIGURATION_ERROR:
-        return [Shutdown(reason=f"{event.process_name} cannot be configured as asked")]
+        return [Shutdown(reason=f"{event.process_name} has an invalid configuration")]
     return None
 
 
@@ -27,7 +27,7 @@ def _nodes(context):
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in bringup.ARGUMENTS}
     actions = []
     for process in bringup.processes(chosen):
-        # Without value_type launch_ros would read the text "0" as a number.
+        # value_type: launch_ros would otherwise parse the string "0" as a number.
         values = {name: ParameterValue(v, value_type=type(v)) for name, v in process.parameters.items()}
         node = Node(
             package="react_ros",

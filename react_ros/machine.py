@@ -1,4 +1,4 @@
-"""Says in one line which machine a figure was measured on."""
+"""One-line description of this machine, for benchmark tables."""
 
 from __future__ import annotations
 

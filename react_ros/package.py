@@ -1,4 +1,4 @@
-"""What every room may need to know of the installed package itself."""
+"""Facts about the installed package: its shared files, DDS profile, version, exit code of configuration errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 CONFIGURATION_ERROR = 2
-"""Exit code of a node that was asked for something impossible: starting it again would not help."""
+"""Exit code of a node with an invalid configuration: it must not be restarted."""
 
 
 def share() -> Path:
-    """The folder of config/, models/ and msg/: the source tree's, or the installed package's share/react_ros."""
+    """Folder of config/, models/ and msg/: the source tree, or share/react_ros of the installed package."""
     source = Path(__file__).resolve().parents[1]
     if (source / "msg").is_dir() and (source / "package.xml").is_file():
         return source
-    # Installed by pip or by colcon, share/ lies beside the lib/ that holds this file: no environment has to name it.
+    # With pip and colcon, share/ lies beside the lib/ that holds this file.
     for prefix in source.parents:
         if (prefix / "share" / "react_ros" / "package.xml").is_file():
             return prefix / "share" / "react_ros"
@@ -24,9 +24,9 @@ def share() -> Path:
 
 
 def dds_profile(environment: Mapping[str, str]) -> Path:
-    """The Fast DDS profile for an environment: bound to loopback where ROS is to stay within this machine.
+    """The Fast DDS profile for an environment: bound to loopback where ROS is restricted to this machine.
 
-    The discovery range alone keeps ROS from looking for others, but not others from finding and reading it.
+    The discovery range alone stops our own discovery, but other hosts could still find and read our topics.
     """
     only = environment.get("ROS_LOCALHOST_ONLY") == "1"
     local = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST" and not environment.get("ROS_STATIC_PEERS")

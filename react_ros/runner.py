@@ -1,4 +1,4 @@
-"""Starts the robot's processes without `ros2 launch`, restarts one that is killed, and ends them all together."""
+"""Runs the robot's processes without `ros2 launch`: starts, restarts after a crash, and ends them together."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from functools import partial
 from react_ros.bringup import Process, environment
 from react_ros.package import CONFIGURATION_ERROR
 
-PATIENCE_S = 5.0
-"""How long a process may take to end when asked, before it is killed."""
+GRACE_S = 5.0
+"""Time between SIGTERM and SIGKILL."""
 _PR_SET_PDEATHSIG = 1
-_ENDS = (signal.SIGINT, signal.SIGTERM)
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
-    """A process and how often it has been started."""
+    """A running process, its restarts, and the time of its last start."""
 
     def __init__(self, process: Process, popen: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -31,18 +31,18 @@ class Child:
 
 
 class Runner:
-    """Runs processes until one of them cannot be configured, `stop` is called, or a signal asks for the end."""
+    """Runs processes until one of them has an invalid configuration, `stop` is called, or SIGINT or SIGTERM arrives."""
 
     def __init__(
         self,
         processes: Sequence[Process],
         extra_environment: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ) -> None:
-        # The robot speaks within this machine unless the user says otherwise.
+        # By default, ROS is restricted to this machine.
         given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ, **(extra_environment or {})}
         self._env = {**given, **environment(given)}
-        self._say = say
+        self._log = log
         self._ended = threading.Event()
         self._signals = 0
         self.exit_code = 0
@@ -51,9 +51,9 @@ class Runner:
             self.children[process.executable] = Child(process, self._start(process))
 
     def _start(self, process: Process) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches the children through us, once, and not also through the terminal.
-        # Until the child is another program, a Ctrl-C would end it within Python's own fork, with a traceback.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        # start_new_session: Ctrl-C reaches the children only through this process, not also through the terminal.
+        # Signals are blocked until exec: a Ctrl-C before it would end the forked Python with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
         try:
             return subprocess.Popen(
                 process.command, env=self._env, start_new_session=True, preexec_fn=partial(_become_child, before)
@@ -62,17 +62,17 @@ class Runner:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
-        """Ask for the end; `run` returns once everything has ended. Safe from any thread."""
+        """End the run; `run` returns once all processes have ended. Thread-safe."""
         self._ended.set()
 
     def run(self, until: Callable[[], bool] = lambda: False, handle_signals: bool = True) -> int:
-        """Watch over the processes until the end. Returns the exit code: 0, 130 after Ctrl-C, 2 as CONFIGURATION_ERROR.
+        """Supervise the processes until the end. Returns the exit code: 0, 130 after Ctrl-C, or CONFIGURATION_ERROR.
 
-        until: asked ten times a second; true ends the run.
+        until: polled ten times a second; True ends the run.
         """
         previous = {}
         if handle_signals:
-            previous = {n: signal.signal(n, self._on_signal) for n in _ENDS}
+            previous = {n: signal.signal(n, self._on_signal) for n in _END_SIGNALS}
         try:
             while not self._ended.wait(0.1) and not until() and not self.poll():
                 pass
@@ -88,7 +88,7 @@ class Runner:
         self._ended.set()
 
     def poll(self) -> bool:
-        """Start anew what was killed. True once the run is over: `exit_code` says how."""
+        """Restart processes that have ended. True once the run is over; then `exit_code` is valid."""
         for name, child in self.children.items():
             code = child.popen.poll()
             if code is None:
@@ -98,22 +98,22 @@ class Runner:
                 self._ended.set()
                 break
             if time.monotonic() - child.started < 1.0 and child.restarts >= 5:
-                self._say(f"{name} ends as soon as it is started (exit code {code}): giving up")
+                self._log(f"{name} ends right after its start (exit code {code}): giving up")
                 self.exit_code = 1
                 self._ended.set()
                 break
-            self._say(f"{name} ended with {_name(code)}; starting it again")
+            self._log(f"{name} ended with {_exit_text(code)}; restarting it")
             child.popen, child.started = self._start(child.process), time.monotonic()
             child.restarts += 1
         return self._ended.is_set()
 
     def end(self) -> None:
-        """SIGTERM, then after some patience (none once the user insists) SIGKILL; returns when nothing is left."""
+        """SIGTERM, then SIGKILL after `GRACE_S` or a further signal; returns when all processes have ended."""
         first = self._signals
         for child in self.children.values():
-            # Not SIGINT: a Python that is still importing would answer it with a traceback.
+            # Not SIGINT: Python would print a traceback during its imports.
             _signal(child.popen, signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + GRACE_S
         while any(child.popen.poll() is None for child in self.children.values()):
             if time.monotonic() > deadline or self._signals > first + 1:
                 break
@@ -129,14 +129,14 @@ def _signal(popen: subprocess.Popen[bytes], number: int) -> None:
         popen.send_signal(number)
 
 
-def _name(code: int) -> str:
+def _exit_text(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def _become_child(mask: Iterable[int]) -> None:
-    for number in _ENDS:
+    for number in _END_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    # Linux: where this process is killed, its children end too.
+    # Linux: the children get SIGTERM when this process dies.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A headless Chromium under test, spoken to through its DevTools protocol over a pair of pipes."""
+"""A headless Chromium, controlled through the DevTools protocol over a pair of pipes."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def chromium() -> str | None:
 
 
 class Page:
-    """A page that is open in a browser of its own."""
+    """A page in its own browser process."""
 
     def __init__(self, program: str, address: str, profile: Path) -> None:
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
+        child_in, self._out = os.pipe()
+        self._in, child_out = os.pipe()
         self._numbers = itertools.count(1)
         self._rest = b""
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
                  "--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1280,800"]  # fmt: skip
-        # Chromium reads commands from descriptor 3 and answers on 4; the shell puts our pipes there.
-        script = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$0" "$@"'
-        if {theirs_in, theirs_out} & {3, 4}:
+        # Chromium reads commands from file descriptor 3 and answers on 4; the shell connects the pipes.
+        script = f'exec 3<&{child_in} 4>&{child_out}; exec "$0" "$@"'
+        if {child_in, child_out} & {3, 4}:
             raise RuntimeError("descriptors 3 and 4 are taken")
         self._process = subprocess.Popen(
             ["bash", "-c", script, program, *flags, "about:blank"],
-            pass_fds=[theirs_in, theirs_out], stderr=subprocess.DEVNULL,
+            pass_fds=[child_in, child_out], stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        os.close(theirs_in)
-        os.close(theirs_out)
+        os.close(child_in)
+        os.close(child_out)
         target = self._call("Target.createTarget", {"url": address})["targetId"]
         self._session = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
 
@@ -59,7 +59,7 @@ class Page:
         raise TimeoutError(f"the browser does not answer to {method}")
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
+        """Evaluate a JavaScript expression in the page."""
         answer = self._call("Runtime.evaluate", {"expression": script, "returnByValue": True}, self._session)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")

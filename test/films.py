@@ -1,4 +1,4 @@
-"""Makes films for tests, with pictures and sound at any times; and a stand-in for perception that reads brightness."""
+"""Writes films for tests, with pictures and sound at given times; a stand-in for perception that reads brightness."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_film(
 ) -> Path:
     """Write (s, (H, W, 3) RGB) pictures at their own times, and (n,) sound whose first sample is at `sound_from` s.
 
-    Pictures lose nothing but colour. turned: degrees, counterclockwise, by which players are to turn the pictures.
+    Luma is lossless. turned: display rotation in degrees, counterclockwise.
     """
     container: Any = av.open(str(path), "w")
     video: Any = None
@@ -64,16 +64,16 @@ def write_film(
 
 
 def gray(value: float, size: tuple[int, int] = (64, 48)) -> Image:
-    """A picture that is white in this share of its pixels: a finer measure than 8 bits of gray."""
+    """A picture in which this fraction of the pixels is white: finer than 8 bits of gray."""
     pixels = np.zeros(size[0] * size[1], np.uint8)
     pixels[: round(value * len(pixels))] = 255
     return np.repeat(pixels.reshape(size).T[..., None], 3, axis=2)
 
 
 class Seer:
-    """Perception that takes an image's brightness for the first blendshape, the pitch (rad) and the AUs; black: nobody.
+    """Stand-in for perception: an image's brightness gives the first blendshape, the pitch (rad) and the AUs.
 
-    The face is half a metre from the camera.
+    A black image has no face. The face is 0.5 m from the camera.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Seer:
 
 
 def seen(value: float) -> Face:
-    """The face that `Seer` sees in a picture of this brightness."""
+    """The face that `Seer` returns for a picture of this brightness."""
     if value < 0.02:
         return Face(FaceState.NOBODY)
     shapes, attributes = np.zeros(52, np.float32), Face().attributes.copy()

@@ -1,4 +1,4 @@
-"""Real footage for tests: images of people with their times, from the assets."""
+"""Footage for tests: images of people with their times, from the assets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Image = npt.NDArray[np.uint8]
 
 
 def images(name: str) -> Iterator[tuple[int, Image]]:
-    """Time in ns and image (H, W, 3) uint8 RGB, one after the other, of a film or photograph among the assets."""
+    """(time in ns, (H, W, 3) uint8 RGB) of each image of a film or photograph from the assets."""
     with av.open(str(assets.resolve(name))) as film:
         for frame in film.decode(video=0):
             yield round((frame.time or 0.0) * 1e9), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

@@ -1,6 +1,6 @@
-"""The part of launch and launch_ros that a launch file uses, for machines without them (PyPI has neither).
+"""Stand-in for the parts of launch and launch_ros that the launch file uses (PyPI has neither).
 
-Names, arguments and what is refused follow the real ones (of ROS 2 Jazzy); nothing is started.
+Names, arguments and errors follow ROS 2 Jazzy; nothing is started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Context:
-    """launch.LaunchContext: what the launch configurations are."""
+    """launch.LaunchContext: the values of the launch configurations."""
 
     def __init__(self) -> None:
         self.launch_configurations: dict[str, str] = {}
@@ -25,7 +25,7 @@ class LaunchDescription:
         self.entities = list(initial_entities or ())
 
     def start(self, given: dict[str, str]) -> tuple[Context, list[Any]]:
-        """What `ros2 launch … name:=value` comes to: the context, and the actions in the order they are run."""
+        """Run the description as `ros2 launch … name:=value` does. Returns the context and the actions in order."""
         context, run = Context(), []
         context.launch_configurations.update(given)
         waiting = list(self.entities)
@@ -129,7 +129,7 @@ class Node:
 
 
 def modules() -> dict[str, ModuleType]:
-    """By name, for sys.modules."""
+    """Modules by name, for sys.modules."""
     contents: dict[str, tuple[Any, ...]] = {
         "launch": (LaunchDescription,),
         "launch.actions": (
@@ -150,7 +150,7 @@ def modules() -> dict[str, ModuleType]:
 
 
 def installed() -> bool:
-    """Whether the real ones are there."""
+    """Whether the real packages are installed."""
     return "launch_ros" not in sys.modules and _found("launch") and _found("launch_ros")
 
 

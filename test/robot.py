@@ -1,4 +1,4 @@
-"""A robot under test: real processes over real DDS, watched from outside."""
+"""A robot under test: real processes over real DDS, with a probe."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TOPICS = {"speaker/features": SpeakerFeatures, "listener/reaction": Reaction, "a
 
 
 class Robot:
-    """Processes of the bringup table, all or `only` some, with a probe that already listens.
+    """The processes of bringup.py, all or `only` some, with a probe that is subscribed before they start.
 
-    parameters: by executable, on top of the table's. Others: arguments of the table, e.g. source="film.mp4".
-    Without a source the filmed human runs in a loop; without a microphone there is none.
+    parameters: by executable, in addition to those of bringup. chosen: launch arguments, e.g. source="film.mp4".
+    Default source: the demo's film in a loop. Default microphone: none.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Robot:
         table = [replace(p, parameters={**p.parameters, **(parameters or {}).get(p.executable, {})}) for p in table]
         self.probe = Probe("/robot", {**TOPICS, **(topics or {})})
         self.probe.__enter__()
-        self.runner = Runner(table, say=self.lines.append)
+        self.runner = Runner(table, log=self.lines.append)
 
     def pid(self, executable: str) -> int:
         return self.runner.children[executable].popen.pid
@@ -51,11 +51,11 @@ class Robot:
         return time.time()
 
     def wait(self, condition: Any, seconds: float, what: str) -> Any:
-        """Wait for a condition while killed nodes are started again."""
+        """Wait for a condition; killed nodes are restarted meanwhile."""
         return self.probe.wait(lambda: (self.runner.poll() and False) or condition(), seconds, what)
 
     def wait_live(self, frames: int = FPS, seconds: float = 40.0) -> None:
-        """Wait until the face has answered so many frames of a human."""
+        """Wait until the avatar has shown so many live frames."""
         self.probe.clear()
         self.wait(
             lambda: sum(s.state == Status.LIVE for s in self.probe["avatar/status"]) >= frames,

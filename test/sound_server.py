@@ -1,4 +1,4 @@
-"""A microphone without hardware: a PulseAudio server of our own whose loudspeaker is what its microphone hears."""
+"""A virtual microphone: a PulseAudio server whose loudspeaker is connected to its microphone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PROGRAMS = ("pulseaudio", "pactl", "paplay")
 
 
 def missing() -> list[str]:
-    """Which programs are not installed (apt-get install pulseaudio pulseaudio-utils libasound2-plugins)."""
+    """Programs that are not installed (apt-get install pulseaudio pulseaudio-utils libasound2-plugins)."""
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 class SoundServer:
-    """Runs in `folder`; processes with `environment` find its microphone as the default one."""
+    """Runs in `folder`; its microphone is the default one of processes with `environment`."""
 
     def __init__(self, folder: Path) -> None:
         socket = folder / "native"
@@ -41,8 +41,7 @@ class SoundServer:
         ):
             assert self.daemon.poll() is None and time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.05)
-        # A loudspeaker that plays nothing reports a buffer of up to a second as its microphone's age; silence keeps
-        # it as busy as a real one.
+        # While nothing is played, the monitor reports an age of up to a second (the buffer); playing silence avoids it.
         self._silence = subprocess.Popen(["pacat", "--playback", "/dev/zero"], env=self._env, stderr=subprocess.DEVNULL)
 
     def _call(self, *command: str) -> int:

@@ -1,4 +1,4 @@
-"""Claims about the files that are fetched."""
+"""Fetching and resolving assets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def toy(monkeypatch):
-    """Puts an asset "toy" with these sources into the registry."""
+    """Registers an asset "toy" with the given sources."""
 
     def register(*sources: Url | PackageMember) -> Asset:
         sha256 = hashlib.sha256(CONTENT).hexdigest()
@@ -46,7 +46,7 @@ def served(tmp_path) -> Url:
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch) -> Path:
-    """A folder that is all pip knows of packages."""
+    """A folder that is pip's only package index."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(folder)), ("PIP_CONFIG_FILE", "/dev/null")):
@@ -66,12 +66,12 @@ def _nothing_half_written(cache: Path) -> bool:
     return not cache.exists() or not any(cache.iterdir())
 
 
-def test_resolving_what_was_never_fetched_says_what_where_and_which_command(cache):
+def test_resolving_an_asset_that_was_not_fetched_names_it_its_path_and_the_command(cache):
     with pytest.raises(MissingAsset) as error:
         assets.resolve("face-landmarker")
-    said = str(error.value)
-    assert str(cache / "face_landmarker.task") in said
-    assert "`react-ros assets fetch face-landmarker`" in said
+    message = str(error.value)
+    assert str(cache / "face_landmarker.task") in message
+    assert "`react-ros assets fetch face-landmarker`" in message
 
 
 def test_resolving_never_touches_the_network(toy, served, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_source_archive_gives_its_member_without_running_its_code(toy, shelf, 
     assert not witness.exists()
 
 
-def test_a_package_without_the_member_and_a_package_that_is_not_there_are_told_apart(toy, shelf, cache):
+def test_a_package_without_the_member_and_a_missing_package_are_distinguished(toy, shelf, cache):
     _wheel(shelf)
     toy(PackageMember("toybox==1.0", "toybox/other.task"), PackageMember("toybox==2.0", "toybox/toy.task"))
     with pytest.raises(FetchFailed) as error:
@@ -208,7 +208,7 @@ def test_the_users_own_file_is_taken_as_it_is(tmp_path):
     assert assets.resolve("face-landmarker", own) == own
 
 
-def test_the_users_own_file_must_exist_and_hold_something(tmp_path):
+def test_the_users_own_file_must_exist_and_not_be_empty(tmp_path):
     with pytest.raises(MissingAsset, match=r"none\.task, does not exist|none\.task does not exist"):
         assets.resolve("face-landmarker", tmp_path / "none.task")
     (tmp_path / "empty.task").touch()
@@ -216,7 +216,7 @@ def test_the_users_own_file_must_exist_and_hold_something(tmp_path):
         assets.resolve("face-landmarker", tmp_path / "empty.task")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_is_reported_with_the_known_ones():
     for ask in (assets.resolve, lambda name: assets.fetch([name])):
         with pytest.raises(ValueError, match="no asset 'face-landmaker': expected one of face-landmarker"):
             ask("face-landmaker")

@@ -1,4 +1,4 @@
-"""The vocabulary of faces."""
+"""Names, layouts and signs of face data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One table says what the robot's processes are; `react-ros run` and `ros2 launch` both make of it what it says.
+"""The launch arguments and processes of bringup.py, and how `react-ros run` and the launch file use them.
 
-Where launch and launch_ros are installed the launch file is read by them as well; elsewhere (PyPI has neither) by the
-stand-in of launch_stand_in.py, which has their names, arguments and refusals, and starts nothing.
+The launch file is loaded with the stand-in of launch_stand_in.py, which has the names, arguments and errors of launch
+and launch_ros, and starts nothing; and with the real packages where they are installed (PyPI has neither).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OTHER = {
     "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true", "start_at": "12.5",
     "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
 }  # fmt: skip
-"""For every argument a value that is not its default."""
+"""For every argument a value other than its default."""
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_each_choice_reaches_the_node_it_is_meant_for(other):
     }
     assert {p.namespace for p in table.values()} == {"lab/two"}
     assert {p.parameter_files for p in table.values()} == {(other["config"],)}
-    assert [*table][::5] == ["recorder", "camera"], "who listens is there before who speaks"
+    assert [*table][::5] == ["recorder", "camera"], "subscribers start before publishers"
 
 
 def test_none_leaves_a_sensor_to_another_driver():
@@ -79,7 +79,7 @@ def test_none_leaves_a_sensor_to_another_driver():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("sed", "1", "unknown argument 'sed': there are source,"),
         ("device", "tpu", "device must be one of auto, cpu, cuda, not 'tpu'"),
@@ -88,24 +88,24 @@ def test_none_leaves_a_sensor_to_another_driver():
         ("seed", "²", "seed must be a whole number, 0 or more, not '²'"),
         ("samples", "", "samples must be a whole number, 0 or more, not ''"),
         ("view_port", "65536", "view_port must be at most 65535"),
-        ("start_at", "soon", "start_at must be a number of seconds"),
-        ("start_at", "nan", "start_at must be a number of seconds"),
+        ("start_at", "soon", "start_at must be a number, 0 or more"),
+        ("start_at", "nan", "start_at must be a number, 0 or more"),
         ("namespace", "my robot", "namespace must be of letters"),
         ("config", "/no/such.yaml", "config '/no/such.yaml' is no file"),
         ("config", __file__, "is no YAML file"),
     ],
 )
-def test_an_impossible_value_is_named_in_one_sentence(name, value, said):
+def test_an_impossible_value_is_named_in_one_sentence(name, value, expected):
     with pytest.raises(ValueError) as error:
         bringup.processes({name: value})
-    assert said in str(error.value)
+    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_what_the_user_has_set_in_the_environment_stays():
     assert set(bringup.environment({})) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "OMP_NUM_THREADS"}
-    mine = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
-    assert bringup.environment(mine) == {}
+    own = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
+    assert bringup.environment(own) == {}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_robot_that_stays_within_its_machine_listens_on_loopback_only(given, p
     assert chosen.name == profile and chosen.is_file()
 
 
-# What a node makes of its command line
+# Command line of a node
 
 
 @pytest.mark.ros
@@ -174,7 +174,7 @@ def test_the_launch_file_starts_the_processes_of_the_table(description, other, c
     assert len(nodes) == len(bringup.processes(given)) in (5, 6)
     for node, process in zip(nodes, bringup.processes(given), strict=True):
         assert (node.package, node.executable, node.name) == ("react_ros", process.executable, None)
-        assert (share() / "scripts" / node.executable).is_file(), "there is such an executable"
+        assert (share() / "scripts" / node.executable).is_file(), "the executable exists"
         assert node.namespace == process.namespace
         values, *files = node.parameters
         assert {n: (v.value, v.value_type) for n, v in values.items()} == {
@@ -183,7 +183,7 @@ def test_the_launch_file_starts_the_processes_of_the_table(description, other, c
         assert tuple(files) == process.parameter_files
         assert dict(node.remappings) == process.remappings
         assert node.output == "screen"
-        assert node.respawn and node.respawn_delay and node.watched, "a killed node comes again"
+        assert node.respawn and node.respawn_delay and node.watched, "a killed node is restarted"
     assert context.environment == bringup.environment()
 
 
@@ -209,3 +209,37 @@ def test_an_impossible_value_ends_the_launch_with_its_sentence(description):
 def test_the_real_launch_reads_the_file():
     description = runpy.run_path(str(LAUNCH_FILE))["generate_launch_description"]()
     assert [a.name for a in description.get_launch_arguments()] == [a.name for a in bringup.ARGUMENTS]
+
+
+# The command line
+
+
+def test_the_command_line_has_an_option_for_every_argument_with_its_default_and_help():
+    from typer.main import get_command
+
+    from react_ros.cli.main import app
+
+    command: Any = get_command(app)
+    options = {p.name: p for p in command.commands["run"].params}
+    for a in bringup.ARGUMENTS:
+        if a.flag is None:
+            assert a.name not in options
+            continue
+        option = options[a.name]
+        assert option.default == (a.value if a.run_value is None else a.run_value)
+        assert option.help == a.description
+        assert (a.flag or f"--{a.name.replace('_', '-')}") in option.opts
+
+
+def test_the_flags_of_the_command_line_stay():
+    from typer.main import get_command
+
+    from react_ros.cli.main import app
+
+    command: Any = get_command(app)
+    flags = {flag for p in command.commands["run"].params for flag in (*p.opts, *p.secondary_opts)}
+    assert flags == {
+        "--camera", "--mic", "--generator", "--seed", "--samples", "--namespace", "--device", "--rendering",
+        "--no-rendering", "--view-port", "--window", "--loop", "--record", "--privacy", "--sim-time", "--config",
+        "--composed",
+    }  # fmt: skip

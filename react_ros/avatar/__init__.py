@@ -1,1 +1,1 @@
-"""The avatar: reactions become a face that moves, is drawn, filmed and shown."""
+"""The avatar: reactions to a face that moves and is drawn, and a live page that shows it."""

@@ -1,7 +1,7 @@
-"""The features of the face, as curves in its frontal chart: 52 weights to lids, brows, lips, teeth, tongue and creases.
+"""Facial features as curves in the face's frontal plane: 52 blendshapes to lids, brows, lips, teeth, tongue, creases.
 
-The chart is in dm, x to the face's own left, y up. Directions follow Apple's descriptions of the ARKit blend
-shapes; amounts are drawn by hand.
+Coordinates of the frontal plane are in dm, x to the face's own left, y up. Directions follow Apple's descriptions of
+the ARKit blendshapes; amounts are set by hand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EYE = np.array([0.325, 0.110], np.float32)
 EYEBALL_RADIUS = 0.22
 IRIS_RADIUS = 0.094
 GAZE_RANGE = np.array([0.62, 0.48], np.float32)
-"""Turn of the eyeball in rad at weight 1: sideways, up and down."""
+"""Rotation of the eyeball in rad at weight 1: horizontal, vertical."""
 MOUTH_Y = -0.60
 SIDES = (("Left", 1.0), ("Right", -1.0))
 _Point = tuple[float, float]
@@ -43,14 +43,14 @@ class Eye:
 
 @dataclass(slots=True)
 class Mouth:
-    """Curves (n, 2) run from the own right corner to the own left one."""
+    """Curves (n, 2) run from the face's own right corner to its left."""
 
     outer_upper: Floats
     inner_upper: Floats
     inner_lower: Floats
     outer_lower: Floats
     forward: Floats
-    """(n,) dm the lips are pushed out."""
+    """(n,) dm by which the lips protrude."""
     lower_forward: Floats
     upper_teeth: Floats
     lower_teeth: Floats
@@ -61,7 +61,7 @@ class Mouth:
 
 @dataclass(slots=True)
 class Creases:
-    """m lines in the skin."""
+    """m creases in the skin."""
 
     curves: Floats
     """(m, 13, 2)."""
@@ -73,11 +73,11 @@ class Creases:
 
 @dataclass(slots=True)
 class Features:
-    """All that is drawn on the skin."""
+    """Everything that is drawn on the skin."""
 
     eyes: list[Eye]
     brows: list[tuple[Floats, Floats]]
-    """(n, 2) middle line from the inner end outwards, and (n,) half widths in dm."""
+    """(n, 2) centre line from the inner end outwards, and (n,) half widths in dm."""
     mouth: Mouth
     nostrils: list[Floats]
     creases: Creases
@@ -90,7 +90,7 @@ def _xy(x: Array, y: Array) -> Floats:
 
 
 class _Weights:
-    """Weights by name: of one shape, or of a left/right pair along a line from the own right to the own left."""
+    """Blendshape weights by name: one, or a left/right pair interpolated along t from right (-1) to left (1)."""
 
     def __init__(self, weights: Floats):
         self._w = weights
@@ -231,7 +231,7 @@ def _mouth(w: _Weights) -> Mouth:
 
 
 class _Lines:
-    """Creases as they are found: parabolas, so that all of them become curves at once."""
+    """Collects creases as parabolas, which are then evaluated together."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[float, ...]] = []
@@ -241,7 +241,7 @@ class _Lines:
             self._rows.append((*start, *through, *end, width, depth))
 
     def creases(self, curves: list[tuple[Floats, float, float]]) -> Creases:
-        """All lines, with further curves (13, 2) of a width and a depth."""
+        """The collected creases and further ones, each as (curve (13, 2), half width in dm, depth 0 to 1)."""
         rows = np.array(self._rows, np.float32).reshape(-1, 8)
         a, q, b = rows[:, None, 0:2], rows[:, None, 2:4], rows[:, None, 4:6]
         t = np.linspace(0.0, 1.0, 13, dtype=np.float32)[None, :, None]
@@ -318,7 +318,7 @@ def _side_creases(lines: _Lines, w: _Weights, mouth: Mouth, name: str, side: flo
 
 
 def features(weights: Floats) -> Features:
-    """(52,) ARKit weights, 0 to 1, to the curves of the face."""
+    """The curves of a face with the (52,) ARKit weights, 0 to 1."""
     w = _Weights(weights)
     eyes, mouth = [_eye(w, n, s) for n, s in SIDES], _mouth(w)
     a = np.linspace(0, 2 * np.pi, 16, endpoint=False)

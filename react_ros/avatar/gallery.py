@@ -1,4 +1,4 @@
-"""A contact sheet of the avatar's face: the picture to look at after every change of the drawing."""
+"""Contact sheet of the avatar's face, for checking changes of the renderer by eye."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pose(
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0),
     translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Pose:
-    """A pose by names of blendshapes; a name without Left or Right sets both sides. Raises KeyError for others."""
+    """A pose from named blendshapes; a name without Left or Right sets both sides. Raises KeyError for unknown ones."""
     blendshapes = np.zeros(len(ARKIT_INDEX), np.float32)
     for name, weight in (weights or {}).items():
         for full in (name,) if name in ARKIT_INDEX else (name + "Left", name + "Right"):
@@ -66,7 +66,7 @@ POSES: Mapping[str, Pose] = {
         {"browOuterUpLeft": 0.9, "browDownRight": 0.6, "mouthLeft": 0.6, "mouthPress": 0.3, "mouthDimpleLeft": 0.6}
     ),
 }
-"""What the sheet shows, by caption."""
+"""Poses on the sheet, by caption."""
 
 
 def contact_sheet(size: int = 256, columns: int = 6) -> Image:
@@ -86,10 +86,10 @@ def contact_sheet(size: int = 256, columns: int = 6) -> Image:
 def main() -> int:
     """Write the sheet to the path given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", help="where to write the picture, e.g. sheet.png")
+    parser.add_argument("out", help="output file, e.g. sheet.png")
     out = parser.parse_args().out
     if not cv2.imwrite(out, cv2.cvtColor(contact_sheet(), cv2.COLOR_RGB2BGR)):
-        print(f"cannot write {out}: give a path ending in .png in a folder that exists", file=sys.stderr)
+        print(f"cannot write {out}: it must be a path ending in .png in an existing folder", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,7 @@
-"""The head in three dimensions: its surface, how the muscles push that surface, and the camera that looks at it.
+"""The head in 3D: its surface, the deformation of the surface by blendshapes, and the camera.
 
 Lengths are in dm. Axes are those of `react_ros.face`: x to the face's own left (image right), y up, z out of the
-face. Eyes, brows, nose and mouth are authored in the frontal chart (x, y) and lifted onto the surface.
+face. Eyes, brows, nose and mouth are defined in the frontal plane (x, y) and projected onto the surface along z.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ HALF_HEIGHT = 1.19
 HALF_WIDTH = 0.90
 DEPTH = 0.98
 PIVOT = np.array([0.0, -0.75, -0.25], np.float32)
-"""The head turns about the top of the neck, not about its own centre."""
+"""Centre of rotation: the top of the neck."""
 _ROUNDNESS = 2.0 / 2.25
 _ROWS, _COLUMNS = 104, 112
 _REACH = np.deg2rad(142.0)
 
 
 def smoothstep(low: float, high: float, x: Array | float) -> Array:
-    """0 below low, 1 above high, smooth between (low > high falls instead of rising)."""
+    """Smooth step from 0 at low to 1 at high (falling if low > high)."""
     t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -40,7 +40,7 @@ def _both(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Arr
 
 
 def _section(y: Array) -> tuple[Array, Array]:
-    """Half width and front depth of the horizontal cut at height y."""
+    """Half width and front depth of the horizontal cross-section at height y."""
     s = np.clip((y - CENTRE_Y) / HALF_HEIGHT, -1.0, 1.0)
     c = np.sqrt(np.maximum(1.0 - s * s, 1e-6))
     low = np.clip(-s, 0.0, 1.0)
@@ -50,7 +50,7 @@ def _section(y: Array) -> tuple[Array, Array]:
 
 
 def _relief(x: Array, y: Array) -> Array:
-    """What the features add to the plain egg, along z."""
+    """Height of the facial features above the plain egg, along z."""
     ridge = np.clip((0.20 - y) / 0.45, 0.0, 1.0) * smoothstep(-0.37, -0.27, y)
     return (
         0.17 * ridge * np.exp(-((x / 0.085) ** 2))
@@ -79,8 +79,8 @@ _HEIGHTS = _height(*np.meshgrid(np.arange(-1, 1 + _STEP, _STEP), np.arange(-1.5,
 
 
 def lift(xy: Array, forward: Array | float = 0.0) -> Floats:
-    """(n, 2) chart points to (n, 3) points on the face's resting surface, pushed `forward` along z."""
-    # (n, 1): OpenCV 5 misreads maps of one dimension.
+    """(n, 2) points of the frontal plane to (n, 3) points on the resting surface, moved by `forward` along z."""
+    # (n, 1): OpenCV 5 misreads one-dimensional maps.
     across, along = ((xy + _CORNER) / _STEP).astype(np.float32).T[..., None].copy()
     out = np.empty((len(xy), 3), np.float32)
     out[:, :2] = xy
@@ -103,10 +103,10 @@ def _egg() -> Floats:
     return np.stack([x, y, z], axis=-1).astype(np.float32)
 
 
-def _muscles(p: Floats) -> tuple[list[int], Floats]:
-    """Which blendshapes push the surface, and where to: indices (m,) and displacements (m, n, 3) at points (n, 3).
+def _deformations(p: Floats) -> tuple[list[int], Floats]:
+    """Deformation of the surface at points (n, 3): indices of m blendshapes, displacements (m, n, 3) at weight 1.
 
-    Directions follow Apple's descriptions of the ARKit blend shapes; amounts are drawn by hand.
+    Directions follow Apple's descriptions of the ARKit blendshapes; amounts are set by hand.
     """
     x, y, z = p.T
     front = smoothstep(-0.2, 0.35, z)
@@ -150,7 +150,7 @@ def _muscles(p: Floats) -> tuple[list[int], Floats]:
 
 
 def _outline(top: float, bottom: float, half: float, n: int = 96) -> Floats:
-    """The edge of the hood around the face: (n, 3) points on the front of the head, counter-clockwise from own left."""
+    """Edge of the hood around the face: (n, 3) points on the front of the head, counter-clockwise from its left."""
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
     middle, radius = (top + bottom) / 2, (top - bottom) / 2
     y = middle + radius * np.sign(np.sin(a)) * np.abs(np.sin(a)) ** 0.92
@@ -161,7 +161,7 @@ def _outline(top: float, bottom: float, half: float, n: int = 96) -> Floats:
 
 
 def crest(x: float, low: float = 60.0, high: float = 128.0, n: int = 24) -> tuple[Floats, Floats]:
-    """A seam of the hood over the crown, x off the middle, between two angles in deg: points and normals (n, 3)."""
+    """A seam of the hood over the crown, at x, between two angles in degrees: points and normals (n, 3)."""
     a = np.deg2rad(np.linspace(low, high, n))
     y = CENTRE_Y + HALF_HEIGHT * 0.992 * np.sin(a)
     _, depth = _section(y)
@@ -185,7 +185,7 @@ class Camera:
         self.centre = np.array([(width - 1) / 2, (height - 1) / 2 - 2.0 * self.scale], np.float32)
 
     def project(self, points: Array) -> Floats:
-        """(n, 3) points in dm to (n, 2) px, x to the right and y down."""
+        """(n, 3) points in dm to (n, 2) px, x right, y down."""
         k = self.focal / (self.distance - points[:, 2:3])
         out = (points[:, :2] * k).astype(np.float32, copy=False)
         out *= _Y_DOWN
@@ -194,7 +194,7 @@ class Camera:
 
 
 class Head:
-    """The deformable surface of the head and the points that ride on it."""
+    """The deformable surface of the head and the edge of the hood on it."""
 
     def __init__(self) -> None:
         mesh = _egg()
@@ -202,7 +202,7 @@ class Head:
         rim = _outline(0.86, -1.09, 0.745)
         self._n, self._rim = mesh.shape[0] * mesh.shape[1], len(rim)
         self._rest = np.concatenate([mesh.reshape(-1, 3), rim]).astype(np.float32)
-        self._index, fields = _muscles(self._rest)
+        self._index, fields = _deformations(self._rest)
         self._fields = np.ascontiguousarray(fields.reshape(len(self._index), -1))
         x, y, z = mesh.reshape(-1, 3).T
         front = smoothstep(0.1, 0.5, z)
@@ -213,7 +213,7 @@ class Head:
             - front * 0.20 * _blob(x, y, 0.0, -0.78, 0.20, 0.06)
             - 0.45 * smoothstep(-0.85, -1.25, y)
         ).astype(np.float32)
-        """(n,) light that reaches each point of the surface, 0 to 1."""
+        """(n,) ambient light at each point of the surface, 0 to 1."""
         self.flush = (
             front * (0.6 * _both(x, y, 0.46, -0.22, 0.20, 0.17) + 0.5 * _blob(x, y, 0, -0.24, 0.11, 0.09))
         ).astype(np.float32)
@@ -240,12 +240,12 @@ class Head:
 
 
 class Place:
-    """Where the head is: rotation in rad (pitch, yaw, roll) and translation in m, applied to points of the head."""
+    """The rigid transform of the head: rotation in rad (pitch, yaw, roll), translation in m."""
 
     def __init__(self, rotation: Array, translation: Array):
         self.matrix = rotation_matrix(rotation).astype(np.float32)
         self.offset = PIVOT + 10.0 * np.asarray(translation, np.float32)
 
     def __call__(self, points: Array) -> Floats:
-        """(n, 3) dm in the head's axes to (n, 3) dm in the room's."""
+        """(n, 3) dm in the head's frame to (n, 3) dm in the world frame."""
         return ((points - PIVOT) @ self.matrix.T + self.offset).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the avatar's face may do from one moment to the next: limits, smoothing, idle life."""
+"""Motion of the avatar's face: limits of range, speed and acceleration, smoothing, idle life."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(slots=True)
 class Pose:
-    """A face at one moment, or where it is asked to go. Arrays float32."""
+    """A face at one moment, or a target for it. Arrays float32."""
 
     blendshapes: Floats
     """(52,) in the order of `ARKIT`, 0 to 1."""
@@ -45,10 +45,10 @@ _CLOSE, _JAW = ARKIT_INDEX["mouthClose"], ARKIT_INDEX["jawOpen"]
 
 @dataclass(frozen=True, slots=True)
 class MotionConfig:
-    """The limits of the face. Raises ValueError for a value that is not finite and positive.
+    """Limits of the face's motion. Raises ValueError for a value that is not finite and positive.
 
-    The defaults let through what people do: blinks that close in 50 to 100 ms, saccades, and nods of 2.6 to 6.5 Hz
-    (Hale 2020); the neck's range is that of a comfortable turn.
+    The defaults pass human motion: blinks that close in 50 to 100 ms, saccades, and nods of 2.6 to 6.5 Hz (Hale 2020).
+    The range of the head is that of a comfortable turn.
     """
 
     pitch_limit: float = 0.50
@@ -68,17 +68,17 @@ class MotionConfig:
     translation_acceleration: float = 8.0
     """m/s^2 along each axis."""
     shape_speed: float = 12.0
-    """Weight per s of a blendshape."""
+    """Change of a blendshape weight per s."""
     eye_speed: float = 28.0
-    """Weight per s of eyelids and gaze."""
+    """Change of weight per s of eyelids and gaze."""
     smoothing_hz: float = 2.5
     """Cutoff of the smoothing at rest; it rises with speed (One-Euro)."""
     hold_s: float = 0.4
-    """How long the last target is kept when none comes."""
+    """How long the last target is held when none arrives, s."""
     fade_out_s: float = 1.2
-    """How long the face takes from its last target to idle life."""
+    """Duration of the crossfade from the last target to idle life, s."""
     fade_in_s: float = 0.5
-    """How long it takes back."""
+    """Duration of the crossfade from idle life to the target, s."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -99,11 +99,11 @@ class OneEuro:
         self._speed: Floats = np.zeros_like(min_cutoff)
 
     def cutoff(self) -> Floats:
-        """(n,) Hz now."""
+        """(n,) current cutoff, Hz."""
         return self._min + self._beta * np.abs(self._speed)
 
     def step(self, x: Floats, dt: float) -> Floats:
-        """Filter the sample (n,) taken dt s after the last; the first passes unchanged."""
+        """Filter the value (n,) measured dt s after the last; the first passes unchanged."""
         if self._x is None:
             self._x = x.astype(np.float32)
             return self._x.copy()
@@ -119,15 +119,15 @@ def _smoothing(cutoff: Floats | float, dt: float) -> Floats | float:
     return r / (r + 1.0)
 
 
-class Motion:
-    """Turns targets, which may jump, stop or be broken, into a face that moves as a face can.
+class FaceMotion:
+    """Turns targets, which may jump, stop or be invalid, into a face within its limits of range, speed, acceleration.
 
-    Every pose is finite and in range, and moves no faster than the configuration says. Without a target the face
-    holds still briefly, then returns to rest and idles (blinks, breath, glances); with one, it comes back smoothly.
-    Same seed and same steps: same bits.
+    Every pose is finite and in range, and moves no faster than the configuration allows. Without a target the face
+    holds the last one briefly, then crossfades to idle life (blinks, breathing, glances); with a target it crossfades
+    back. The same seed and the same steps give the same poses to the bit.
     """
 
-    _LONGEST_STEP = 0.1
+    _MAX_STEP_S = 0.1
 
     def __init__(self, config: MotionConfig | None = None, seed: int = 0):
         self.config = c = config or MotionConfig()
@@ -139,41 +139,41 @@ class Motion:
         self._shape_speed[np.concatenate([_BLINK, _LOOK])] = c.eye_speed
         cutoff = np.full(58, c.smoothing_hz, np.float32)
         cutoff[_LOOK] = 4.0 * c.smoothing_hz
-        # Fast motion of each kind (weights 1/s, rad 0.5/s, m 0.05/s) earns about as much cutoff as the rest has.
+        # Fast motion (weights 1/s, rotation 0.5 rad/s, translation 0.05 m/s) about doubles the cutoff.
         beta = np.array([2.5] * 52 + [5.0] * 3 + [50.0] * 3, np.float32)
         self._filter = OneEuro(cutoff, beta)
         self._shapes = np.zeros(52, np.float32)
         self._head = np.zeros(6)
         self._speed = np.zeros(6)
-        self._wanted = np.zeros(58, np.float32)
+        self._target = np.zeros(58, np.float32)
         self._presence = 0.0
-        self._silence = math.inf
+        self._without_target_s = math.inf
         self._idle_clock = 0.0
         self._idle_goal = self._next_idle()
 
     @property
     def presence(self) -> float:
-        """0 idle life alone, 1 the target alone."""
+        """Weight of the crossfade: 0 idle life only, 1 target only."""
         return self._presence
 
     def step(self, target: Target | None, dt: float) -> Pose:
-        """The face dt s later. A target with anything but finite numbers counts as none.
+        """The face dt s later. A target with a number that is not finite counts as none.
 
         Raises ValueError for a target of other shapes, or a dt that is not finite and positive. A dt above 0.1 s (a
-        stall) moves the face as far as 0.1 s would.
+        stall) counts as 0.1 s.
         """
         if not (math.isfinite(dt) and dt > 0.0):
             raise ValueError(f"dt is {dt}: a finite number of seconds above 0 is needed")
-        dt = min(dt, self._LONGEST_STEP)
-        self._listen(target, dt)
+        dt = min(dt, self._MAX_STEP_S)
+        self._update_target(target, dt)
         self._idle_clock += dt
         while self._idle_clock >= 1.0 / FPS - 1e-9:
             self._idle_clock -= 1.0 / FPS
             self._idle_goal = self._next_idle()
         share = self._presence * self._presence * (3.0 - 2.0 * self._presence)
-        goal = share * self._wanted + (1.0 - share) * self._idle_goal
+        goal = share * self._target + (1.0 - share) * self._idle_goal
         smooth = self._filter.step(goal.astype(np.float32), dt)
-        # A blink is over before a smoother has seen it.
+        # Blinks are not smoothed: the filter would remove them.
         smooth[_BLINK] = goal[_BLINK]
         self._move_shapes(smooth[:52], dt)
         self._move_head(smooth[52:].astype(np.float64), dt)
@@ -181,33 +181,33 @@ class Motion:
         out[_CLOSE] = min(out[_CLOSE], out[_JAW])
         return Pose(out, self._head[:3].astype(np.float32), self._head[3:].astype(np.float32))
 
-    def _listen(self, target: Target | None, dt: float) -> None:
-        wanted = None if target is None else self._sane(target)
-        if wanted is not None:
-            self._wanted, self._silence = wanted, 0.0
+    def _update_target(self, target: Target | None, dt: float) -> None:
+        values = None if target is None else self._sanitized(target)
+        if values is not None:
+            self._target, self._without_target_s = values, 0.0
             self._presence = min(1.0, self._presence + dt / self.config.fade_in_s)
             return
-        self._silence += dt
-        if self._silence > self.config.hold_s:
+        self._without_target_s += dt
+        if self._without_target_s > self.config.hold_s:
             self._presence = max(0.0, self._presence - dt / self.config.fade_out_s)
 
-    def _sane(self, target: Target) -> Floats | None:
-        """(58,) in range and free of contradictions, or None where a number is not finite."""
+    def _sanitized(self, target: Target) -> Floats | None:
+        """(58,) clipped to range, opposing blendshapes resolved; None where a number is not finite."""
         parts = [np.asarray(p, np.float32) for p in (target.blendshapes, target.rotation, target.translation)]
         shapes = tuple(p.shape for p in parts)
         if shapes != ((52,), (3,), (3,)):
             raise ValueError(f"a target has blendshapes (52,), rotation (3,) and translation (3,), not {shapes}")
-        wanted = face_model(*parts)
-        if not np.isfinite(wanted).all():
+        values = face_model(*parts)
+        if not np.isfinite(values).all():
             return None
-        face = np.clip(wanted[:52], 0.0, 1.0)
+        face = np.clip(values[:52], 0.0, 1.0)
         both = np.minimum(face[_A], face[_B])
         face[_A] -= both
         face[_B] -= both
         face[_WIDE] *= 1.0 - face[_BLINK]
-        # mouthClose closes lips over an open jaw (ARKit): more than the jaw's opening means nothing.
+        # mouthClose closes the lips over an open jaw (ARKit): it cannot exceed jawOpen.
         face[_CLOSE] = min(face[_CLOSE], face[_JAW])
-        head = np.clip(wanted[52:], -self._limit, self._limit)
+        head = np.clip(values[52:], -self._limit, self._limit)
         return np.concatenate([face, head], dtype=np.float32)
 
     def _next_idle(self) -> Floats:
@@ -225,7 +225,7 @@ class Motion:
         away = goal - self._head
         wished = np.sign(away) * np.minimum(self._braking(np.abs(away), dt), self._top_speed)
         speed = np.clip(wished, self._speed - reach, self._speed + reach)
-        # Never faster than can be stopped before the end of the range.
+        # Speed limit towards the ends of the range: from it, the head can still stop in time.
         upper = self._braking(np.maximum(self._limit - self._head, 0.0), dt)
         lower = self._braking(np.maximum(self._limit + self._head, 0.0), dt)
         speed = np.clip(speed, -np.minimum(lower, self._top_speed), np.minimum(upper, self._top_speed))
@@ -234,10 +234,10 @@ class Motion:
         self._head = moved
 
     def _braking(self, distance: Doubles, dt: float) -> Doubles:
-        """The fastest speed from which steps of dt at the top deceleration stop within the distance."""
+        """Highest speed from which steps of dt at maximal deceleration stop within a distance."""
         reach = self._top_acceleration * dt
         n = np.sqrt(0.25 + 2.0 * distance / (reach * dt)) - 0.5
-        # Speeds fall by `reach` a step; what whole steps leave over is spread among them, so that the end is exact.
+        # The speed falls by `reach` per step; the remainder of the distance is spread over the steps to stop exactly.
         whole = np.floor(n + 1e-9)
         rest = distance / (reach * dt) - whole * (whole + 1.0) / 2.0
         return reach * (whole + rest / (whole + 1.0))

@@ -1,4 +1,4 @@
-"""When the face is shown: at a fixed rate whatever comes in, and as soon after a reaction as that allows."""
+"""Schedules the avatar's outputs: at a fixed rate, and as soon after each reaction as the rate allows."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from react_ros.face import FRAME_NS
 
 
 class OutputPacer:
-    """Output frames lie on a grid of one every 40 ms that follows the reactions' own rhythm.
+    """Output frames lie on a 40 ms grid that follows the phase of the arriving reactions.
 
-    A reaction that comes from `early_ns` before its grid point to `late_ns` after it is shown at once; an earlier one
-    waits. One that comes even later does not hold up the face: the output goes without it, and the next one shows it,
-    or what came after it. So outputs never leave the grid by more. Without reactions the grid runs on by itself.
-    Times are ns on any steady clock.
+    A reaction that arrives from `early_ns` before its grid point to `late_ns` after it is shown at once; an earlier one
+    waits until then. For a later one no output waits: the output is made without it, and the next output shows it, or
+    its successor. So no output deviates from the grid by more. Without reactions the grid continues. Times are ns on
+    any monotonic clock.
     """
 
     GAIN = 0.1
-    """Share of a reaction's distance from the grid by which the grid moves: jitter averages out, drift is followed."""
+    """Fraction of a reaction's distance from the grid by which the grid moves: averages jitter, follows drift."""
     SILENCE_NS = 12 * FRAME_NS
-    """After so long without a reaction the next one sets the grid anew."""
+    """After this time without a reaction, the next one sets the phase of the grid."""
 
     def __init__(self, now_ns: int, early_ns: int = 10_000_000, late_ns: int = 20_000_000) -> None:
         if not 0 <= early_ns <= FRAME_NS // 2 or not 0 <= late_ns <= FRAME_NS // 2:
@@ -29,29 +29,29 @@ class OutputPacer:
         self._pending = False
 
     def arrived(self, now_ns: int) -> None:
-        """A reaction has come."""
+        """Register the arrival of a reaction."""
         silent = self._arrival is None or now_ns - self._arrival > self.SILENCE_NS
         self._arrival = now_ns
         self._pending = True
-        # Distance to the nearest point of the grid, -20 to 20 ms: a late one says no less about the rhythm.
+        # Distance to the nearest grid point, -20 to 20 ms; late reactions inform the phase as well.
         error = (now_ns - self._tick + FRAME_NS // 2) % FRAME_NS - FRAME_NS // 2
         self._tick += error if silent else round(self.GAIN * error)
 
     @property
     def due_ns(self) -> int:
-        """When the next output is due, as far as is known now."""
+        """When the next output is due, given the arrivals so far."""
         if not self._pending or self._arrival is None:
             return self._tick + self._late
         if self._arrival < self._tick - FRAME_NS // 2:
-            # It missed its own grid point. Were it shown early, the next would have to wait, and so on: the face would
-            # stay a frame behind. So it waits until the next one should be there and may take its place.
+            # It missed its grid point. If it were shown early, the next one would have to wait, and so on: the face
+            # would stay a frame behind. So it waits until the next one is expected, which may replace it.
             return self._tick + self._early
         return self._tick - self._early
 
     def shown(self, now_ns: int) -> None:
-        """An output has gone out."""
+        """Register an output."""
         self._pending = False
         self._tick += FRAME_NS
         if now_ns > self._tick + self._late:
-            # The machine stood still: what was missed is not caught up with in a burst.
+            # The process was stalled: skip the missed outputs instead of sending them in a burst.
             self._tick += (now_ns - self._tick) // FRAME_NS * FRAME_NS + FRAME_NS

@@ -1,8 +1,8 @@
-"""The face drawn: a pose becomes a picture, headless, on the CPU, with OpenCV alone.
+"""Renders a pose to a picture: headless, on the CPU, with OpenCV only.
 
-The skin is a real surface: its points are pushed by the blendshapes, turned, lit and splatted at a third of the
-picture's size (light changes slowly over a face). What is sharp, such as lids, lashes, lips and creases, is lifted
-from the face's chart onto that surface, projected, and drawn at full size.
+The skin is a surface: its points are displaced by the blendshapes, rotated, lit and splatted at a third of the
+picture's size (shading varies slowly over a face). Sharp details such as lids, lashes, lips and creases are projected
+from the face's frontal plane onto that surface, then to the picture, and drawn at full size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COARSE = 3
 
 _KEY = np.array([-0.46, 0.55, 0.70], np.float32) / np.float32(1.0027)
 _FILL = np.array([0.80, 0.10, 0.45], np.float32) / np.float32(0.9233)
-HALF_FRAME_NS = (_KEY + np.array([0, 0, 1], np.float32)) / np.linalg.norm(_KEY + np.array([0, 0, 1], np.float32))
+_HALFWAY = (_KEY + np.array([0, 0, 1], np.float32)) / np.linalg.norm(_KEY + np.array([0, 0, 1], np.float32))
 
 _LIGHT_STOPS = (0.0, 0.30, 0.58, 0.80, 1.0, 1.30)
 _SKIN = np.array(
@@ -76,27 +76,27 @@ def _normals(points: Array) -> Floats:
 
 
 def _ribbon(points: Array, left: Array | float, right: Array | float) -> Floats:
-    """The outline of a stroke of varying width: px to either side of the line."""
+    """Outline of a stroke of varying width, given in px to either side of the line."""
     n = _normals(points)
     a = points + n * np.reshape(np.asarray(left, np.float32), (-1, 1))
     b = points - n * np.reshape(np.asarray(right, np.float32), (-1, 1))
     return np.concatenate([a, b[::-1]]).astype(np.float32, copy=False)
 
 
-def _blend(target: Image, source: Image, mask: Image) -> None:
-    """Lay source over target where mask is 255; all of one size."""
+def _composite(target: Image, source: Image, mask: Image) -> None:
+    """Composite source over target with mask as alpha (255: source); all of one size."""
     m = mask.astype(np.float32)
     m *= 1 / 255.0
     cv2.blendLinear(source, target, m, 1.0 - m, target)
 
 
 def _fade(strength: float) -> Image:
-    """A table from mask to brightness: 255 at mask 0, less by `strength` at mask 255."""
+    """Lookup table from mask to brightness: 255 at mask 0, 255 * (1 - strength) at mask 255."""
     return (255.0 - strength * np.arange(256)).round().astype(np.uint8)
 
 
 def _soften(image: npt.NDArray[Any], sigma: float) -> Image:
-    """Two box filters: close to a Gaussian of that sigma in px, at a fraction of its time."""
+    """Two box filters: approximates a Gaussian of that sigma in px at a fraction of its cost."""
     k = 2 * max(1, round(sigma)) + 1
     return cv2.blur(cv2.blur(image, (k, k)), (k, k)).astype(np.uint8, copy=False)
 
@@ -106,7 +106,7 @@ def _ramp(light: Array | float, colours: Floats) -> Floats:
 
 
 class _Tile:
-    """A box of the picture at twice its size, painted apart and laid over the picture through a mask."""
+    """A rectangle of the picture at twice its resolution, painted separately and composited through a mask."""
 
     factor = 2
 
@@ -124,7 +124,7 @@ class _Tile:
         self.paint = np.empty((*self.shape, 3), np.uint8)
 
     def to(self, points: Array) -> Floats:
-        """Picture px to tile px (centres of pixels at whole numbers)."""
+        """Picture px to tile px (pixel centres at integers)."""
         return ((points - (self.x0, self.y0) + 0.5) * self.factor - 0.5).astype(np.float32)
 
     def mask(self, *outlines: Array) -> Image:
@@ -135,7 +135,7 @@ class _Tile:
 
     def lay(self, mask: Image) -> None:
         size = (self.x1 - self.x0, self.y1 - self.y0)
-        _blend(
+        _composite(
             self._target,
             cv2.resize(self.paint, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False),
             cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False),
@@ -148,7 +148,7 @@ class _Tile:
 
 
 class Renderer:
-    """Draws poses. Same pose, same size: same picture.
+    """Renders poses; deterministic in pose and size.
 
     width, height: px, at least 64 each. Raises ValueError otherwise.
     """
@@ -167,7 +167,7 @@ class Renderer:
         self._backdrop = self._paint_backdrop()
 
     def draw(self, pose: Pose) -> Image:
-        """The face: (height, width, 3) uint8 RGB. The pose must be finite and in range, as `Motion` gives it."""
+        """The face: (height, width, 3) uint8 RGB. The pose must be finite and in range, as `FaceMotion` returns it."""
         weights = np.asarray(pose.blendshapes, np.float32)
         place = Place(pose.rotation, pose.translation)
         image = self._backdrop.copy()
@@ -186,13 +186,13 @@ class Renderer:
         return image
 
     def _on(self, place: Place, xy: Array, forward: Array | float = 0.0) -> Floats:
-        """Chart points to px."""
+        """Points of the frontal plane to px."""
         return self._camera.project(place(lift(xy, forward)))
 
     def _px(self, dm: float) -> float:
         return dm * 152.0 * self._camera.scale
 
-    # The room and the body, which do not turn with the head.
+    # Backdrop and body, which do not rotate with the head.
 
     def _paint_backdrop(self) -> Image:
         h, w, s = self.height, self.width, self._camera.scale
@@ -201,7 +201,7 @@ class Renderer:
         r = np.hypot((x - cx) / (330 * s), (y - cy + 30 * s) / (360 * s))
         glow = np.exp(-(r**2) * 1.1)[..., None]
         image = np.array([36, 46, 58], np.float32) + glow * np.array([106, 122, 126], np.float32)
-        # Fixed grain of one grey level keeps the gradient from banding.
+        # Fixed noise of one grey level prevents banding of the gradient.
         image += np.random.default_rng(7).uniform(-1.0, 1.0, (h, w, 1)).astype(np.float32)
         image = np.clip(image, 0, 255)
 
@@ -233,7 +233,7 @@ class Renderer:
         return self._camera.project(_CIRCLE * (rx, 0, rz) + centre)
 
     def _paint_neck(self, image: Image, place: Place) -> None:
-        """A soft bellows: its top follows the head, its foot stays in the collar."""
+        """A bellows: its top follows the head, its base is fixed in the collar."""
         s = self._camera.scale
         top = place(np.array([[0.0, -0.88, -0.28]], np.float32))[0]
         foot = np.array([0.0, -1.78, -0.42], np.float32)
@@ -259,7 +259,7 @@ class Renderer:
         _line(image, front, (106, 146, 162), 1.6 * self._camera.scale)
 
     def _paint_ears(self, image: Image, place: Place, far: bool) -> None:
-        """Round ear cups at the sides; those that look away from us are painted behind the head."""
+        """Round ear cups at the sides; those facing away from the camera are painted behind the head."""
         for side in (-1.0, 1.0):
             axis = place.matrix @ np.array([side, 0.0, 0.12], np.float32)
             if (axis[2] < -0.02) != far:
@@ -280,7 +280,7 @@ class Renderer:
                 _line(image, disc(0.17, 0.085), _GLOW, 2.2 * self._camera.scale, closed=True)
                 _fill(image, disc(0.13, 0.085), tuple(int(c) for c in base * 0.62))
 
-    # The skin and the hood.
+    # Skin and hood.
 
     def _paint_surface(
         self, image: Image, place: Place, points: Floats, normals: Floats, rim: Floats, weights: Floats, face: Features
@@ -288,7 +288,7 @@ class Renderer:
         world = place(points)
         n = normals @ place.matrix.T
         px = self._camera.project(world)
-        # Only points near the limb can be on the outline.
+        # Only points whose normals are nearly perpendicular to the view can be on the outline.
         hull = cv2.approxPolyDP(cv2.convexHull(px[np.abs(n[:, 2]) < 0.5]), 0.12 * self._camera.scale, True).reshape(
             -1, 2
         )
@@ -306,7 +306,7 @@ class Renderer:
         target = image[y0:y1, x0:x1]
         mask = np.zeros(size[::-1], np.uint8)
         _fill(mask, hull - box, 255)
-        _blend(target, hood, mask)
+        _composite(target, hood, mask)
 
         edge, nz = self._rim(place, rim, points)
         edge = edge - box
@@ -319,7 +319,7 @@ class Renderer:
         opening = np.zeros(size[::-1], np.uint8)
         _fill(opening, edge, 255)
         cv2.bitwise_and(opening, mask, opening)
-        _blend(target, skin, opening)
+        _composite(target, skin, opening)
         self._paint_crest(target, place, box)
         visible = nz > 0.04
         for start, stop in _runs(visible):
@@ -350,7 +350,7 @@ class Renderer:
                 _fill(target, centre + ring * radius * s, colour)
 
     def _rim(self, place: Place, rim: Floats, points: Floats) -> tuple[Floats, Floats]:
-        """The hood's edge in px, and how far each of its points faces us; those behind the limb are pushed past it."""
+        """The hood's edge in px, and the z of each point's normal; points facing away are moved outside the outline."""
         w = place(rim)
         middle = place(np.array([[0.0, -0.05, 0.0]], np.float32))[0]
         outward = rim / np.array([HALF_WIDTH, HALF_HEIGHT, DEPTH], np.float32) ** 2
@@ -363,7 +363,7 @@ class Renderer:
     def _light(self, n: Floats, world: Floats, weights: Floats) -> tuple[Floats, Floats]:
         key = np.clip((n @ _KEY + 0.30) / 1.30, 0.0, 1.0)
         fill = np.clip(n @ _FILL, 0.0, 1.0)
-        gloss = np.clip(n @ HALF_FRAME_NS, 0.0, 1.0) ** 22
+        gloss = np.clip(n @ _HALFWAY, 0.0, 1.0) ** 22
         rim = np.clip(1.0 - n[:, 2], 0.0, 1.0) ** 4 * np.clip(n[:, 0] + 0.4, 0, 1)
         light = (0.26 + 0.60 * key + 0.15 * fill) * self._head.shadow + 0.12 * gloss + 0.12 * rim
         flush = self._head.flush * 0.55
@@ -374,12 +374,12 @@ class Renderer:
     def _splat(
         self, px: Floats, n: Floats, world: Floats, light: Floats, flush: Floats, size: tuple[int, int]
     ) -> tuple[Image, Image]:
-        """Points with light to two pictures of one size (width, height): all skin, and all hood."""
+        """Lit points to two pictures of size (width, height): one entirely skin, one entirely hood."""
         toward = np.array([0, 0, Camera.distance], np.float32) - world
         seen = np.einsum("ij,ij->i", n, toward) > 0
         cw, ch = size[0] // _COARSE + 2, size[1] // _COARSE + 2
         q = np.clip((px[seen] + 0.5) / _COARSE - 0.5, 0, (cw - 1.001, ch - 1.001))
-        # The nearest surface wins where the nose hides the far cheek.
+        # The nearest surface dominates, where the nose occludes the far cheek.
         weight = np.exp(7.0 * world[seen, 2])
         i = q.astype(np.int32)
         f = (q - i).astype(np.float32)
@@ -406,7 +406,7 @@ class Renderer:
         return out[0], out[1]
 
     def _ink(self, ink: Image, place: Place, face: Features, box: Floats) -> None:
-        """All that darkens the skin without hiding it: creases, folds, the shade of nose and lids."""
+        """Darkening of the skin: creases, folds, shadows of nose and lids."""
         creases = face.creases
         m, n = creases.curves.shape[:2]
         px = (self._on(place, creases.curves.reshape(-1, 2)) - box).reshape(m, n, 2)
@@ -418,7 +418,7 @@ class Renderer:
         for k in np.argsort(creases.depths):
             _fill(ink, outlines[k], int(158 * min(float(creases.depths[k]), 1.0)))
 
-    # What is drawn sharp.
+    # Details drawn at full size.
 
     def _eye_centre(self, side: float) -> Floats:
         surface = lift(np.array([[side * EYE[0], EYE[1]]], np.float32))[0]
@@ -573,7 +573,7 @@ def _raised(point: Floats, by: float) -> Floats:
 
 
 def _front(ring: Floats) -> Floats:
-    """The half of a ring, px, that is nearer to us (lower in the picture), from left to right."""
+    """The half of a ring, px, that is nearer to the camera (lower in the picture), from left to right."""
     n = len(ring)
     start = int(np.argmin(ring[:, 0]))
     walk = np.take(ring, range(start, start + n), axis=0, mode="wrap")

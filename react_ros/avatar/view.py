@@ -1,4 +1,4 @@
-"""A page in the browser that shows the human and the avatar live, with a line on how the robot is doing."""
+"""Live page: an HTTP server that shows the human, the avatar and the robot's status in a browser."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ events.onerror=()=>{away=true;show({state:"the robot does not answer; trying aga
 
 
 class ViewError(Exception):
-    """The page cannot be served; the message says what to do."""
+    """The page cannot be served; the message is one sentence for users."""
 
 
 class _Latest:
-    """The newest picture and status, and a way to wait for a newer one. Nobody who waits holds up who shows."""
+    """The newest picture and status; readers wait for newer ones without blocking the writer."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -86,7 +86,7 @@ class _Latest:
             self._changed.notify_all()
 
     def pictures(self) -> Iterator[bytes]:
-        """JPEG files, each newer than the one before; those in between are skipped."""
+        """JPEG files, each newer than the one before; a slow reader skips pictures."""
         seen = 0
         while True:
             with self._changed:
@@ -106,7 +106,7 @@ class _Latest:
             return self._jpeg
 
     def statuses(self) -> Iterator[str]:
-        """JSON texts as they change; "" when nothing did for a while."""
+        """JSON texts as they change; "" after 5 s without a change (keep-alive)."""
         seen = 0
         while True:
             with self._changed:
@@ -120,7 +120,7 @@ class _Latest:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    # On Linux this lets a new run take a port whose last connections linger; a port in use is still refused.
+    # On Linux this allows binding a port with connections in TIME_WAIT; a port in use is still refused.
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], latest: _Latest):
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(404)
         except OSError:
-            # The browser went away or stopped reading: its loss alone.
+            # The browser disconnected or stopped reading.
             self.close_connection = True
 
     def _head(self, kind: str, length: int | None = None) -> None:
@@ -173,15 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"data: {text}\n\n".encode() if text else b": still here\n\n")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests of a local page are no news."""
+        """Requests are not logged."""
 
 
 class ViewServer:
-    """Serves the page from a thread of its own.
+    """Serves the page from its own thread.
 
     `/` is the page, `/stream.mjpg` the pictures (multipart JPEG), `/events` the status (server-sent events, JSON).
-    Slow browsers get fewer pictures and never hold up `show`. Nothing is loaded from elsewhere.
-    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be had.
+    Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts.
+    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8025):
@@ -201,21 +201,21 @@ class ViewServer:
 
     @property
     def url(self) -> str:
-        """Where a browser finds the page."""
+        """Address of the page."""
         return f"http://{self.host}:{self.port}/"
 
     def show(self, image_rgb: Image) -> None:
-        """Show a picture: (height, width, 3) uint8 RGB. Returns at once. Raises ValueError for another one."""
+        """Show a picture: (height, width, 3) uint8 RGB. Does not block. Raises ValueError for other shapes or types."""
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"a picture is (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
         self._latest.show(image_rgb.copy())
 
     def status(self, facts: Mapping[str, str | float | bool | None]) -> None:
-        """Show facts by name, in this order: e.g. state, generator, latency, late."""
+        """Show the status: names and values, in this order, e.g. state, generator, latency, late."""
         self._latest.status(json.dumps(dict(facts)))
 
     def close(self) -> None:
-        """Stop serving; again does nothing."""
+        """Stop serving. A second call does nothing."""
         if self._latest.closed:
             return
         self._latest.close()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from react_ros.cli import lines, progress, sentences
+from react_ros.cli.progress import progress
+from react_ros.cli.terminal import plain_console, user_errors
 from react_ros.cli.train import training_config, watcher
 from react_ros.evaluation.report.published import PublishedRow
 
@@ -82,9 +83,9 @@ def ablation(
     goes on.
     """
     out = out.expanduser()
-    console = lines()
+    console = plain_console()
     goes_on = f"the same command goes on where it was ({out})"
-    with sentences(goes_on):
+    with user_errors(goes_on):
         from react_ros.corpus.cache import atomically
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.evaluation.corpora.plan import Plan, Row

@@ -1,4 +1,4 @@
-"""How long perception takes for a frame, part by part, on a real face and voice."""
+"""Times perception per frame and stage, on footage of a real face and voice."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WIDTH, HEIGHT = 640, 480
 
 
 def bench_perception(seconds: float = 10.0, config: PerceptionConfig | None = None) -> dict[str, dict[str, float]]:
-    """Time every part of perception on the demo face (fitted into 640x480) and voice, a new image every frame.
+    """Time every stage of perception on the demo face (fitted into 640x480) and voice, with a new image every frame.
 
-    seconds: of footage, at least 1; the first second warms up and is not counted.
+    seconds: of footage, at least 1, after one second of warm-up.
     Returns for each stage, and "total", its "p50", "p95" and "p99" in ms over the frames in which it ran, and "n".
-    Raises ValueError for too few seconds, MissingAsset where the footage or a model is not on this machine.
+    Raises ValueError for less than 1 s, MissingAsset where footage or a model is missing.
     """
     if seconds < 1:
         raise ValueError(f"{seconds} s is too short for a benchmark: at least 1 s")
@@ -59,7 +59,7 @@ def _face() -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def _fit(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The image in a black 640x480, its proportions kept: a stretched face gives other blendshapes."""
+    """The image letterboxed into 640x480: a change of aspect ratio would change the blendshapes."""
     height, width = image.shape[:2]
     scale = min(WIDTH / width, HEIGHT / height)
     inside = cv2.resize(image, (round(width * scale), round(height * scale)))
@@ -70,9 +70,9 @@ def _fit(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _voice(frames: int) -> npt.NDArray[np.float32]:
-    """(frames, 640) of the demo voice, from its beginning again where it ends."""
-    samples, _ = soundfile.read(assets.resolve("demo-voice-1"), dtype="float32")
-    return np.resize(np.asarray(samples, np.float32), (frames, FRAME_SAMPLES))
+    """(frames, 640) audio samples of the demo voice, looped."""
+    pcm, _ = soundfile.read(assets.resolve("demo-voice-1"), dtype="float32")
+    return np.resize(np.asarray(pcm, np.float32), (frames, FRAME_SAMPLES))
 
 
 if __name__ == "__main__":

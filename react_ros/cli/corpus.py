@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.cli import fail, lines, progress, sentences
+from react_ros.cli.progress import progress
+from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_F
     from react_ros.corpus.check import check as check_corpus
     from react_ros.corpus.reader import CorpusConfig, open_corpus
 
-    console = lines()
-    with sentences():
+    console = plain_console()
+    with user_errors():
         opened = open_corpus(corpus, CorpusConfig(frames=frames))
         with progress("reading every clip") as tell:
             report = check_corpus(opened, _splits(split), jobs=jobs, progress=tell)
@@ -74,7 +75,7 @@ def simulate(
     """Write a corpus of simulated dyads in the layout of REACT 2024: nobody's data, and it says so everywhere."""
     from react_ros.corpus.simulation import simulate as write
 
-    with sentences(), progress("simulating dyads") as tell:
+    with user_errors(), progress("simulating dyads") as tell:
         write(
             out, sessions=sessions, seed=seed, tellers=tellers, audio_rate=audio_rate, jobs=jobs or None, progress=tell
         )
@@ -109,7 +110,7 @@ def from_video(
 
     if not abs(offset) <= 86_400:
         raise fail(f"--offset {offset:g}: it must be a number of seconds within a day")
-    with sentences():
+    with user_errors():
         name = session or "_".join(re.sub(r"[^A-Za-z0-9.+-]", "-", film.stem).strip("-.") for film in films)
         chosen = _splits([split]) or []
         told = Session(name, chosen[0], site, made_by="react-ros corpus from-video")
@@ -162,7 +163,7 @@ def from_bags(
         raise fail("topics are named for one person only: name the other's, too")
     chosen = (_splits([split]) or [])[0]
     unusable = 0
-    with sentences(f"the same command goes on where it was ({out})"):
+    with user_errors(f"the same command goes on where it was ({out})"):
         corpus = RecordedCorpus(out)
         for bag in bags:
             told = Session(
@@ -212,7 +213,7 @@ def from_seamless(
     from react_ros.corpus.from_seamless import from_seamless as perceive
 
     chosen = _splits([split] if split else None)
-    with sentences(f"the same command goes on where it was ({out})"), progress("interactions") as tell:
+    with user_errors(f"the same command goes on where it was ({out})"), progress("interactions") as tell:
         outcome = perceive(
             folder, out, split=chosen[0] if chosen else None, least_face=least_face, limit=limit, jobs=jobs,
             made_by="react-ros corpus from-seamless", progress=tell,
@@ -246,7 +247,7 @@ def _compare(folder: Path) -> None:
     """Who is appropriate for whom, where that takes minutes; else how to have it computed."""
     from react_ros.corpus.reader import open_corpus
 
-    with sentences(f"react-ros corpus appropriateness {folder}"):
+    with user_errors(f"react-ros corpus appropriateness {folder}"):
         corpus = open_corpus(folder)
         for name in corpus.splits:
             clips = len(corpus.dyads(name)) // 2
@@ -269,7 +270,7 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
 
     from react_ros.corpus.reader import open_corpus
 
-    with sentences():
+    with user_errors():
         opened = open_corpus(corpus)
         for name in _splits(split) or opened.splits:
             with progress(f"comparing speakers: {name}") as tell:
@@ -296,7 +297,7 @@ def mean_listener(
 
     if file.suffix != ".safetensors":
         raise fail(f"{file} must end in .safetensors")
-    with sentences():
+    with user_errors():
         for name in _splits([split]) or ():
             for sentence in write_mean_listener(open_corpus(corpus, CorpusConfig(frames=frames)), file, name):
                 print(f"left out: {sentence}")

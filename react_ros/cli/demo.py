@@ -1,4 +1,4 @@
-"""The demo: a human, real or filmed, in front of the whole robot; leaves a film, a bag and a page."""
+"""The demo: the whole robot on a live or filmed human; leaves a film, a bag and a report page."""
 
 from __future__ import annotations
 
@@ -27,51 +27,49 @@ from react_ros.runner import Runner
 
 FACE, VOICES = "demo-face", [f"demo-voice-{n}" for n in range(1, 6)]
 NOTICE = (
-    "The human is filmed footage (one person, from a film whose sound is silence) and the voice is another person's, "
-    "reading aloud: what they show and say does not belong together. Action units, valence, arousal and expressions "
-    "are derived from blendshapes and landmarks by rule, not by a trained detector."
+    "The human is footage of one person without sound, and the voice is that of another person reading aloud: face and "
+    "voice do not belong together. Action units, valence, arousal and expressions are derived from blendshapes and "
+    "landmarks by rule, not by a trained detector."
 )
 SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
 CAMERA, AVATAR = "/image_raw/compressed", "/avatar/image/compressed"
-LEFT = {"avatar.mp4", "report.html", "bag", "voice.wav"}
-"""What a demo, whole or broken off, leaves: a folder with nothing else may be made anew."""
-START_S = 8.0
-"""Until the film begins: time for every node to be there, also on a slow machine's first start."""
+FILES = {"avatar.mp4", "report.html", "bag", "voice.wav"}
+"""Files of a complete or interrupted demo: a folder with nothing else may be overwritten."""
 
 
 class DemoError(Exception):
-    """The demo cannot be shown; the message is one sentence for people."""
+    """The demo cannot run; the message is one sentence for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What is shown and where it is left."""
+    """Input and output of the demo."""
 
     out: Path
     camera: str = ""
-    """Empty: the filmed human."""
+    """Camera number or address; empty: filmed footage."""
     microphone: str = ""
-    """Empty: the recorded voice."""
+    """Microphone; empty: the recorded voice."""
     generator: str = registry.DEFAULT
     seed: int = 0
     seconds: float = 0.0
-    """How long; 0: the film's length, or until Ctrl-C for a live human."""
+    """Duration, s; 0: that of the film, or until Ctrl-C with a camera."""
     view_port: int = 0
     window: bool = False
 
 
 Progress = Callable[[str, float, float], None]
-"""Called with what is being done, how much of it is done, and of how much."""
+"""Called with the name of the task, its progress, and the total."""
 
 
-def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progress) -> int:
-    """Run the robot, then make film and page from its bag. Returns the robot's exit code.
+def run_demo(options: DemoOptions, log: Callable[[str], None], progress: Progress) -> int:
+    """Run the robot, then make film and report from its bag. Returns the robot's exit code.
 
-    Raises DemoError with one sentence where it cannot be.
+    log: prints a line. Raises DemoError where the demo cannot run.
     """
     out = options.out
-    if out.exists() and not {path.name for path in out.iterdir()} <= LEFT:
-        raise DemoError(f"{out} holds other things than a demo: choose another folder")
+    if out.exists() and not {path.name for path in out.iterdir()} <= FILES:
+        raise DemoError(f"{out} holds other files than a demo's: choose another folder")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     filmed = not options.camera
@@ -81,7 +79,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progres
         length = film_seconds(Path(camera))
         seconds = min(seconds, length) if seconds else length
         microphone = options.microphone or str(write_voice(out / "voice.wav", seconds))
-    start = time.time() + (START_S if filmed else 0.0)
+    start = time.time() + (bringup.START_S if filmed else 0.0)
     processes = bringup.processes(
         {
             "source": camera, "microphone": microphone, "generator": options.generator, "seed": str(options.seed),
@@ -89,8 +87,8 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progres
             "view_port": str(options.view_port), "window": str(options.window).lower(),
         }
     )  # fmt: skip
-    say(f"starting {len(processes)} processes: " + ", ".join(p.executable for p in processes))
-    began = time.time()
+    log(f"starting {len(processes)} processes: " + ", ".join(p.executable for p in processes))
+    launched = time.time()
     end = start + seconds + 0.5 if seconds else float("inf")
     last = 0.0
 
@@ -98,24 +96,24 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], progress: Progres
         nonlocal last
         now = time.time()
         if seconds and now - last > 0.2:
-            progress("the robot runs", min(now, end) - began, end - began)
+            progress("running the robot", min(now, end) - launched, end - launched)
             last = now
         return now > end
 
-    # A domain of its own, so that a robot beside it is not recorded as well.
+    # A separate ROS domain, so that another robot on this machine is not recorded.
     extra = {} if "ROS_DOMAIN_ID" in os.environ else {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100)}
-    runner = Runner(processes, extra, say)
+    runner = Runner(processes, extra, log)
     code = runner.run(over)
     if code not in (0, 130):
         return code
-    say("making the film and the page from the bag")
-    summarise(out, filmed, options.generator, runner, progress)
+    log("writing film and report from the bag")
+    write_results(out, filmed, options.generator, runner, progress)
     (out / "voice.wav").unlink(missing_ok=True)
     return 0
 
 
 def film_seconds(path: Path) -> float:
-    """Length of a film's picture, s."""
+    """Duration of a film's video stream, s."""
     import av
 
     with av.open(str(path)) as container:
@@ -126,20 +124,20 @@ def film_seconds(path: Path) -> float:
 
 
 def write_voice(path: Path, seconds: float) -> Path:
-    """The demo's voice: real sentences read aloud, one after the other with pauses, as long as asked."""
+    """Write the demo's voice: recorded sentences with pauses between them, cut to the given duration. Returns path."""
     import soundfile
 
     parts = []
     rate = 16_000
     for name in VOICES:
-        samples, rate = soundfile.read(assets.resolve(name), dtype="int16")
-        parts += [samples, np.zeros(round(0.6 * rate), np.int16)]
+        pcm, rate = soundfile.read(assets.resolve(name), dtype="int16")
+        parts += [pcm, np.zeros(round(0.6 * rate), np.int16)]
     soundfile.write(path, np.concatenate(parts)[: round(seconds * rate)], rate)
     return path
 
 
-def summarise(out: Path, filmed: bool, generator: str, runner: Runner | None, progress: Progress) -> None:
-    """Make avatar.mp4 and report.html in `out` from the bag beside them. Raises DemoError where the bag is empty."""
+def write_results(out: Path, filmed: bool, generator: str, runner: Runner | None, progress: Progress) -> None:
+    """Write avatar.mp4 and report.html into `out` from the bag in it. Raises DemoError for an empty bag."""
     bag = out / "bag"
     try:
         make_film(bag, out / "avatar.mp4", progress)
@@ -150,35 +148,35 @@ def summarise(out: Path, filmed: bool, generator: str, runner: Runner | None, pr
 
 
 def make_film(bag: Path, path: Path, progress: Progress) -> None:
-    """Lay what the camera saw and what the avatar showed side by side, each at the time it happened, with the sound."""
+    """Write the camera's and the avatar's images side by side, each at its own time, with the sound."""
     with Bag(bag) as opened:
         topics = {end: name for name in opened.topics for end in (CAMERA, AVATAR, "/audio") if name.endswith(end)}
-        seen = [_ns(m.message.header.stamp) for m in opened.messages([topics[CAMERA]])] if CAMERA in topics else []
-        if not seen:
-            raise DemoError("the bag holds no image of the human: the camera gave none")
-        times = seen[0] + np.arange((seen[-1] - seen[0]) // FRAME_NS + 1) * FRAME_NS
+        stamps = [_ns(m.message.header.stamp) for m in opened.messages([topics[CAMERA]])] if CAMERA in topics else []
+        if not stamps:
+            raise DemoError("the bag holds no image of the human: the camera published none")
+        times = stamps[0] + np.arange((stamps[-1] - stamps[0]) // FRAME_NS + 1) * FRAME_NS
         timeline = Timeline(times, np.arange(len(times)), ((0, len(times)),))
-        # The human at the time of the sensor, the avatar at the time its picture came: the film shows the true delay.
+        # The human by sensor stamp, the avatar by arrival of its image: the film shows the true latency.
         write_film(
             path, times, Pictures(opened, topics[CAMERA]).at,
             Pictures(opened, topics.get(AVATAR, ""), by_arrival=True).at,
             read_sound(opened, topics.get("/audio", ""), timeline),
-            lambda done, total: progress("the film is made", done, total),
+            lambda done, total: progress("writing the film", done, total),
         )  # fmt: skip
 
 
 def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -> SessionFacts:
-    """What the page says, from the bag."""
+    """The facts for the report, from the bag."""
     features = [r.message for r in read_bag(bag, "/speaker/features")]
     shapes = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/blendshapes")}
     models = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/face_model")}
     statuses = [(r.time_ns, r.message) for r in read_bag(bag, "/avatar/status")]
     if not features or not shapes:
-        raise DemoError(f"bag {bag} holds no face: was a node missing?")
+        raise DemoError(f"bag {bag} holds no speaker features or no blendshapes: was a node missing?")
     zero = _ns(features[0].header.stamp)
     shown = sorted((_ns(m.header.stamp), frame) for frame, m in shapes.items() if _ns(m.header.stamp) >= zero)
     watched = [(a, s) for a, s in statuses if zero <= a <= _ns(features[-1].header.stamp)]
-    seen = [m for m in features if m.face_state >= 2]
+    visible = [m for m in features if m.face_state >= 2]
 
     def seconds(stamps) -> np.ndarray:
         return np.array([(s - zero) / 1e9 for s in stamps])
@@ -187,13 +185,13 @@ def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -
     rows = [("generator", f"{generator}, seed {statuses[-1][1].lineage.seed}"), ("machine", describe_machine())]
     if runner is not None:
         restarts = {name: child.restarts for name, child in runner.children.items() if child.restarts}
-        rows.append(("processes", ", ".join(runner.children) + (f"; started again: {restarts}" if restarts else "")))
+        rows.append(("processes", ", ".join(runner.children) + (f"; restarts: {restarts}" if restarts else "")))
     return SessionFacts(
         title="react_ros: a face that listens",
         human=Track(
-            seconds(_ns(m.header.stamp) for m in seen),
-            np.array([np.asarray(m.blendshapes)[SMILES].mean() for m in seen]),
-            np.array([m.rotation for m in seen]),
+            seconds(_ns(m.header.stamp) for m in visible),
+            np.array([np.asarray(m.blendshapes)[SMILES].mean() for m in visible]),
+            np.array([m.rotation for m in visible]),
         ),
         avatar=Track(
             seconds(s for s, _ in shown),

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.cli import bar, fail, sentences
+from react_ros.cli.progress import ProgressDisplay, progress_display
+from react_ros.cli.terminal import fail, user_errors
 
 if TYPE_CHECKING:
     from react_ros.training.stage_run import Watcher
@@ -55,7 +56,7 @@ def train(
     if "WORLD_SIZE" in os.environ:
         # Else torch warns, once a process, that a search for unused parameters found none.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    with sentences(f"the same command goes on where it was ({folder})"), _quiet(not first):
+    with user_errors(f"the same command goes on where it was ({folder})"), _quiet(not first):
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.training.config import read_config
         from react_ros.training.processes import joined
@@ -118,7 +119,7 @@ def watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[in
     if not first:
         yield _Silent(), None
         return
-    with bar() as bars:
+    with progress_display() as bars:
         shown = _Shown(bars)
 
         def reading(split: str) -> Callable[[int, int], None]:
@@ -136,17 +137,14 @@ class _Silent:
 
 
 class _Shown:
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._tasks: dict[str, Any] = {}
+    def __init__(self, bars: ProgressDisplay) -> None:
+        self._bars = bars
 
     def say(self, sentence: str) -> None:
-        self._bar.console.print(sentence, markup=False, soft_wrap=True)
+        self._bars.print(sentence)
 
     def step(self, stage: str, done: int, steps: int, loss: float) -> None:
-        self.show(stage, done, steps, f"{stage}: loss {loss:.4g}")
+        self._bars.update(stage, done, steps, f"{stage}: loss {loss:.4g}")
 
-    def show(self, key: str, done: int, total: int, text: str = "") -> None:
-        if key not in self._tasks:
-            self._tasks[key] = self._bar.add_task(text or key, total=total)
-        self._bar.update(self._tasks[key], completed=done, total=total, description=text or key)
+    def show(self, key: str, done: int, total: int) -> None:
+        self._bars.update(key, done, total)

@@ -1,4 +1,4 @@
-"""One image stream against the 25 Hz grid: which image belongs to which frame."""
+"""Assigns the images of one camera to the frames of the 25 Hz grid."""
 
 from __future__ import annotations
 
@@ -10,34 +10,39 @@ from react_ros.clock.types import HALF_FRAME_NS, MS
 from react_ros.face import FRAME_NS
 
 _PHASE_MEMORY = 32
-
-
+"""Images over which the phase is averaged."""
 _PHASE_FIRST = -10 * MS
 _PHASE_LOW, _PHASE_HIGH = -14 * MS, 34 * MS
-"""A camera's phase is chosen within a frame from _PHASE_FIRST and may then wander between the limits: wider than a
-frame, so that a camera right between two phases does not flip from one to the other; and rather after t_k than
-before it, where a frame would wait for its sound."""
+"""Limits of the camera's phase against the grid, ns. The first phase lies within one frame from _PHASE_FIRST; later it
+may drift between the limits. They span more than a frame, so that a camera on the border between two phases does not
+alternate between them. They favour images after t_k: for an image before t_k, the frame would still wait for its
+sound."""
 
 
 def _wrap(ns: float) -> float:
+    """Difference modulo one frame, in [-20, 20) ms."""
     return (ns + HALF_FRAME_NS) % FRAME_NS - HALF_FRAME_NS
 
 
 @dataclass(slots=True)
 class CameraPhase:
-    """Images that wait for their frame, and the camera's phase against the grid."""
+    """Queue of images waiting for their frame, with the camera's phase: its mean offset in ns from the grid."""
 
     stamps: list[int] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
-    """The grid's number of the frame whose window each image falls into."""
+    """Grid index of the frame that each image belongs to."""
     images: list[Any] = field(default_factory=list)
     newest: int | None = None
+    """Newest stamp so far, ns."""
     used: int | None = None
+    """Stamp of the image taken last, ns."""
     phase: float = 0.0
-    seen: int = 0
+    count: int = 0
+    """Images so far."""
 
     def push(self, stamp: int, image: Any, t0: int) -> None:
-        if not self.seen:
+        """Queue an image. t0: time of grid index 0, ns."""
+        if not self.count:
             self.phase = (stamp - t0 - _PHASE_FIRST) % FRAME_NS + _PHASE_FIRST
         slot = int((stamp - t0 - self.phase + HALF_FRAME_NS) // FRAME_NS)
         i = bisect.bisect_left(self.stamps, stamp)
@@ -47,19 +52,19 @@ class CameraPhase:
         self.slots.insert(i, slot)
         self.images.insert(i, image)
         self.newest = stamp if self.newest is None else max(stamp, self.newest)
-        self.seen += 1
-        self.phase += _wrap(stamp - t0 - self.phase) / min(self.seen, _PHASE_MEMORY)
+        self.count += 1
+        self.phase += _wrap(stamp - t0 - self.phase) / min(self.count, _PHASE_MEMORY)
         if self.phase > _PHASE_HIGH:
             self.phase -= FRAME_NS
         elif self.phase < _PHASE_LOW:
             self.phase += FRAME_NS
 
     def knows(self, slot: int) -> bool:
-        """Whether a slot's image is there, or a later one, which proves that it has none."""
+        """Whether the image of a slot has arrived, or a later image, which means that the slot has none."""
         return bool(self.slots) and self.slots[-1] >= slot
 
     def take(self, slot: int) -> tuple[int, Any, int] | None:
-        """(stamp, image, images skipped) for a slot: its first image, else the newest one left over, else None."""
+        """(stamp, image, images skipped) for a slot: its first image, else the newest earlier one, else None."""
         i = bisect.bisect_left(self.slots, slot)
         if i == len(self.slots) or self.slots[i] != slot:
             i -= 1

@@ -1,13 +1,13 @@
-"""The frame clock: stamped images and sound in, speaker frame k out at 25 fps, the same live and in replay.
+"""The frame clock: stamped images and sound in, frame k out at 25 fps, the same live and in replay.
 
-Frame k lies at t_k = t_0 + k * 40 ms; t_0 is the first image (or the first sound, when no image comes). It is
-emitted as soon as its image and its sound are known, so that a camera near 25 fps gives a frame with each image's
-arrival. Nothing here reads the time: `now_ns` comes with every event, on the same clock as the stamps, so the
-frames are a pure function of the events.
+Frame k lies at t_k = t_0 + k * 40 ms; t_0 is the stamp of the first image (or of the first sound, if no image comes).
+A frame is emitted as soon as its image and its sound are complete, so with a camera near 25 fps each image completes
+a frame. The clock never reads the system time: `now_ns` comes with every event, on the same clock as the stamps, so
+the frames are a pure function of the events.
 
-Two streams that are not in step with the grid are followed, slowly: the camera's phase (a camera whose first image
-was jittered, or that runs a little off 25 fps, still gives one image a frame; when it has slipped by half a frame,
-one frame is held or one image skipped), and the sound card's drift (its stamps against its sample count).
+Two slow deviations from the grid are tracked: the camera's phase (a camera whose first image was jittered, or whose
+rate differs slightly from 25 fps, still gives one image a frame; after a slip of half a frame, one frame is held or
+one image skipped), and the sound card's drift (its stamps against its sample count).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from react_ros.face import FRAME_NS, FRAME_SAMPLES
 
 
 class FrameClock:
-    """Turns two stamped streams into frames. Every call returns the frames (often none or one) that it completed.
+    """Merges two stamped streams into frames. Every call returns the frames that it completed (mostly none or one).
 
-    Images and sound carry stamps in ns; `now_ns` is the present on the same clock. It should not run backwards: by
-    less than `jump_back_ns` it is ignored, by more the grid starts anew. Whole clips may be pushed ahead of
-    `now_ns`: only what `now_ns` has passed counts as late. Call `advance` often (every few ms), so that frames go on
-    when the streams do not.
+    Images and sound carry stamps in ns; `now_ns` is the present time on the same clock. If `now_ns` goes backwards by
+    less than `jump_back_ns`, the step is ignored; by more, the grid restarts. Whole clips may be pushed ahead of
+    `now_ns`: data is late only where `now_ns` has passed it. Call `advance` every few ms, so that frames continue when
+    a stream stops.
     """
 
     def __init__(self, config: ClockConfig | None = None) -> None:
@@ -38,14 +38,14 @@ class FrameClock:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the next frame is frame 0."""
+        """Clear all state; the next frame is frame 0."""
         self.counters = ClockCounters()
         self._index = 0
         self._now: int | None = None
-        self._forget()
+        self._restart_grid()
 
     def push_image(self, stamp_ns: int, image: Any, now_ns: int) -> list[ClockFrame]:
-        """An image of any kind; it is passed on, never looked at. Raises ValueError for a time that is none."""
+        """Add an image: any object, passed on unchanged. Raises ValueError for a time that is not an integer >= 0."""
         stamp, now = _time("stamp_ns", stamp_ns), _time("now_ns", now_ns)
         self._tick(now, anchor=False)
         self.counters.images += 1
@@ -70,27 +70,27 @@ class FrameClock:
         return self._drain()
 
     def push_sound(
-        self, stamp_ns: int, samples: npt.NDArray[np.int16], rate: int, first_sample: int | None, now_ns: int
+        self, stamp_ns: int, pcm: npt.NDArray[np.int16], rate: int, first_sample: int | None, now_ns: int
     ) -> list[ClockFrame]:
-        """A block of sound.
+        """Add a block of audio samples.
 
-        stamp_ns: when its first sample was heard. samples: int16 (n,) or (n, channels), mixed to mono.
-        rate: 8000 to 192000 Hz. first_sample: number of its first sample since the stream began (a jump is a gap),
-        or None where the source does not count. Raises ValueError where one of them is not so.
+        stamp_ns: capture time of the first sample. pcm: int16 (n,) or (n, channels), mixed down to mono.
+        rate: 8000 to 192000 Hz. first_sample: index of the first sample since the stream began (a jump is a gap), or
+        None where the source does not count. Raises ValueError for an argument of another type, shape or range.
         """
         stamp, now = _time("stamp_ns", stamp_ns), _time("now_ns", now_ns)
         if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or not MIN_RATE <= rate <= MAX_RATE:
             raise ValueError(f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz, not {rate!r}")
-        if not isinstance(samples, np.ndarray) or samples.dtype != np.int16 or samples.ndim not in (1, 2):
-            kind = f"{samples.dtype} {samples.shape}" if isinstance(samples, np.ndarray) else type(samples).__name__
+        if not isinstance(pcm, np.ndarray) or pcm.dtype != np.int16 or pcm.ndim not in (1, 2):
+            kind = f"{pcm.dtype} {pcm.shape}" if isinstance(pcm, np.ndarray) else type(pcm).__name__
             raise ValueError(f"sound must be an int16 array (n,) or (n, channels), not {kind}")
-        if samples.ndim == 2 and not 1 <= samples.shape[1] <= 64:
-            raise ValueError(f"sound must have 1 to 64 channels in its second axis, not {samples.shape[1]}")
+        if pcm.ndim == 2 and not 1 <= pcm.shape[1] <= 64:
+            raise ValueError(f"sound must have 1 to 64 channels in its second axis, not {pcm.shape[1]}")
         number = None if first_sample is None else _time("first_sample", first_sample)
         self._tick(now, anchor=True)
-        if not len(samples):
+        if not len(pcm):
             return self._drain()
-        end = stamp + len(samples) * 1_000_000_000 // int(rate)
+        end = stamp + len(pcm) * 1_000_000_000 // int(rate)
         if end < now - self.config.jump_back_ns:
             self.counters.late_sound += 1
             return self._drain()
@@ -106,16 +106,16 @@ class FrameClock:
             if self._sound_since is None:
                 self._sound_since = now
         self._sound_stamp = stamp
-        mono = samples if samples.ndim == 1 else samples.mean(1, dtype=np.float32)
+        mono = pcm if pcm.ndim == 1 else pcm.mean(1, dtype=np.float32)
         sound.push(stamp, mono.astype(np.float32) / np.float32(32768.0), number)
         return self._drain()
 
     def advance(self, now_ns: int) -> list[ClockFrame]:
-        """Time passes: the frames that have waited long enough. Raises ValueError for a time that is none."""
+        """Return the frames whose waiting time is over. Raises ValueError for a time that is not an integer >= 0."""
         self._tick(_time("now_ns", now_ns), anchor=True)
         return self._drain()
 
-    def _forget(self) -> None:
+    def _restart_grid(self) -> None:
         self._t0: int | None = None
         self._slot = 0
         self._camera = CameraPhase()
@@ -126,7 +126,7 @@ class FrameClock:
 
     def _resync(self) -> None:
         self.counters.resets += 1
-        self._forget()
+        self._restart_grid()
 
     def _anchor(self, t0: int) -> None:
         self._t0, self._slot = t0, 0
@@ -137,7 +137,7 @@ class FrameClock:
         return None if self._t0 is None else self._t0 + self._slot * FRAME_NS
 
     def _tick(self, now: int, *, anchor: bool) -> None:
-        """Take note of the present. anchor: after a pause, begin the new grid right here, not with what comes next."""
+        """Update the present time. anchor: after a pause, anchor the new grid here, and not at the next image."""
         if self._now is not None and now < self._now - self.config.jump_back_ns:
             self._resync()
             self._now = now
@@ -149,7 +149,7 @@ class FrameClock:
                 self._anchor(self._now)
 
     def _jumped(self, stamp: int, newest: int | None, end: int | None) -> bool:
-        """Whether a stamp leaves its stream's past (its newest stamp and the end of it), and the grid, too far."""
+        """Whether a stamp is too far from its stream (its newest stamp and the end of its data) and from the grid."""
         due = self._next()
         known = [end] if due is None else [end, due, self._now]
         frontier = max((t for t in known if t is not None), default=stamp)
@@ -167,21 +167,21 @@ class FrameClock:
         if self._t0 is None:
             if self._sound is None or self._sound_since is None or self._now - self._sound_since < config.image_wait_ns:
                 return out
-            # No camera: the first frame is the first whose sound is whole.
+            # No camera: frame 0 is the first frame whose sound is complete.
             self._anchor(self._sound.origin + config.sound_lag_ns + FRAME_NS)
         while True:
             assert self._t0 is not None
             t = self._t0 + self._slot * FRAME_NS
-            heard_to = t - config.sound_lag_ns
-            heard = self._t0 - config.sound_lag_ns if self._sound is None else self._sound.end_ns
-            sound_stale = heard_to - heard > config.stale_ns
+            sound_end = t - config.sound_lag_ns
+            received = self._t0 - config.sound_lag_ns if self._sound is None else self._sound.end_ns
+            sound_stale = sound_end - received > config.stale_ns
             if not self._camera.knows(self._slot):
-                last_call = t if self._video_stale(t) else t + self._camera.phase + HALF_FRAME_NS + config.image_wait_ns
-                if self._now < last_call:
+                deadline = t if self._video_stale(t) else t + self._camera.phase + HALF_FRAME_NS + config.image_wait_ns
+                if self._now < deadline:
                     return out
-            if self._sound is None or not self._sound.reaches(heard_to):
-                last_call = heard_to if sound_stale else t + config.sound_wait_ns
-                if self._now < last_call:
+            if self._sound is None or not self._sound.reaches(sound_end):
+                deadline = sound_end if sound_stale else t + config.sound_wait_ns
+                if self._now < deadline:
                     return out
             out.append(self._emit(t, sound_stale))
 
@@ -207,6 +207,7 @@ class FrameClock:
 
 
 def _time(name: str, value: object) -> int:
+    """value as an int. Raises ValueError where it is not an integer >= 0."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -1,4 +1,4 @@
-"""What the frame clock takes, gives and counts: frames, waiting times, counters."""
+"""Types of the frame clock: its frames, its configuration, its counters."""
 
 from __future__ import annotations
 
@@ -8,51 +8,50 @@ from typing import Any
 from react_ros.face import FRAME_NS, Floats
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
-"""Sample rates that are accepted, in Hz."""
-
-
+"""Accepted sample rates, Hz."""
 HALF_FRAME_NS = FRAME_NS // 2
 MS = 1_000_000
 
 
 @dataclass(slots=True)
 class ClockFrame:
-    """Frame k: the image and the sound that belong to it."""
+    """Frame k with its image and its sound."""
 
     index: int
-    """k, from 0; consecutive, also over a resynchronisation."""
+    """k, from 0; consecutive, also across a restart of the grid."""
     stamp_ns: int
-    """t_k, on the grid of the current anchor."""
+    """t_k in ns, on the current grid."""
     image: Any | None
-    """The newest image; the last one again where it is held; None where none has come, or none for `stale_ns`."""
+    """The frame's image; the previous one where the frame has none of its own; None before the first image, and where
+    none has arrived for `stale_ns`."""
     image_stamp_ns: int | None
     image_new: bool
-    """Whether the image is shown for the first time."""
+    """False where the previous image is held."""
     sound: Floats
     """(640,) mono at 16 kHz, -1 to 1; ends at t_k - sound_lag_ns. Zeros where samples are missing."""
     sound_valid: float
-    """Fraction of the window that was really heard."""
+    """Fraction of the window that was received, 0 to 1."""
     video_stale: bool
     sound_stale: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ClockConfig:
-    """How long the clock waits. All in ns. Raises ValueError for a time out of range."""
+    """Waiting times and limits of the clock, all in ns. Raises ValueError for a value out of range."""
 
     sound_lag_ns: int = 40 * MS
-    """The sound of frame k ends at t_k - sound_lag_ns. A microphone delivers blocks late; waiting for the sound of
-    the image's own instant would delay every face. Training and replay use the same lag, so features align alike."""
+    """The sound of frame k ends at t_k - sound_lag_ns. Microphones deliver blocks late: waiting for the sound up to t_k
+    would delay every frame. Training and replay use the same lag, so that features are aligned identically."""
     image_wait_ns: int = 40 * MS
-    """How long after its window a frame waits for its image, and the first frame for a first image."""
+    """How long after its window a frame waits for its image; also, how long frame 0 waits for a first image."""
     sound_wait_ns: int = 20 * MS
     """How long after t_k a frame waits for its sound."""
     stale_ns: int = 500 * MS
-    """A stream silent for longer is stale, and no longer waited for."""
+    """A stream without data for longer is stale; frames no longer wait for it."""
     max_gap_ns: int = 2_000 * MS
-    """A stamp further in the future, or a pause longer than this, starts a new grid."""
+    """A stamp further in the future, or a longer pause, starts a new grid."""
     jump_back_ns: int = 1_000 * MS
-    """A stamp further in its stream's past starts a new grid; one so much older than `now_ns` is too late for any."""
+    """A stamp further back in its stream starts a new grid; data so much older than `now_ns` is dropped as late."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -67,25 +66,25 @@ class ClockConfig:
 
 @dataclass(slots=True)
 class ClockCounters:
-    """What has happened to the streams since the start."""
+    """Counts of events since the start."""
 
     images: int = 0
     late_images: int = 0
-    """Older than one already used, or far older than now: dropped."""
+    """Dropped: older than an image already used, or older than now by more than `jump_back_ns`."""
     duplicate_images: int = 0
     reordered_images: int = 0
-    """Came after a newer one, in time to be sorted in."""
+    """Arrived after a newer image, in time to be sorted in."""
     skipped_images: int = 0
-    """More than the grid needs (a camera faster than 25 fps)."""
+    """More images than frames (a camera faster than 25 fps)."""
     held_frames: int = 0
     """Frames without a new image."""
     sound_gaps: int = 0
-    """Holes in the sample count."""
+    """Gaps in the sample count."""
     sound_duplicates: int = 0
-    """Blocks that were, in part or whole, already there."""
+    """Blocks that repeat samples already received, wholly or in part."""
     sound_restarts: int = 0
-    """The sample count or rate began anew, or left the stamps for good."""
+    """The sample count or the rate changed, or the stamps and the count diverged."""
     late_sound: int = 0
-    """Blocks that came after their frame had gone."""
+    """Blocks that arrived after their frame had been emitted."""
     resets: int = 0
-    """Resynchronisations: a clock jumped, or everything paused."""
+    """Restarts of the grid: a clock jumped, or both streams paused."""

@@ -230,12 +230,12 @@ def _odd_values(corpus: Corpus, attributes: Floats) -> list[str]:
 
 
 def _odd_sound(path: Path, clip: str, frames: int | None, fps: float) -> list[str]:
-    from react_ros.sensors.camera import SensorError
-    from react_ros.sensors.microphone import read_sound
+    from react_ros.media.errors import MediaError
+    from react_ros.media.sound_reader import read_sound
 
     try:
         samples, rate = read_sound(path)
-    except SensorError as error:
+    except MediaError as error:
         raise CorpusError(f"{clip}: {error}") from None
     out = []
     seconds = len(samples) / rate
@@ -285,12 +285,12 @@ def _seconds_of_head(path: Path, clip: str) -> float:
     try:
         seconds = soundfile.info(path).duration
     except soundfile.LibsndfileError:
-        from react_ros.sensors.camera import SensorError
-        from react_ros.sensors.microphone import read_sound
+        from react_ros.media.errors import MediaError
+        from react_ros.media.sound_reader import read_sound
 
         try:
             samples, rate = read_sound(path)
-        except SensorError as error:
+        except MediaError as error:
             raise CorpusError(f"{clip}: {error}") from None
         seconds = len(samples) / rate
     if not seconds:

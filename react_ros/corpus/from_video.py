@@ -24,11 +24,13 @@ from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track, expect_share
 from react_ros.face import FPS, FRAME_NS, SpeakerFrame
+from react_ros.media.errors import MediaError
+from react_ros.media.film_reader import Shot, film_times
 from react_ros.media.film_writer import FilmWriter
-from react_ros.media.playback import film_times, sound_blocks, sound_rate
-from react_ros.perception.pipeline import Perception, PerceptionConfig, Stages
-from react_ros.sensors.camera import CameraConfig, SensorError, Shot, open_camera
-from react_ros.sensors.microphone import Block
+from react_ros.media.sound_reader import AudioBlock, sound_blocks, sound_rate
+from react_ros.messages.stamps import Stages
+from react_ros.perception.pipeline import Perception, PerceptionConfig
+from react_ros.sensors.camera import CameraConfig, open_camera
 
 START_NS = 1_000_000_000
 """Frame 0 of both people on their clocks, whose times must not be negative: sound begins a little before it."""
@@ -80,7 +82,7 @@ def from_video(
     corpus.expect_new(session.name)
     try:
         extents = [_extent(f) for f in footage]
-    except SensorError as error:
+    except MediaError as error:
         raise CorpusError(str(error)) from None
     start = max(e.start_ns for e in extents)
     common = min((e.stop_ns for e in extents if e.stop_ns is not None), default=start) - start
@@ -117,7 +119,7 @@ def from_video(
         ]  # fmt: skip
         try:
             _run(people, len(perceptions) > 1, 2 * max(common, 0) // FRAME_NS, progress)
-        except SensorError as error:
+        except MediaError as error:
             raise CorpusError(str(error)) from None
         for film in films:
             film.close()
@@ -128,7 +130,7 @@ def from_video(
 def perceive(
     perception: Perceives,
     shots: Iterable[Shot],
-    blocks: Iterable[Block],
+    blocks: Iterable[AudioBlock],
     rate: int,
     track: Track,
     watch: Watch | None = None,
@@ -157,7 +159,7 @@ def perceive(
 
     def heard() -> Iterator[tuple[int, int, Any]]:
         for block in blocks:
-            yield block.time_ns + len(block.samples) * 1_000_000_000 // rate, 1, block
+            yield block.time_ns + len(block.pcm) * 1_000_000_000 // rate, 1, block
 
     def take(frames: list[ClockFrame]) -> None:
         for frame in frames:
@@ -179,7 +181,7 @@ def perceive(
         if kind == 0:
             take(clock.push_image(event.time_ns, event.image, now))
         else:
-            take(clock.push_sound(event.time_ns, event.samples, rate, event.first_sample, now))
+            take(clock.push_sound(event.time_ns, event.pcm, rate, event.first_sample, now))
     assert last is not None
     # The sound of the last frames' own time is heard with the two after them.
     for later in range(max(now, last), last + _LEAD_NS + clock.config.image_wait_ns + FRAME_NS, _STEP_NS):
@@ -198,10 +200,10 @@ class _Extent:
 
 
 def _extent(footage: Footage) -> _Extent:
-    """Raises SensorError for a film or sound that cannot be used."""
+    """Raises MediaError for a film or sound that cannot be used."""
     times = film_times(footage.film)
     if footage.sound is None and not times.sound:
-        raise SensorError(f"{footage.film} has no sound in it: give a sound file that begins with it")
+        raise MediaError(f"{footage.film} has no sound in it: give a sound file that begins with it")
     rate = sound_rate(footage.sound or footage.film)
     stop = None if times.stop_ns is None else times.stop_ns + footage.later_ns
     return _Extent(times.pictures_ns + footage.later_ns, stop, rate)
@@ -274,11 +276,11 @@ class _Person:
         finally:
             camera.close()
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[AudioBlock]:
         for block in sound_blocks(self._footage.sound or self._footage.film):
             time = block.time_ns + self._footage.later_ns + self._begin
             if time >= self._track.start_ns - _LEAD_NS:
-                yield Block(time, block.first_sample, block.samples)
+                yield AudioBlock(time, block.first_sample, block.pcm)
 
 
 class _Stopped(Exception):

@@ -121,13 +121,13 @@ def _precompute(folder: Path, path: Path) -> None:
 
 
 def _compute(path: Path, clip: str) -> Floats:
-    from react_ros.sensors.camera import SensorError
-    from react_ros.sensors.microphone import read_sound
+    from react_ros.media.errors import MediaError
+    from react_ros.media.sound_reader import read_sound
 
     try:
         samples, rate = read_sound(path)
         return _rows(listen(samples, rate))
-    except (SensorError, ValueError) as error:
+    except (MediaError, ValueError) as error:
         raise CorpusError(f"{clip}: {error}") from None
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""Film, picture and sound files in and out."""

@@ -1,1 +1,1 @@
-"""ROS glue and nothing else: parameters, topics, lifecycle, diagnostics. The only room that imports rclpy."""
+"""ROS nodes: parameters, topics, lifecycle, diagnostics around the other rooms. The only room that imports rclpy."""

@@ -1,4 +1,4 @@
-"""The avatar node: `listener/reaction` becomes a moving face, 25 times a second, whatever happens to the others."""
+"""The avatar node: `listener/reaction` to a moving face at 25 Hz, also while other nodes are down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from react_ros.avatar.motion import Motion, MotionConfig, Pose
+from react_ros.avatar.motion import FaceMotion, MotionConfig, Pose
 from react_ros.avatar.pacing import OutputPacer
 from react_ros.avatar.render import Renderer
 from react_ros.avatar.view import ViewError, ViewServer
@@ -25,14 +25,14 @@ from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Par
 from react_ros.nodes.messages import FACTORY, image_message
 
 HOLD_S = 0.5
-"""How long a reaction may be missing before the face stops waiting for it and lives by itself."""
+"""Time without a reaction after which the status is stale and the face crossfades to idle life."""
 STATE_NAMES = {Status.LIVE: "live", Status.IDLE: "idle", Status.OPERATOR: "operator", Status.STALE: "stale",
                Status.LATE: "late"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The newest reaction and what came with it."""
+    """The newest reaction with its lineage."""
 
     reaction: Reaction
     lineage: Lineage
@@ -45,23 +45,23 @@ class AvatarNode(RobotNode):
 
     NAME = "avatar"
     PARAMETERS = (
-        Parameter("sample", 0, "which of the drawn listeners is shown", 0, 99, live=True),
-        Parameter("seed", 0, "seed of the idle life", 0, 2**31 - 1),
-        Parameter("render", True, "draw the face and publish avatar/image"),
-        Parameter("width", 512, "pixels of avatar/image", 64, 2048),
-        Parameter("height", 512, "pixels of avatar/image", 64, 2048),
-        Parameter("view_port", 0, "show human and avatar as a page on this port; 0: no page", 0, 65535),
-        Parameter("view_host", "127.0.0.1", "address the page listens on; 0.0.0.0 shows it to the network"),
-        Parameter("window", False, "show the avatar in a window of this machine's screen"),
+        Parameter("sample", 0, "index of the sampled listener that is shown", 0, 99, live=True),
+        Parameter("seed", 0, "random seed of idle life", 0, 2**31 - 1),
+        Parameter("render", True, "render the face and publish avatar/image"),
+        Parameter("width", 512, "width of avatar/image, px", 64, 2048),
+        Parameter("height", 512, "height of avatar/image, px", 64, 2048),
+        Parameter("view_port", 0, "port of the live page with human and avatar; 0: no page", 0, 65535),
+        Parameter("view_host", "127.0.0.1", "address that the page is served on; 0.0.0.0: all interfaces"),
+        Parameter("window", False, "show the avatar in a window"),
         Parameter("max_stamp_age", 30.0, "a reaction whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a reaction whose stamp lies further in the future is dropped, s", 0.0, 1e9,
                   live=True),
     )  # fmt: skip
 
     def configure(self) -> None:
-        self.changed({})
-        self._motion = Motion(MotionConfig(), seed=self.value("seed"))
-        self._renderer = Renderer(self.value("width"), self.value("height")) if self._draws else None
+        self.apply_parameters({})
+        self._motion = FaceMotion(MotionConfig(), seed=self.value("seed"))
+        self._renderer = Renderer(self.value("width"), self.value("height")) if self._renders else None
         self._view: ViewServer | None = None
         if port := self.value("view_port"):
             try:
@@ -80,10 +80,10 @@ class AvatarNode(RobotNode):
         self._output = 0
 
     @property
-    def _draws(self) -> bool:
+    def _renders(self) -> bool:
         return self.value("render") or self.value("window") or self.value("view_port") > 0
 
-    def changed(self, values: dict[str, Any]) -> None:
+    def apply_parameters(self, values: dict[str, Any]) -> None:
         current = {n: values.get(n, self.value(n)) for n in ("sample", "max_stamp_age", "max_stamp_ahead")}
         self._sample = current["sample"]
         self._limits = StampLimits(current["max_stamp_age"], current["max_stamp_ahead"])
@@ -96,9 +96,9 @@ class AvatarNode(RobotNode):
         self._fresh = False
         self._pose: Pose | None = None
         self._pose_change = threading.Condition()
-        self._threads = [threading.Thread(target=self._live, name="face", daemon=True)]
+        self._threads = [threading.Thread(target=self._run_output, name="output", daemon=True)]
         if self._renderer is not None:
-            self._threads.append(threading.Thread(target=self._paint, name="painter", daemon=True))
+            self._threads.append(threading.Thread(target=self._run_renderer, name="renderer", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -141,10 +141,10 @@ class AvatarNode(RobotNode):
 
     # Output
 
-    def _live(self) -> None:
-        """One output after the other, each at its time."""
+    def _run_output(self) -> None:
+        """Publish the outputs at the times of the pacer."""
         before = time.monotonic_ns()
-        heard = 0
+        last_reaction = 0
         while True:
             with self._change:
                 while not self._stop and (wait := self._pacer.due_ns - time.monotonic_ns()) > 0:
@@ -154,12 +154,12 @@ class AvatarNode(RobotNode):
                 now = time.monotonic_ns()
                 latest, fresh, self._fresh = self._latest, self._fresh, False
                 self._pacer.shown(now)
-            heard = now if fresh else heard
-            waited = (now - heard) / 1e9 if heard else float("inf")
-            self._show(latest if waited < HOLD_S else None, fresh, (now - before) / 1e9)
+            last_reaction = now if fresh else last_reaction
+            waited = (now - last_reaction) / 1e9 if last_reaction else float("inf")
+            self._publish(latest if waited < HOLD_S else None, fresh, (now - before) / 1e9)
             before = now
 
-    def _show(self, latest: _Latest | None, fresh: bool, dt: float) -> None:
+    def _publish(self, latest: _Latest | None, fresh: bool, dt: float) -> None:
         watch = Stopwatch()
         attributes: Floats = NEUTRAL_ATTRIBUTES
         target, lineage, state, samples, sample = None, Lineage(), Status.STALE, 0, 0
@@ -202,8 +202,8 @@ class AvatarNode(RobotNode):
             self._pose, self._pose_lineage = pose, lineage
             self._pose_change.notify()
 
-    def _paint(self) -> None:
-        """Draw the newest pose; where drawing is slower than the face, poses are left out, never queued."""
+    def _run_renderer(self) -> None:
+        """Render the newest pose; if rendering is slower than the outputs, poses are skipped."""
         assert self._renderer is not None
         window = None
         if self.value("window"):
@@ -235,11 +235,11 @@ class AvatarNode(RobotNode):
 
     def diagnose(self) -> None:
         stale = self.active and self.facts.get("state") == "stale"
-        self.warning = "no reactions come in: the face lives by itself" if stale else ""
+        self.warning = "no reactions arrive: the face shows idle life" if stale else ""
 
 
 class HriFace:
-    """The face in ROS4HRI's messages (REP-155), where hri_msgs is installed."""
+    """Publishes the face in the messages of ROS4HRI (REP-155), if hri_msgs is installed."""
 
     def __init__(self, node: RobotNode) -> None:
         messages = import_module("hri_msgs.msg")
@@ -268,7 +268,7 @@ class HriFace:
 
 ROS4HRI_NAMES = {"neutral": "neutral", "happy": "happy", "sad": "sad", "surprise": "surprised", "fear": "scared",
                  "disgust": "disgusted", "anger": "angry", "contempt": "skeptical"}  # fmt: skip
-"""Our expressions in the words of hri_msgs/Expression."""
+"""Our expressions by the names in hri_msgs/Expression."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What every node of the robot shares: described parameters, lifecycle, diagnostics, start and end of the process."""
+"""Base of the robot's nodes: described parameters, lifecycle, diagnostics, running nodes in a process."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from rclpy.signals import SignalHandlerOptions
 from react_ros.package import CONFIGURATION_ERROR, dds_profile
 
 SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-"""For images: matches every driver and never serves a stale one."""
+"""For images. Best effort matches every publisher; depth 1: only the newest image is kept."""
 SOUND_QOS = QoSProfile(depth=50, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-"""For sound: every chunk counts, so a second of 20 ms chunks is kept while a face is being looked for."""
+"""For audio. Depth: one second of 20 ms chunks, which arrive while the callback of an image runs."""
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
-KEPT_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
-                      durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
-"""For what a recording must have from its first message on: a recorder that asks for them gets the last two seconds."""
+DURABLE_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
+                         durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
+"""Transient local, depth 50: a recorder that starts late still gets the last two seconds."""
 LATCHED_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE,
                          durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
-"""For what is said once, also to who comes later."""
+"""Transient local, depth 1: late subscribers get the last message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A node's parameter as people see it in `ros2 param describe`."""
+    """A node's parameter, with the description and range that `ros2 param describe` shows."""
 
     name: str
     default: Any
@@ -56,7 +56,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
-    """Whether it may change while the node runs."""
+    """Whether it may be set while the node runs."""
 
     def descriptor(self) -> ParameterDescriptor:
         text = self.description if self.live else f"{self.description} (set before the node is configured)"
@@ -70,8 +70,8 @@ class Parameter:
                 d.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
         return d
 
-    def problem(self, value: Any) -> str:
-        """One sentence on what is wrong with a value, or nothing."""
+    def error(self, value: Any) -> str:
+        """The error of a value in one sentence; empty for a valid value."""
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
@@ -80,14 +80,14 @@ class Parameter:
 
 
 class ConfigurationError(Exception):
-    """Something the node was asked for cannot be; the message is one sentence for people."""
+    """A node's configuration is invalid; the message is one sentence for users."""
 
 
 class RobotNode(LifecycleNode):
     """A lifecycle node with described parameters and diagnostics at 1 Hz.
 
-    Subclasses name themselves in NAME and their parameters in PARAMETERS, build in `configure`, start threads in
-    `activate`, stop them in `deactivate`, let go in `cleanup`, and answer live parameters in `changed`.
+    Subclasses define NAME and PARAMETERS; load and connect in `configure`, start threads in `activate`, stop them in
+    `deactivate`, free resources in `cleanup`, and take over parameters set at run time in `apply_parameters`.
     """
 
     NAME: ClassVar[str]
@@ -96,8 +96,11 @@ class RobotNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__(self.NAME, **options)
         self.counts: Counter[str] = Counter()
+        """Counters in the diagnostics, by name."""
         self.facts: dict[str, str] = {}
+        """Further values in the diagnostics, by name."""
         self.warning = ""
+        """Message of the diagnostics at level WARN; empty: level OK."""
         self.active = False
         self.configuration_error = ""
         self._table = {p.name: p for p in (AUTOSTART, *self.PARAMETERS)}
@@ -105,13 +108,13 @@ class RobotNode(LifecycleNode):
             try:
                 value = self.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
             except (InvalidParameterTypeException, InvalidParameterValueException):
-                raise ConfigurationError(self._plain(parameter)) from None
-            if problem := parameter.problem(value):
-                raise ConfigurationError(f"{self.NAME}: {problem}.")
+                raise ConfigurationError(self._type_error(parameter)) from None
+            if error := parameter.error(value):
+                raise ConfigurationError(f"{self.NAME}: {error}.")
         self.add_on_set_parameters_callback(self._on_set)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self.publish_diagnostics)
-        self._lasting = {*self.publishers, *self.subscriptions, *self.timers}
+        self._own_entities = {*self.publishers, *self.subscriptions, *self.timers}
         if service := getattr(self, "_service_change_state", None):
             self._change_state = service.callback
             service.callback = self._on_change_state
@@ -120,26 +123,26 @@ class RobotNode(LifecycleNode):
         try:
             return self._change_state(request, response)
         except RCLError:
-            # rclpy lets a transition that the present state does not have end the process.
+            # Without this, rclpy ends the process on a transition that is invalid in the present state.
             state = self._state_machine.current_state[1]
-            self.get_logger().warning(f"there is no transition {request.transition.id} from the state {state}")
+            self.get_logger().warning(f"transition {request.transition.id} is invalid in the state {state}")
             response.success = False
             return response
 
-    def _plain(self, parameter: Parameter) -> str:
-        wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a number with a point"}
-        kind = wanted.get(type(parameter.default), "a value")
+    def _type_error(self, parameter: Parameter) -> str:
+        kinds = {str: "a text", bool: "true or false", int: "a whole number", float: "a number with a point"}
+        kind = kinds.get(type(parameter.default), "a value")
         span = f" between {parameter.low:.12g} and {parameter.high:.12g}" if parameter.low is not None else ""
         given = self._parameter_overrides[parameter.name].value
         return f"{self.NAME}: {parameter.name} must be {kind}{span}, not {given!r} ({parameter.description})."
 
     def value(self, name: str) -> Any:
-        """The present value of a parameter."""
+        """The current value of a parameter."""
         return self.get_parameter(name).value
 
-    # What a node does, filled in by the subclasses.
+    # Hooks of the subclasses
     def configure(self) -> None:
-        """Load models, create topics. Raises ConfigurationError with one sentence."""
+        """Load models, create publishers and subscriptions. Raises ConfigurationError."""
 
     def activate(self) -> None: ...
 
@@ -147,8 +150,8 @@ class RobotNode(LifecycleNode):
 
     def cleanup(self) -> None: ...
 
-    def changed(self, values: dict[str, Any]) -> None:
-        """Live parameters are about to take these values. Raises ValueError with one sentence to refuse them."""
+    def apply_parameters(self, values: dict[str, Any]) -> None:
+        """Apply new values of live parameters before they are set. Raises ValueError to reject them."""
 
     # Lifecycle
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -158,12 +161,12 @@ class RobotNode(LifecycleNode):
         except ConfigurationError as error:
             reason = str(error)
         except Exception:
-            # rclpy would only note the failure: what happened must be seen.
+            # rclpy would log only that the transition failed.
             reason = traceback.format_exc()
         else:
             return super().on_configure(state)
-        self._let_go()
-        return self._refuse(reason)
+        self._release()
+        return self._fail(reason)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         outcome = super().on_activate(state)
@@ -173,10 +176,10 @@ class RobotNode(LifecycleNode):
         except Exception as error:
             self.active = False
             known = isinstance(error, ConfigurationError)
-            return self._refuse(str(error) if known else traceback.format_exc())
+            return self._fail(str(error) if known else traceback.format_exc())
         return outcome
 
-    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
         self.configuration_error = reason
         self.get_logger().fatal(reason)
         return TransitionCallbackReturn.FAILURE
@@ -188,16 +191,16 @@ class RobotNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         outcome = super().on_cleanup(state)
-        self._let_go()
+        self._release()
         return outcome
 
-    def _let_go(self) -> None:
-        """Undo `configure`: its topics and timers go, so that the next one does not make them twice."""
-        for subscription in {*self.subscriptions} - self._lasting:
+    def _release(self) -> None:
+        """Undo `configure`: destroy its subscriptions, timers and publishers, and call `cleanup`."""
+        for subscription in {*self.subscriptions} - self._own_entities:
             self.destroy_subscription(subscription)
-        for timer in {*self.timers} - self._lasting:
+        for timer in {*self.timers} - self._own_entities:
             self.destroy_timer(timer)
-        for publisher in {*self.publishers} - self._lasting:
+        for publisher in {*self.publishers} - self._own_entities:
             if isinstance(publisher, LifecyclePublisher):
                 self.destroy_lifecycle_publisher(publisher)
             else:
@@ -209,14 +212,14 @@ class RobotNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def stop(self) -> None:
-        """End whatever runs, from any state; safe to call twice."""
+        """Deactivate and clean up, from any state; may be called twice."""
         if self.active:
             self.active = False
             self.deactivate()
         self.cleanup()
 
     def start(self) -> bool:
-        """Configure and activate, as `autostart` asks. False where that failed."""
+        """Configure and activate (`autostart`). Returns False where that failed."""
         self.trigger_configure()
         if not self.configuration_error:
             self.trigger_activate()
@@ -226,36 +229,36 @@ class RobotNode(LifecycleNode):
         values = {}
         configured = self._state_machine.current_state[1] not in ("unconfigured", "unknown")
         for parameter in parameters:
-            mine = self._table.get(parameter.name)
-            if mine is None:
+            declared = self._table.get(parameter.name)
+            if declared is None:
                 continue
-            if not mine.live and configured:
+            if not declared.live and configured:
                 reason = f"{parameter.name} cannot change while the node runs: clean it up first"
                 return SetParametersResult(successful=False, reason=reason)
-            if problem := mine.problem(parameter.value):
-                return SetParametersResult(successful=False, reason=problem)
+            if error := declared.error(parameter.value):
+                return SetParametersResult(successful=False, reason=error)
             values[parameter.name] = parameter.value
         try:
             if configured and values:
-                self.changed(values)
+                self.apply_parameters(values)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     # Diagnostics
     def reject(self, topic: str, reason: str) -> None:
-        """Count a message that failed validation, and say so once a second at most."""
+        """Count a message that failed validation, and log it at most once a second."""
         self.counts[f"rejected {topic}"] += 1
         self.facts[f"last rejected {topic}"] = reason
         self.get_logger().warning(f"dropped a message on {topic}: {reason}", throttle_duration_sec=1.0)
 
     @property
     def rejected(self) -> int:
-        """Messages so far that failed validation."""
+        """Number of messages that failed validation."""
         return sum(count for name, count in self.counts.items() if name.startswith("rejected "))
 
     def diagnose(self) -> None:
-        """Refresh `facts` and `warning` before they are published."""
+        """Update `facts` and `warning` before they are published."""
 
     def publish_diagnostics(self) -> None:
         self.diagnose()
@@ -275,24 +278,25 @@ class RobotNode(LifecycleNode):
         self._diagnostics.publish(message)
 
 
-AUTOSTART = Parameter("autostart", True, "configure and activate the node as soon as its process runs")
+AUTOSTART = Parameter("autostart", True, "configure and activate the node at the start of its process")
 
-RECORDED = (
-    Parameter("loop", False, "begin a film or sound file anew at its end"),
-    Parameter("paced", True, "a file runs at its own speed; otherwise as fast as it can be read"),
-    Parameter("start_at", 0.0, "when a file begins, s since the epoch, so that picture and sound agree; 0: at once"),
+FILE_PARAMETERS = (
+    Parameter("loop", False, "restart a film or sound file when it ends"),
+    Parameter("paced", True, "play a file at its own speed; false: as fast as it can be read"),
+    Parameter("start_at", 0.0, "when a file starts, s since the epoch, for picture and sound in step; 0: at once"),
 )
-"""Parameters of the sensors that may be files."""
+"""Parameters of sensors whose source may be a file."""
 
 
 def use_dds_profile() -> None:
-    """Let Fast DDS keep camera images whole in shared memory, unless the user has a profile of their own."""
+    """Set the Fast DDS profile, whose shared-memory segments hold whole images, unless the user has set another one."""
     profile = dds_profile(os.environ)
     if profile.is_file():
         os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
 
 
-def _cannot_read_arguments(error: Exception) -> int:
+def _report_arguments(error: Exception) -> int:
+    """Print that the ROS arguments are invalid. Returns the exit code."""
     reason = " ".join(str(error).split(", at /")[0].split()).rstrip(".")
     print(f"the ROS arguments or the parameter file cannot be read: {reason}.", file=sys.stderr)
     return CONFIGURATION_ERROR
@@ -301,19 +305,19 @@ def _cannot_read_arguments(error: Exception) -> int:
 def run(
     *classes: type[RobotNode], node_arguments: Sequence[list[str]] = (), then: Callable[[], None] = lambda: None
 ) -> int:
-    """Run nodes in this process until SIGINT or SIGTERM; a second signal changes nothing. Returns the exit code.
+    """Run nodes in this process until SIGINT or SIGTERM; further signals are ignored. Returns the exit code.
 
-    node_arguments: for each node its own `--ros-args …`; without them all nodes read the process's command line.
-    then: called at the end of a run that began.
+    node_arguments: `--ros-args …` for each node; empty: all nodes read the process's command line.
+    then: called after a run that ended without an error.
     """
     use_dds_profile()
-    # Where a node has a thread that must be in time beside one that works, 5 ms of waiting for the interpreter show.
+    # The default switch interval of 5 ms would delay threads with deadlines beside a thread that computes.
     sys.setswitchinterval(0.001)
     context = rclpy.context.Context()
     try:
         rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        return _cannot_read_arguments(error)
+        return _report_arguments(error)
     executor = EventsExecutor(context=context)
     nodes: list[RobotNode] = []
     code = 0
@@ -332,14 +336,14 @@ def run(
             if ended.is_set():
                 break
         else:
-            # Inside a plain spin() Python's signal handlers would not run, and stopping it from another thread hangs.
+            # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
             while not ended.is_set():
                 executor.spin_once(timeout_sec=0.1)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         code = CONFIGURATION_ERROR
     except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        code = _cannot_read_arguments(error)
+        code = _report_arguments(error)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -349,7 +353,7 @@ def run(
     if code == 0:
         then()
     if any(thread.daemon for thread in threading.enumerate()):
-        # A thread that hangs in a device or a decoder: where Python ends around it inside C++, the process aborts.
+        # A daemon thread may hang in C++ code of a device or decoder; a normal exit would then abort the process.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The camera node: a device, a film or an address becomes stamped images on `image_raw`."""
+"""The camera node: publishes the images of a device, film or address on `image_raw`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import time
 
 from sensor_msgs.msg import Image
 
-from react_ros.nodes.base import OUTPUT_QOS, RECORDED, ConfigurationError, Parameter, RobotNode, run
+from react_ros.media.errors import MediaError
+from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
-from react_ros.sensors.camera import Camera, CameraConfig, SensorError, open_camera
+from react_ros.sensors.camera import Camera, CameraConfig, open_camera
 from react_ros.sensors.pace import paced
 
 
 class CameraNode(RobotNode):
-    """Publishes `image_raw` (rgb8), each image stamped with the time it was taken."""
+    """Publishes `image_raw` (rgb8), stamped with the capture time."""
 
     NAME = "camera"
     PARAMETERS = (
         Parameter("source", "0", "device number, device path, film file or address (rtsp://, http://)"),
-        Parameter("width", 640, "pixels that images are scaled to fit in, whole; 0 keeps the source's", 0, 4096),
-        Parameter("height", 480, "pixels; 0 keeps the source's", 0, 4096),
-        Parameter("fps", 25.0, "images a second asked of a device; a film has its own", 1.0, 120.0),
-        *RECORDED,
+        Parameter("width", 640, "pixels that images are scaled to fit in, uncropped; 0: size of the source", 0, 4096),
+        Parameter("height", 480, "pixels; 0: size of the source", 0, 4096),
+        Parameter("fps", 25.0, "frame rate requested from a device; a film has its own", 1.0, 120.0),
+        *FILE_PARAMETERS,
         Parameter("frame_id", "camera", "frame_id of the images"),
     )
 
@@ -32,7 +33,7 @@ class CameraNode(RobotNode):
         )
         try:
             self._camera: Camera | None = open_camera(self._config)
-        except SensorError as error:
+        except MediaError as error:
             raise ConfigurationError(f"camera: {error}.") from None
         self._images = self.create_lifecycle_publisher(Image, "image_raw", OUTPUT_QOS)
         self.facts["source"] = self._config.source
@@ -58,8 +59,8 @@ class CameraNode(RobotNode):
             try:
                 self._publish(camera)
                 return
-            except SensorError as error:
-                self.warning = f"{error}; trying again every second" if camera.live else str(error)
+            except MediaError as error:
+                self.warning = f"{error}; retrying every second" if camera.live else str(error)
                 self.get_logger().error(f"{self.warning}.")
                 if not camera.live:
                     return
@@ -79,18 +80,18 @@ class CameraNode(RobotNode):
             self.counts["images"] += 1
         if not self._stop.is_set():
             self.get_logger().info(f"end of {self.value('source')}")
-            self.facts["end"] = "the film is over"
+            self.facts["end"] = "end of the film"
 
     def _reopen(self, camera: Camera) -> None:
-        """Until the camera is there again, or the node is to stop."""
+        """Reopen the camera, once a second, until it succeeds or the node stops."""
         camera.close()
         while not self._stop.wait(1.0):
             try:
                 self._camera = open_camera(self._config)
-            except SensorError:
+            except MediaError:
                 continue
             self.warning = ""
-            self.get_logger().info(f"{self.value('source')} is back")
+            self.get_logger().info(f"{self.value('source')} is available again")
             return
 
 

@@ -1,4 +1,4 @@
-"""All nodes of the robot in one process."""
+"""Runs several nodes in one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLASSES = {
 
 
 def run_composed(nodes: Sequence[tuple[str, list[str]]]) -> int:
-    """Run nodes, each as (name, its ROS arguments), until a signal asks for the end. Returns the exit code."""
+    """Run nodes, given as (name, ROS arguments), until SIGINT or SIGTERM. Returns the exit code."""
     arguments: list[list[str]] = []
     classes: list[type[RobotNode]] = []
     for name, ros_arguments in nodes:

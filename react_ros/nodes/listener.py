@@ -1,4 +1,4 @@
-"""The listener node: each `speaker/features` is answered with a `listener/reaction` by the generator of choice."""
+"""The listener node: a generator answers each `speaker/features` with a `listener/reaction`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from react_ros.messages.features import frame_from_message
 from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Lineage, ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.nodes.base import KEPT_QOS, LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY
 from react_ros.package import code_version
 
 FEATURES_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
-"""Two seconds: while another thread imports a learned system's library, nothing else runs for up to half a second."""
+"""Depth: two seconds. While another thread imports torch, callbacks do not run for up to half a second."""
 
 
 class ListenerNode(RobotNode):
-    """Steps one stream of a generator: frame k in, reaction k out; its plans are made beside the clock."""
+    """Steps one stream of a generator: frame k in, reaction k out. Action chunks are computed in another thread."""
 
     NAME = "listener"
     PARAMETERS = (
-        Parameter("generator", registry.DEFAULT, "which system listens: see `react-ros generators`", live=True),
-        Parameter("generator_parameters", "", "further parameters of the generator, as YAML: {expressiveness: 0.8}",
+        Parameter("generator", registry.DEFAULT, "listener system, see `react-ros generators`", live=True),
+        Parameter("generator_parameters", "", "further parameters of the generator as YAML, e.g. {expressiveness: 0.8}",
                   live=True),
-        Parameter("seed", 0, "seed of the stream: the same seed and input give the same face", 0, 2**31 - 1, live=True),
-        Parameter("samples", 1, "how many listeners are drawn at once", 1, 100, live=True),
-        Parameter("temperature", 1.0, "how freely the generator draws, where it has such a parameter", 0.0, 10.0,
+        Parameter("seed", 0, "random seed of the stream: the same seed and input give the same reactions", 0, 2**31 - 1,
                   live=True),
-        Parameter("device", "auto", "where a learned generator runs", choices=DEVICES),
+        Parameter("samples", 1, "number of sampled listeners", 1, 100, live=True),
+        Parameter("temperature", 1.0, "sampling temperature, of generators that have one", 0.0, 10.0,
+                  live=True),
+        Parameter("device", "auto", "device of a learned generator", choices=DEVICES),
         Parameter("delay", 0.0, "deliberate delay of every reaction, for experiments, s", 0.0, MAX_DELAY, live=True),
-        Parameter("delay_spread", 0.0, "standard deviation of that delay, drawn once per stream from its seed, s",
+        Parameter("delay_spread", 0.0, "standard deviation of that delay, sampled once per stream from its seed, s",
                   0.0, MAX_DELAY, live=True),
         Parameter("max_stamp_age", 5.0, "a frame whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a frame whose stamp lies further in the future is dropped, s", 0.0, 1e9,
@@ -49,96 +50,96 @@ class ListenerNode(RobotNode):
     LIVE = ("generator", "generator_parameters", "seed", "samples", "temperature", "delay", "delay_spread",
             "max_stamp_age", "max_stamp_ahead")  # fmt: skip
     SYSTEM = ("generator", "generator_parameters", "temperature")
-    """Those that make another generator; the others only begin another stream of it."""
+    """Parameters that need another generator; the others only start another stream of the same generator."""
 
     def configure(self) -> None:
-        self._wanted = {name: self.value(name) for name in self.LIVE}
+        self._requested = {name: self.value(name) for name in self.LIVE}
         self._code = code_version()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._loaded: tuple[dict[str, Any], Generator] | None = None
-        self._coming: tuple[Generator, Stream, dict[str, Any]] | None = None
-        self._heard: int | None = None
-        self._refusal = ""
-        """Why the system that was last asked for does not listen."""
+        self._next: tuple[Generator, Stream, dict[str, Any]] | None = None
+        self._last_frame: int | None = None
+        self._load_error = ""
+        """Why the generator requested last could not be loaded; empty if it was."""
         try:
-            self._begin(*self._prepare(self._wanted), self._wanted)
+            self._begin(*self._prepare(self._requested), self._requested)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
-        self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", KEPT_QOS)
+        self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", DURABLE_QOS)
         self._streams = self.create_lifecycle_publisher(ListenerStream, "listener/stream", LATCHED_QOS)
         self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, FEATURES_QOS)
 
     def activate(self) -> None:
-        self._waiting.clear()
-        self._heard = None
+        self._delayed.clear()
+        self._last_frame = None
 
-    def _load(self, wanted: dict[str, Any]) -> Generator:
-        name, parameters = wanted["generator"], parameters_from(wanted["generator_parameters"])
+    def _load(self, requested: dict[str, Any]) -> Generator:
+        name, parameters = requested["generator"], parameters_from(requested["generator_parameters"])
         known = registry.parameters(name)
-        shared = {"temperature": wanted["temperature"], "device": self.value("device")}
+        shared = {"temperature": requested["temperature"], "device": self.value("device")}
         return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
 
-    def _prepare(self, wanted: dict[str, Any]) -> tuple[Generator, Stream]:
-        """All that may take long: weights are read only where the system changes, or its parameters."""
-        system = {name: wanted[name] for name in self.SYSTEM}
+    def _prepare(self, requested: dict[str, Any]) -> tuple[Generator, Stream]:
+        """Load the generator (only if it or its parameters changed) and start a stream. May take seconds."""
+        system = {name: requested[name] for name in self.SYSTEM}
         if self._loaded is None or self._loaded[0] != system:
-            self._loaded = system, self._load(wanted)
+            self._loaded = system, self._load(requested)
         generator = self._loaded[1]
-        stream = generator.start(samples=wanted["samples"], seed=wanted["seed"])
+        stream = generator.start(samples=requested["samples"], seed=requested["seed"])
         stream.run_asynchronously()
         return generator, stream
 
-    def _begin(self, generator: Generator, stream: Stream, wanted: dict[str, Any]) -> None:
-        seed = wanted["seed"]
+    def _begin(self, generator: Generator, stream: Stream, requested: dict[str, Any]) -> None:
+        seed = requested["seed"]
         self._stream = stream
-        self._late_before = self.counts["late plans"]
+        self._late_before = self.counts["late chunks"]
         self._generator = generator
         self._seed = seed
         self._announced = False
-        self._delay = delay_frames(wanted["delay"], wanted["delay_spread"], seed)
-        self._waiting: Delay[tuple[Reaction, Lineage]] = Delay(self._delay)
-        self._limits = StampLimits(wanted["max_stamp_age"], wanted["max_stamp_ahead"])
+        self._delay = delay_frames(requested["delay"], requested["delay_spread"], seed)
+        self._delayed: Delay[tuple[Reaction, Lineage]] = Delay(self._delay)
+        self._limits = StampLimits(requested["max_stamp_age"], requested["max_stamp_ahead"])
         info = generator.info
         self.facts |= {
             "generator": info.name,
             "seed": str(seed),
-            "samples": str(wanted["samples"]),
+            "samples": str(requested["samples"]),
             "schedule": stream.schedule,
             "generator's delay": f"{info.delay_frames} frames",
             "deliberate delay": f"{self._delay} frames",
             "notice": info.notice,
         }
 
-    def changed(self, values: dict[str, Any]) -> None:
-        wanted = self._wanted | values
-        if wanted["generator"] not in registry.names():
-            registry.info(wanted["generator"])  # raises the sentence that lists the names
-        if wanted["generator_parameters"] != self._wanted["generator_parameters"]:
-            parameters_from(wanted["generator_parameters"])
+    def apply_parameters(self, values: dict[str, Any]) -> None:
+        requested = self._requested | values
+        if requested["generator"] not in registry.names():
+            registry.info(requested["generator"])  # raises ValueError with the list of names
+        if requested["generator_parameters"] != self._requested["generator_parameters"]:
+            parameters_from(requested["generator_parameters"])
             info = self._generator.info
-            if wanted["generator"] == info.name and not info.learned:
-                self._load(wanted)  # in no time; others would hold up the clock, and are told of once they load
-        self._wanted = wanted
-        threading.Thread(target=self._prepare_beside, args=(wanted,), name="loader", daemon=True).start()
+            if requested["generator"] == info.name and not info.learned:
+                self._load(requested)  # immediate; learned systems are loaded in a thread, and errors reported then
+        self._requested = requested
+        threading.Thread(target=self._prepare_in_thread, args=(requested,), name="loader", daemon=True).start()
 
-    def _prepare_beside(self, wanted: dict[str, Any]) -> None:
-        # A learned system may take seconds to load: the present one goes on listening until it is there.
+    def _prepare_in_thread(self, requested: dict[str, Any]) -> None:
+        # A learned system may take seconds to load; until then the current one continues.
         with self._loading:
-            if wanted is not self._wanted:
-                return  # something else has been asked for meanwhile
+            if requested is not self._requested:
+                return  # superseded by a later request
             try:
-                generator, stream = self._prepare(wanted)
+                generator, stream = self._prepare(requested)
             except Exception as error:
                 known = isinstance(error, (ValueError, OSError))
-                self._refusal = str(error) if known else f"{wanted['generator']} cannot be loaded: {error!r}"
-                self.warning = self._refusal
-                reason = self._refusal if known else traceback.format_exc()
-                self.get_logger().error(f"{reason}; {self._generator.info.name} goes on")
+                self._load_error = str(error) if known else f"{requested['generator']} cannot be loaded: {error!r}"
+                self.warning = self._load_error
+                reason = self._load_error if known else traceback.format_exc()
+                self.get_logger().error(f"{reason}; {self._generator.info.name} continues")
                 return
             with self._lock:
-                if wanted is self._wanted:
-                    self._coming = generator, stream, wanted
+                if requested is self._requested:
+                    self._next = generator, stream, requested
 
     def _on_features(self, message: SpeakerFeatures) -> None:
         if not self.active:
@@ -151,36 +152,36 @@ class ListenerNode(RobotNode):
             self.reject("speaker/features", str(error))
             return
         with self._lock:
-            coming, self._coming = self._coming, None
-        if coming is not None:
-            self._begin(*coming)
-            self._refusal = ""
-        if self._heard is not None and frame.index > self._heard + 1:
-            self.counts["frames that never came"] += frame.index - self._heard - 1
-        self._heard = frame.index
+            next_stream, self._next = self._next, None
+        if next_stream is not None:
+            self._begin(*next_stream)
+            self._load_error = ""
+        if self._last_frame is not None and frame.index > self._last_frame + 1:
+            self.counts["frames that never came"] += frame.index - self._last_frame - 1
+        self._last_frame = frame.index
         if not self._announced:
             self._announce(message)
         reaction = self._stream.step(frame)
         if late := self._stream.late_chunks:
-            self.counts["late plans"] = self._late_before + late
-        self.warning = self._refusal or self._stream.trouble
+            self.counts["late chunks"] = self._late_before + late
+        self.warning = self._load_error or self._stream.trouble
         lineage = FACTORY.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
         self._reactions.publish(
-            FACTORY.reaction(*self._waiting.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
+            FACTORY.reaction(*self._delayed.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
         )
         self.counts["reactions"] += 1
 
     def _announce(self, message: SpeakerFeatures) -> None:
-        """Say who answers from this frame on: a replay needs all of it."""
+        """Publish which generator and stream answer from this frame on; a replay needs all of these values."""
         info = self._generator.info
-        told = ListenerStream(
+        stream = ListenerStream(
             first_frame=message.lineage.frame, generator=info.name, weights=info.weights, seed=self._seed,
             parameters=parameters_text(self._generator), samples=self._stream.samples, delay=self._delay,
             schedule=self._stream.schedule, notice=info.notice, code=self._code,
         )  # fmt: skip
-        told.header.stamp = message.header.stamp
-        self._streams.publish(told)
+        stream.header.stamp = message.header.stamp
+        self._streams.publish(stream)
         self._announced = True
 
 

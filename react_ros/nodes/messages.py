@@ -1,4 +1,4 @@
-"""The project's messages in rclpy's classes; what messages say is read in `session.messages`."""
+"""Creates messages of rclpy's classes; `react_ros.messages` reads and fills them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from react_ros.msg import AudioChunk
 
 @lru_cache(maxsize=256)
 def message_class(kind: str) -> type[Any]:
-    """rclpy's class of a type, "package/msg/Name". Raises ImportError or AttributeError where it is not installed."""
+    """rclpy's class of a message type "package/msg/Name". Raises ImportError or AttributeError if not installed."""
     package, name = kind.split("/msg/")
     return getattr(import_module(f"{package}.msg"), name)
 
@@ -28,7 +28,7 @@ def _new(kind: str, **fields: Any) -> Any:
 
 
 def _floats(values: Floats) -> array:
-    out = array("f")  # rclpy copies an array of the right kind at once, and any other sequence number by number
+    out = array("f")  # rclpy copies an array of the right type in one step, other sequences element by element
     out.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
     return out
 
@@ -46,11 +46,11 @@ def image_message(rgb: npt.NDArray[np.uint8], stamp: Any, frame_id: str) -> Imag
     return message
 
 
-def audio_message(stamp_ns: int, rate: int, first_sample: int, samples: npt.NDArray[np.int16]) -> AudioChunk:
+def audio_message(stamp_ns: int, rate: int, first_sample: int, pcm: npt.NDArray[np.int16]) -> AudioChunk:
     """AudioChunk of (n, channels) int16."""
-    message = AudioChunk(sample_rate=rate, channels=samples.shape[1], first_sample=first_sample)
+    message = AudioChunk(sample_rate=rate, channels=pcm.shape[1], first_sample=first_sample)
     message.header = FACTORY.header(FACTORY.time(stamp_ns))
     data = array("h")
-    data.frombytes(np.ascontiguousarray(samples).tobytes())
+    data.frombytes(np.ascontiguousarray(pcm).tobytes())
     message.pcm = data
     return message

@@ -1,29 +1,29 @@
-"""The microphone node: a sound device or file becomes stamped chunks on `audio`."""
+"""The microphone node: publishes the sound of a device or file on `audio`."""
 
 from __future__ import annotations
 
 import threading
 import time
 
+from react_ros.media.errors import MediaError
 from react_ros.msg import AudioChunk
-from react_ros.nodes.base import OUTPUT_QOS, RECORDED, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import audio_message
-from react_ros.sensors.camera import SensorError
 from react_ros.sensors.microphone import Microphone, MicrophoneConfig, open_microphone
 from react_ros.sensors.pace import paced
 
 
 class MicrophoneNode(RobotNode):
-    """Publishes `audio`, each chunk stamped with the capture time of its first sample."""
+    """Publishes `audio`; chunks are stamped with the capture time of their first sample."""
 
     NAME = "microphone"
-    _heard = 0
+    _chunks_before = 0
     PARAMETERS = (
-        Parameter("source", "default", "'default', a device's number or part of its name, or a sound file"),
-        Parameter("rate", 16000, "samples a second asked of a device; a file has its own", 8000, 192_000),
-        Parameter("channels", 1, "channels asked of a device", 1, 2),
+        Parameter("source", "default", "'default', number or part of the name of a device, or a sound file"),
+        Parameter("rate", 16000, "sample rate requested from a device, Hz; a file has its own", 8000, 192_000),
+        Parameter("channels", 1, "channels requested from a device", 1, 2),
         Parameter("block", 0.02, "length of a chunk, s", 0.005, 0.2),
-        *RECORDED,
+        *FILE_PARAMETERS,
         Parameter("frame_id", "microphone", "frame_id of the chunks"),
     )
 
@@ -38,11 +38,11 @@ class MicrophoneNode(RobotNode):
         )
         try:
             return open_microphone(config)
-        except SensorError as error:
+        except MediaError as error:
             raise ConfigurationError(f"microphone: {error}.") from None
 
     def activate(self) -> None:
-        if self._microphone is None:  # a device, let go when the node was deactivated
+        if self._microphone is None:  # a device, closed when the node was deactivated
             self._microphone = self._open()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="microphone", daemon=True)
@@ -51,7 +51,7 @@ class MicrophoneNode(RobotNode):
     def deactivate(self) -> None:
         self._stop.set()
         if self._microphone is not None and self._microphone.live:
-            self.cleanup()  # wakes a reader that waits for the device
+            self.cleanup()  # ends the wait of the reading thread
         self._thread.join(2.0)
 
     def cleanup(self) -> None:
@@ -60,12 +60,11 @@ class MicrophoneNode(RobotNode):
             self._microphone = None
 
     def diagnose(self) -> None:
-        """A device that is open and gives nothing is worth a warning; a file that is over is not."""
-        heard, self._heard = self._heard, self.counts["chunks"]
+        """Warn where a device delivers no audio; the end of a file is no reason for a warning."""
+        before, self._chunks_before = self._chunks_before, self.counts["chunks"]
         if self.active and self._microphone is not None and self._microphone.live:
-            self.warning = (
-                "" if self.counts["chunks"] > heard else "the microphone gives no sound: is it still plugged in?"
-            )
+            silent = self.counts["chunks"] == before
+            self.warning = "the microphone delivers no audio: is it still connected?" if silent else ""
 
     def _read(self) -> None:
         microphone = self._microphone
@@ -78,14 +77,14 @@ class MicrophoneNode(RobotNode):
         for stamp, block in stamped:
             if self._stop.is_set():
                 return
-            message = audio_message(stamp, microphone.rate, block.first_sample, block.samples)
+            message = audio_message(stamp, microphone.rate, block.first_sample, block.pcm)
             message.header.frame_id = self.value("frame_id")
             self._chunks.publish(message)
             self.counts["chunks"] += 1
         if not self._stop.is_set():
-            self.facts["end"] = "the sound is over"
+            self.facts["end"] = "end of the sound"
             if microphone.live:
-                self.get_logger().error("the microphone stopped: is it still plugged in?")
+                self.get_logger().error("the microphone stopped: is it still connected?")
             self.get_logger().info(f"end of {self.value('source')}")
 
 

@@ -1,4 +1,4 @@
-"""The perception node: images and sound of one human become `speaker/features`, 25 times a second."""
+"""The perception node: images and audio of one human to `speaker/features`, 25 times a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from react_ros.messages.stamps import StampLimits
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
 from react_ros.msg import AudioChunk, SpeakerFeatures
 from react_ros.nodes.base import (
-    KEPT_QOS,
+    DURABLE_QOS,
     LATCHED_QOS,
     OUTPUT_QOS,
     SENSOR_QOS,
@@ -32,16 +32,16 @@ from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 
 class PerceptionNode(RobotNode):
-    """Hears `audio` and sees `image_raw` (or `image_raw/compressed`), publishes `speaker/features`."""
+    """Subscribes to `audio` and `image_raw` (or `image_raw/compressed`), publishes `speaker/features`."""
 
     NAME = "perception"
     PARAMETERS = (
-        Parameter("model", "", "path of face_landmarker.task; empty: the one that `react-ros assets fetch` brought"),
-        Parameter("max_faces", 4, "faces looked for in an image, one of which is listened to", 1, 16),
-        Parameter("landmarks", False, "publish the 478 landmarks with the features"),
+        Parameter("model", "", "path of face_landmarker.task; empty: the file from `react-ros assets fetch`"),
+        Parameter("max_faces", 4, "most faces detected in an image; one of them is the speaker", 1, 16),
+        Parameter("landmarks", False, "publish the 478 face landmarks, too"),
         Parameter("wav2vec2", "", "path of wav2vec 2.0 base weights (.pt or .safetensors); empty: no speech embedding"),
-        Parameter("sound_lag", 0.04, "how far the sound of a frame lies behind its image, s", 0.0, 1.0),
-        Parameter("stale_after", 0.5, "a sensor silent for so long is stale, s", 0.1, 10.0),
+        Parameter("sound_lag", 0.04, "lag of a frame's sound behind its image, s", 0.0, 1.0),
+        Parameter("stale_after", 0.5, "a stream without messages for so long is stale, s", 0.1, 10.0),
         Parameter("max_stamp_age", 5.0, "a message whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a message whose stamp lies further in the future is dropped, s", 0.0, 1e9,
                   live=True),
@@ -65,20 +65,20 @@ class PerceptionNode(RobotNode):
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._senses = SensorFrontEnd(self._perception, clock, self._limits({}))
+        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}))
         if not embedding:
-            self.facts["speech embedding"] = "none: no wav2vec 2.0 weights were given"
-        self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", KEPT_QOS)
+            self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
+        self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
         self._types = {"image_raw": "", "audio": ""}
         self._inputs: dict[str, Any] = {}
         self._uninstalled: dict[str, str] = {}
-        self._turn_to("image_raw", IMAGE_TYPES[0])
-        self._turn_to("audio", AUDIO_TYPES[0])
+        self._use_type("image_raw", IMAGE_TYPES[0])
+        self._use_type("audio", AUDIO_TYPES[0])
         self.create_timer(0.01, self._advance)
-        self.create_timer(0.5, self._look_for_other_drivers)
+        self.create_timer(0.5, self._find_publishers)
 
-    def changed(self, values: dict[str, Any]) -> None:
-        self._senses.limits = self._limits(values)
+    def apply_parameters(self, values: dict[str, Any]) -> None:
+        self._front_end.limits = self._limits(values)
 
     def _limits(self, values: dict[str, Any]) -> StampLimits:
         current = {name: self.value(name) for name in ("max_stamp_age", "max_stamp_ahead")} | values
@@ -95,36 +95,36 @@ class PerceptionNode(RobotNode):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
-        self._take(topic, lambda now: self._senses.see(message, now))
+        self._push(topic, lambda now: self._front_end.push_image(message, now))
 
     def _on_chunk(self, message: AudioChunk) -> None:
-        self._take("audio", lambda now: self._senses.hear(message, True, now))
+        self._push("audio", lambda now: self._front_end.push_audio(message, True, now))
 
-    def _on_foreign(self, message: Any) -> None:
-        self._take("audio", lambda now: self._senses.hear(message, False, now))
+    def _on_third_party_audio(self, message: Any) -> None:
+        self._push("audio", lambda now: self._front_end.push_audio(message, False, now))
 
-    def _take(self, topic: str, sense: Callable[[int], list[Perceived]]) -> None:
+    def _push(self, topic: str, push: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
             return
         try:
-            perceived = sense(self._now())
+            perceived = push(self._now())
         except ValueError as error:
             self.reject(topic, str(error))
             return
-        self._answer(perceived)
+        self._publish_features(perceived)
 
     def _on_audio_info(self, message: Any) -> None:
         try:
-            self._senses.inform(message)
+            self._front_end.set_audio_info(message)
         except ValueError as error:
             self.reject("audio_info", str(error))
 
     def _advance(self) -> None:
         if self.active:
-            self._answer(self._senses.advance(self._now()))
+            self._publish_features(self._front_end.advance(self._now()))
 
-    def _look_for_other_drivers(self) -> None:
-        """Subscribe to whichever of the known types somebody publishes: it is not ours to choose."""
+    def _find_publishers(self) -> None:
+        """Switch subscriptions to the supported message types that are actually published."""
         compressed = "image_raw/compressed"
         if compressed not in self._inputs and not self.count_publishers("image_raw"):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(compressed)}
@@ -133,17 +133,17 @@ class PerceptionNode(RobotNode):
         for topic, known in (("image_raw", IMAGE_TYPES), ("audio", AUDIO_TYPES)):
             kinds = {p.topic_type for p in self.get_publishers_info_by_topic(topic)}
             if len(kinds) == 1 and (kind := kinds.pop()) in known and kind != self._types[topic]:
-                self._turn_to(topic, kind)
+                self._use_type(topic, kind)
 
-    def _turn_to(self, topic: str, kind: str) -> None:
+    def _use_type(self, topic: str, kind: str) -> None:
         try:
             cls = message_class(kind)
         except (ImportError, AttributeError):
             self._uninstalled[topic] = f"{topic} carries {kind}, which is not installed here"
             return
         if old := self._inputs.pop(topic, None):
-            # One participant cannot have a topic in two types, and this one goes only once the callback is over:
-            # the next look makes the new one.
+            # One participant cannot have a topic with two types, and the old subscription is destroyed only after this
+            # callback: the next call creates the new one.
             self.destroy_subscription(old)
             self._types[topic] = ""
             return
@@ -152,12 +152,12 @@ class PerceptionNode(RobotNode):
         if topic == "image_raw":
             self._subscribe(topic, cls, partial(self._on_image, topic), SENSOR_QOS)
         else:
-            self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_foreign, SOUND_QOS)
-            # The other package of this name carries its AudioInfo within each chunk.
+            self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_third_party_audio, SOUND_QOS)
+            # AudioStamped (mgonzs13) contains its AudioInfo.
             if kind != OUR_AUDIO and not kind.endswith("AudioStamped") and "audio_info" not in self._inputs:
                 info = message_class(AUDIO_INFO)
                 self._subscribe("audio_info", info, self._on_audio_info, OUTPUT_QOS)
-                # audio_capture of ros-drivers says it once, before we are there.
+                # audio_capture of ros-drivers publishes it once, latched.
                 self.create_subscription(info, "audio_info", self._on_audio_info, LATCHED_QOS)
         if kind not in (IMAGE_TYPES[0], AUDIO_TYPES[0]):
             self.facts[f"type of {topic}"] = kind
@@ -167,7 +167,7 @@ class PerceptionNode(RobotNode):
 
     # Output
 
-    def _answer(self, perceived: list[Perceived]) -> None:
+    def _publish_features(self, perceived: list[Perceived]) -> None:
         for p in perceived:
             self._features.publish(FACTORY.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks")))
             self.counts["frames"] += 1
@@ -177,10 +177,10 @@ class PerceptionNode(RobotNode):
     def diagnose(self) -> None:
         if not self.active:
             return
-        for name, count in asdict(self._senses.clock.counters).items():
+        for name, count in asdict(self._front_end.clock.counters).items():
             self.counts[name] = count
         face = self.facts.get("face", "missing")
-        missing = "no images come in" if face == "missing" and self.counts["frames"] else ""
+        missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
         self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
 
 

@@ -1,4 +1,4 @@
-"""Watches a running robot from outside: keeps what its topics say, for benches and tests."""
+"""Collects the messages and diagnostics of a running robot, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from react_ros.nodes.base import use_dds_profile
 
 
 class Probe:
-    """Subscribes to topics of a namespace in a thread of its own.
+    """Subscribes to topics of a namespace, in its own thread and context.
 
     with Probe("/robot", {"avatar/status": Status}) as probe:
-        probe.wait(lambda: len(probe["avatar/status"]) > 25, 20, "the avatar to speak")
+        probe.wait(lambda: len(probe["avatar/status"]) > 25, 20, "the avatar")
     """
 
     def __init__(self, namespace: str, topics: dict[str, Any]) -> None:
@@ -33,17 +33,17 @@ class Probe:
         self._context = rclpy.context.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("probe", context=self._context, namespace=namespace)
-        if given is None:  # it has been read by now, and a robot that is started from here needs one of its own
+        if given is None:  # it has been read by now; processes started from here choose their own
             os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
         self._change = threading.Condition()
         self.messages: dict[str, list[tuple[int, Any]]] = {topic: [] for topic in topics}
-        """Topic to (arrival in ns since the epoch, message), in the order they came."""
+        """Topic to (arrival in ns since the epoch, message), in order of arrival."""
         self.diagnostics: dict[str, Any] = {}
         """Fully qualified node name to its newest DiagnosticStatus."""
         qos = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT)
         for topic, kind in topics.items():
             self.node.create_subscription(kind, topic, lambda m, topic=topic: self._keep(topic, m), qos)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 100)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._ended = False
@@ -58,13 +58,13 @@ class Probe:
             self.messages[topic].append((time.time_ns(), message))
             self._change.notify_all()
 
-    def _diagnosed(self, message: DiagnosticArray) -> None:
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._change:
             self.diagnostics |= {status.name: status for status in message.status}
             self._change.notify_all()
 
     def __getitem__(self, topic: str) -> list[Any]:
-        """The messages of a topic so far."""
+        """The messages received on a topic."""
         with self._change:
             return [message for _, message in self.messages[topic]]
 
@@ -74,27 +74,27 @@ class Probe:
         return {v.key: v.value for v in status.values} if status else {}
 
     def clear(self) -> None:
-        """Forget the messages so far."""
+        """Clear the received messages."""
         with self._change:
             for kept in self.messages.values():
                 kept.clear()
 
     def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
-        """Wait until the condition holds and return what it gave. Raises TimeoutError that names `what`."""
+        """Wait until the condition is true and return its value. Raises TimeoutError with `what` after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             if outcome := condition():
                 return outcome
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
+                raise TimeoutError(f"timed out after {seconds:g} s waiting for {what}")
             with self._change:
                 self._change.wait(min(left, 0.1))
 
     def publisher(self, topic: str, kind: Any, readers: int = 1, seconds: float = 10.0) -> Any:
-        """A publisher that already has its readers."""
+        """A publisher, once it has the given number of subscriptions."""
         publisher = self.node.create_publisher(kind, topic, 50)
-        self.wait(lambda: publisher.get_subscription_count() >= readers, seconds, f"a reader of {topic}")
+        self.wait(lambda: publisher.get_subscription_count() >= readers, seconds, f"a subscription to {topic}")
         return publisher
 
     def __enter__(self) -> Probe:

@@ -1,1 +1,1 @@
-"""One human to `SpeakerFrame`: what the camera sees and the microphone hears, 25 times a second."""
+"""Perception of one human: images and audio to `SpeakerFrame`s, 25 times a second."""

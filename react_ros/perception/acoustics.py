@@ -1,6 +1,6 @@
-"""How the speaker sounds: cepstrum, energy, pitch and voicing of each frame, causal, in numpy.
+"""Acoustic features of each frame: MFCC, energy, pitch and voicing; causal.
 
-numpy alone, because importing torch costs two seconds and 200 MB in a node that must be back within two seconds.
+numpy only: importing torch takes two seconds and 200 MB, and a killed perception node must be back within two seconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ COEFFICIENTS = 26
 F0_RANGE = (60.0, 400.0)
 """Hz."""
 LOG_ENERGY_FLOOR = -16.0
-"""Natural logarithm of the mean square (full scale 1): about -70 dB, the noise of a good 12-bit microphone."""
+"""Natural logarithm of the mean square (full scale 1): about -70 dB, the noise floor of a good 12-bit microphone."""
 SPEECH_ON, SPEECH_OFF = 0.5, 0.35
-"""Speech begins at the one probability and ends below the other (silero-vad's own defaults)."""
+"""Hysteresis: speech begins at the first probability and ends below the second (silero-vad's defaults)."""
 
 _PITCH_SAMPLES = 2 * FRAME_SAMPLES
 _DELTA_FRAMES = 5
@@ -28,7 +28,7 @@ _MEL_OFFSET = 1e-6
 
 @cache
 def _mel_filters() -> np.ndarray:
-    """(321, 40) triangles, evenly spaced on the HTK mel scale (2595 log10(1 + f / 700)) from 0 to 8 kHz."""
+    """(321, 40) triangular filters, evenly spaced on the HTK mel scale (2595 log10(1 + f / 700)) from 0 to 8 kHz."""
     top = 2595.0 * np.log10(1.0 + SAMPLE_RATE / 2 / 700.0)
     corners = 700.0 * (10.0 ** (np.linspace(0.0, top, MELS + 2) / 2595.0) - 1.0)
     bins = np.linspace(0.0, SAMPLE_RATE / 2, FRAME_SAMPLES // 2 + 1)[:, None]
@@ -52,9 +52,9 @@ def _hann() -> np.ndarray:
 
 
 def mfcc(window: Floats) -> Floats:
-    """(26,) mel-frequency cepstral coefficients of one window of (640,) samples at 16 kHz, -1 to 1.
+    """(26,) mel-frequency cepstral coefficients of one window: (640,) samples at 16 kHz, -1 to 1.
 
-    A Hann window over all 40 ms, power spectrum, 40 HTK mel bands, natural logarithm of (band + 1e-6), orthonormal
+    Hann window over all 40 ms, power spectrum, 40 HTK mel bands, natural logarithm of (band + 1e-6), orthonormal
     DCT-II: torchaudio's MFCC with n_mfcc=26, log_mels=True, n_fft = win_length = hop_length = 640, center=False.
     """
     power = np.abs(np.fft.rfft(window * _hann())) ** 2
@@ -62,10 +62,10 @@ def mfcc(window: Floats) -> Floats:
 
 
 def pitch(samples: Floats) -> tuple[float, float]:
-    """(F0 in Hz or 0 where unvoiced, voicing 0 to 1) of a stretch of (1280,) samples at 16 kHz.
+    """(F0 in Hz, 0 where unvoiced; voicing 0 to 1) of (1280,) samples at 16 kHz.
 
     YIN (de Cheveigné and Kawahara 2002, steps 2 to 5), 60 to 400 Hz: voicing is 1 minus the cumulative mean
-    normalised difference at the period found. F0 belongs to the middle of the stretch, 40 ms before its end.
+    normalised difference at the period found. F0 holds for the middle of the samples, 40 ms before their end.
     """
     x = samples.astype(np.float64) - samples.mean(dtype=np.float64)
     shortest, longest = int(SAMPLE_RATE / F0_RANGE[1]), int(np.ceil(SAMPLE_RATE / F0_RANGE[0]))
@@ -80,7 +80,7 @@ def pitch(samples: Floats) -> tuple[float, float]:
     difference = np.maximum(energy[0] + energy - 2.0 * correlation, 0.0)
     normal = np.ones(lags)
     normal[1:] = difference[1:] * np.arange(1, lags) / np.maximum(np.cumsum(difference[1:]), 1e-12)
-    # The first dip that is deep enough, followed to its bottom; else the deepest.
+    # The first dip below the threshold, followed to its minimum; without one, the global minimum.
     inside = normal[shortest : longest + 1]
     deep = np.flatnonzero(inside < 0.15)
     i = int(deep[0]) if len(deep) else int(inside.argmin())
@@ -90,7 +90,7 @@ def pitch(samples: Floats) -> tuple[float, float]:
     voicing = float(np.clip(1.0 - normal[lag], 0.0, 1.0))
     if voicing < 0.5:
         return 0.0, voicing
-    # On the difference itself: the normalisation's slope would shift the bottom.
+    # Parabolic interpolation of the difference itself: the slope of the normalisation would shift the minimum.
     left, middle, right = difference[lag - 1 : lag + 2]
     bend = left - 2.0 * middle + right
     shift = 0.5 * (left - right) / bend if bend > 1e-12 else 0.0
@@ -98,24 +98,24 @@ def pitch(samples: Floats) -> tuple[float, float]:
 
 
 class Acoustics:
-    """The acoustic features of a running sound, a frame at a time. Its memory is five frames; nothing looks ahead."""
+    """Streaming acoustic features, one frame at a time; causal, with a memory of five frames."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the sound so far."""
+        """Clear the past frames."""
         self._past: deque[Floats] = deque(maxlen=_DELTA_FRAMES)
         self._previous = np.zeros(FRAME_SAMPLES, np.float32)
         self._speaking = False
 
     def step(self, window: Floats, valid: float = 1.0, speech_probability: float = 0.0) -> Sound:
-        """The features of the next frame.
+        """Features of the next frame.
 
-        window: (640,) float32 at 16 kHz, -1 to 1. valid: the fraction of it that was heard; at 0 the frame is
-        MISSING and the past forgotten. speech_probability: of this frame, from `speech.SpeechDetector`; it makes the
-        state SPEECH or SILENCE, with hysteresis.
-        The deltas are the least-squares slope over the last five frames; F0 and voicing see the last 80 ms.
+        window: (640,) float32 at 16 kHz, -1 to 1. valid: the fraction of it that was received; at 0 the frame is
+        MISSING and the past frames are cleared. speech_probability: of this frame, from `speech.SpeechDetector`; it
+        decides between SPEECH and SILENCE, with hysteresis.
+        The deltas are the least-squares slope over the last five frames; F0 and voicing use the last 80 ms.
         Raises ValueError for another shape.
         """
         if window.shape != (FRAME_SAMPLES,):

@@ -21,7 +21,7 @@ Doubles = npt.NDArray[np.float64]
 
 _SHARPNESS = 10.0
 _NEUTRAL_SCORE = 0.4
-"""A prototype must be this much there to be as likely as a neutral face."""
+"""Score at which a prototype is as likely as the neutral face."""
 _FULL_ENERGY = 0.35
 """Root mean square of the action units of a face in full expression."""
 
@@ -29,9 +29,10 @@ _REST_QUANTILE = 0.2
 _FULL_QUANTILE = 0.95
 
 # For each action unit: (rest, highest rest, least full scale) of the raw activation.
-# Rest is where an unknown person's baseline begins; highest rest keeps somebody who smiles from the first to the last
-# frame from becoming neutral; least full scale keeps the noise of a channel that hardly moves from being blown up.
-# The values are from MediaPipe's output on real faces (the brows and lids of people at rest reach 0.4).
+# rest: initial baseline of an unknown person. highest rest: upper bound of the baseline, so that a person who smiles
+# all the time is not taken for neutral. least full scale: lower bound of the range, so that the noise of a channel that
+# hardly moves is not amplified. The values are from MediaPipe's output on real faces (brows and lids of people at rest
+# reach 0.4).
 _RANGES: Mapping[int, tuple[float, float, float]] = {
     1: (0.25, 0.6, 0.4),
     2: (0.20, 0.6, 0.4),
@@ -54,12 +55,12 @@ _RANGES: Mapping[int, tuple[float, float, float]] = {
 class AffectEstimator:
     """Streaming estimator of one person's 25 attributes; causal, constant memory.
 
-    Everything here is derived: action units from ARKit's shapes by the usual correspondence and, where MediaPipe's
-    channels are dead (AU6, AU9, AU15), from the geometry of the landmarks; expressions by EMFACS prototypes (Ekman &
-    Friesen 1983) and a softmax with a bias for the neutral face; valence and arousal as the probability-weighted
-    place on the circumplex (Russell 1980), arousal scaled by how active the face is. No network was trained for it
-    and it was validated against no coded corpus. Each action unit is measured from the person's own baseline to their
-    own 95th percentile over about the last minute.
+    All values are derived by rule. Action units: from ARKit blendshapes by the usual correspondence and, where
+    MediaPipe's channels hardly respond (AU6, AU9, AU15), from the geometry of the landmarks. Expressions: EMFACS
+    prototypes (Ekman & Friesen 1983) and a softmax with a bias for the neutral face. Valence and arousal: the
+    probability-weighted mean position on the circumplex (Russell 1980), arousal scaled by the activity of the face.
+    No network was trained for it, and it was not validated against a coded corpus. Each action unit is scaled from the
+    person's own baseline to their own 95th percentile over about the last minute.
     """
 
     def __init__(self) -> None:
@@ -73,15 +74,15 @@ class AffectEstimator:
         self._least_scale = np.array([_RANGES[n][2] for n in ACTION_UNITS])
 
     def reset(self) -> None:
-        """Forget the person: the next frame is somebody unknown."""
+        """Clear the person's baseline: the next frame shows an unknown person."""
         self._shapes.reset()
         self._geometry.reset()
 
     def step(self, blendshapes: Floats, landmarks: Floats | None = None, aspect: float = 1.0) -> Floats:
-        """Attributes of the next frame in which the person is seen.
+        """Attributes of the next frame in which the person is visible.
 
-        blendshapes: (52,) in the order of `ARKIT`; not finite counts as 0. landmarks: (478, 3) as in `DetectedFace`,
-        or None (AU6, AU9 and AU15 are then weaker). aspect: height of the image over its width.
+        blendshapes: (52,) in the order of `ARKIT`; values that are not finite count as 0. landmarks: (478, 3) as in
+        `DetectedFace`, or None (AU6, AU9 and AU15 are then weaker). aspect: image height over width.
         Returns (25,) in the order of `ATTRIBUTE_NAMES`: AU 0 to 1, valence and arousal -1 to 1, probabilities.
         """
         shapes = np.clip(np.nan_to_num(np.asarray(blendshapes, np.float64), posinf=0.0, neginf=0.0), 0.0, 1.0)
@@ -90,21 +91,21 @@ class AffectEstimator:
             deviation = np.zeros(3)
         else:
             self._geometry.add(measures)
-            # Bounded, so that somebody who smiles for a minute does not make smiling the rest.
+            # Bounded, so that a smile held for a minute does not become the baseline.
             deviation = measures - np.clip(self._geometry.at(0.5), _GEOMETRY_REST - 0.03, _GEOMETRY_REST + 0.03)
-        raw, scorn, widened, stretched = _raw_action_units(shapes, deviation)
+        raw, contempt, widened, stretched = _raw_action_units(shapes, deviation)
         self._shapes.add(raw)
         rest = np.minimum(self._shapes.at(_REST_QUANTILE), self._highest_rest)
         scale = np.maximum(self._shapes.at(_FULL_QUANTILE) - rest, self._least_scale)
         units = np.clip((raw - rest) / scale, 0.0, 1.0)
-        expressions = _expressions(units, scorn, widened, stretched)
+        expressions = _expressions(units, contempt, widened, stretched)
         return join_attributes(units, _valence_arousal(units, expressions), expressions)
 
 
 def _raw_action_units(s: Doubles, deviation: Doubles) -> tuple[Doubles, float, float, float]:
-    """Raw activation 0 to 1 of the 15 action units, and of one-sided smiles, AU5 and AU20.
+    """Raw activation, 0 to 1, of the 15 action units; then of one-sided smiles, AU5 and AU20.
 
-    s: (52,) shapes. deviation: (3,) of the `_measure`s from the person's median.
+    s: (52,) blendshapes. deviation: (3,) of `_measure` from the person's median.
     """
 
     def left_right(name: str) -> tuple[float, float]:
@@ -118,10 +119,10 @@ def _raw_action_units(s: Doubles, deviation: Doubles) -> tuple[Doubles, float, f
 
     cheek, nose, corner = deviation
     smile, squint, jaw = both("mouthSmile"), both("eyeSquint"), one("jawOpen")
-    # Lowered eyes foreshorten the upper face, and a smile lifts the nostrils: neither is AU6 or AU9.
-    seen = 1.0 - both("eyeLookDown")
-    cheek_raised = _ramp(-cheek, 0.05) * seen
-    nose_wrinkled = _ramp(-nose, 0.05) * seen * (1.0 - smile)
+    # Lowered eyes foreshorten the upper face, and a smile lifts the nostrils: neither must count as AU6 or AU9.
+    eyes_level = 1.0 - both("eyeLookDown")
+    cheek_raised = _ramp(-cheek, 0.05) * eyes_level
+    nose_wrinkled = _ramp(-nose, 0.05) * eyes_level * (1.0 - smile)
     corner_lowered = _ramp(corner - 0.02, 0.05) * (1.0 - smile) * (1.0 - jaw)
     parted = max(jaw - one("mouthClose"), both("mouthLowerDown"), both("mouthUpperUp"), 0.0)
     rolled = (one("mouthRollUpper") + one("mouthRollLower")) / 2
@@ -144,19 +145,19 @@ def _raw_action_units(s: Doubles, deviation: Doubles) -> tuple[Doubles, float, f
         26: jaw,
     }
     sides = np.array(left_right("mouthSmile")) + np.array(left_right("mouthDimple"))
-    scorn = float(np.clip(abs(sides[0] - sides[1]), 0.0, 1.0)) * (1.0 - float(min(sides[0], sides[1], 1.0)))
-    return np.array([raw[n] for n in ACTION_UNITS]), scorn, both("eyeWide"), both("mouthStretch")
+    contempt = float(np.clip(abs(sides[0] - sides[1]), 0.0, 1.0)) * (1.0 - float(min(sides[0], sides[1], 1.0)))
+    return np.array([raw[n] for n in ACTION_UNITS]), contempt, both("eyeWide"), both("mouthStretch")
 
 
 def _ramp(value: float, full: float) -> float:
     return float(np.clip(value / full, 0.0, 1.0))
 
 
-def _expressions(units: Doubles, scorn: float, widened: float, stretched: float) -> Doubles:
+def _expressions(units: Doubles, contempt: float, widened: float, stretched: float) -> Doubles:
     """(8,) probabilities in the order of `EXPRESSION_NAMES`.
 
-    A prototype scores by the geometric mean of all its action units' mean and its key sign, without which it is
-    not that expression (a talking mouth alone is no surprise). Smiling speaks against the unpleasant ones.
+    The score of a prototype is the geometric mean of its key sign and the mean of all its action units; without the
+    key sign it scores 0 (a talking mouth alone is not surprise). A smile lowers the scores of unpleasant expressions.
     """
     au = dict(zip(ACTION_UNITS, units.tolist(), strict=True))
     pleasant = 1.0 - au[12]
@@ -174,7 +175,7 @@ def _expressions(units: Doubles, scorn: float, widened: float, stretched: float)
         * pleasant,
         "disgust": score(au[9], au[9], max(au[15], au[10]), au[17]) * pleasant,
         "anger": score(min(au[4], max(au[7], au[23], au[24])), au[4], au[7], max(au[23], au[24])) * pleasant,
-        "contempt": score(scorn, scorn, max(au[12], au[14])),
+        "contempt": score(contempt, contempt, max(au[12], au[14])),
     }
     logits = _SHARPNESS * np.array([scores[name] for name in EXPRESSION_NAMES])
     odds = np.exp(logits - logits.max())
@@ -187,15 +188,15 @@ def _valence_arousal(units: Doubles, expressions: Doubles) -> Doubles:
     return np.clip(np.array([valence, arousal * energy]), -1.0, 1.0)
 
 
-# Cheek below lower lid, nostril below inner corner of the eye, mouth's corners below its middle: in lengths from the
-# forehead to the base of the nose, which survives nodding better than any width. Rest: three people at rest.
+# Distances cheek to lower lid, nostril to inner eye corner, mouth corners to mouth centre, in units of the length from
+# the forehead to the base of the nose, which depends less on nodding than any width does. Rest: mean of three people.
 _GEOMETRY_REST = np.array([0.29, 0.39, 0.0])
 _GEOMETRY_LO = _GEOMETRY_REST - 0.16
 _GEOMETRY_HI = _GEOMETRY_REST + 0.16
 
 
 def _measure(landmarks: Floats, aspect: float) -> Doubles | None:
-    """(3,) lengths on the face, whatever its place, size and tilt; None for landmarks that are no face.
+    """(3,) distances on the face, invariant to position, size and roll; None for landmarks that are not a face.
 
     Indices are those of MediaPipe's canonical face model.
     """
@@ -228,10 +229,10 @@ def _measure(landmarks: Floats, aspect: float) -> Doubles | None:
 
 
 class _RunningQuantiles:
-    """Quantiles of n signals over about the last minute, from histograms that slowly fade: constant memory.
+    """Quantiles of n signals over about the last minute, from histograms with exponential decay: constant memory.
 
-    Resolution (hi - lo) / 128. Begins as 10 frames' worth of `prior`, so that the first frames are judged by what is
-    usual and the first seconds by what is this person's own.
+    Resolution (hi - lo) / 128. Starts as if 10 frames of `prior` had been observed: the first frames are scaled by
+    typical values, and after a few seconds by the person's own.
     """
 
     _BINS = 128
@@ -257,7 +258,7 @@ class _RunningQuantiles:
         self._cumulated = np.cumsum(self._counts, axis=1)
 
     def at(self, quantile: float) -> Doubles:
-        """(n,) values below which `quantile` of the signals were."""
+        """(n,) quantiles (0 to 1) of the signals."""
         target = quantile * self._cumulated[:, -1:]
         index = np.argmax(self._cumulated >= target, axis=1)
         inside = self._counts[self._rows, index]
@@ -266,7 +267,7 @@ class _RunningQuantiles:
         return self._lo + (index + np.clip(fraction, 0.0, 1.0)) * self._step
 
     def _bin(self, values: Doubles) -> npt.NDArray[np.intp]:
-        # Clipped before the conversion: far outliers do not fit an integer.
+        # Clipped before the conversion: distant outliers would overflow an integer.
         return np.clip((values - self._lo) / self._step, 0, self._BINS - 1).astype(np.intp)
 
 

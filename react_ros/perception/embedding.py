@@ -1,4 +1,4 @@
-"""What the speaker's voice means to wav2vec 2.0: an optional embedding of the last second, a few times a second."""
+"""Optional speech embedding: wav2vec 2.0 features of the last second of audio, updated a few times a second."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 WIDTH = 768
-_STRIDE = 320
-"""Samples of sound a wav2vec 2.0 feature advances: 20 ms."""
+_HOP = 320
+"""Audio samples from one wav2vec 2.0 feature to the next: 20 ms."""
 
 
 def import_torchaudio() -> ModuleType:
-    """torchaudio, also where its compiled part does not load.
+    """Import torchaudio, even where its compiled extension does not load.
 
-    The wheel on PyPI is built against CUDA and fails beside a CPU build of torch, though its Python parts (features,
-    models) need no compiled code. They are imported with the extension marked absent, only after a plain import
-    failed. Raises ImportError where torchaudio is not installed.
+    The wheel on PyPI is built against CUDA and fails beside a CPU build of torch, although its Python parts (features,
+    models) need no compiled code. If the plain import fails, they are imported with the extension marked as absent.
+    Raises ImportError where torchaudio is not installed.
     """
     if "torchaudio" in sys.modules:
         return sys.modules["torchaudio"]
@@ -47,11 +47,11 @@ def import_torchaudio() -> ModuleType:
 
 
 def load_wav2vec2(path: Path) -> torch.nn.Module:
-    """torchaudio's wav2vec 2.0 base with the weights of a file.
+    """torchaudio's wav2vec 2.0 base with weights from a file.
 
     path: a state dict of `torchaudio.models.wav2vec2_base()`, as .safetensors or as .pt / .pth (read with
-    weights_only=True, so nothing in it is executed). Raises FileNotFoundError, or ValueError for a file that cannot
-    be read or belongs to another network.
+    weights_only=True, so no code in it is executed). Raises FileNotFoundError, or ValueError for a file that cannot
+    be read or does not fit the network.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no wav2vec 2.0 weights at {path}: give a .safetensors or .pt state dict")
@@ -65,7 +65,7 @@ def load_wav2vec2(path: Path) -> torch.nn.Module:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Whatever a broken file makes the readers raise, the user needs to know which file it is.
+        # Readers raise many types for a damaged file; the message must name the file.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} is no readable state dict (.safetensors or .pt): {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -78,25 +78,26 @@ def load_wav2vec2(path: Path) -> torch.nn.Module:
     if wrong:
         raise ValueError(
             f"{path} does not fit torchaudio's wav2vec2_base: {len(wrong)} of its {len(wanted)} tensors are missing, "
-            f"foreign or of another shape, e.g. {wrong[0]}"
+            f"unknown or of another shape, e.g. {wrong[0]}"
         )
     model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     return model.eval()
 
 
 class SpeechEmbedder:
-    """The embedding of the last second of sound, renewed every few frames.
+    """Embedding of the last second of audio, updated every few frames.
 
-    The network attends both ways, so only a window that ends now is causal. The embedding is the mean of its features
-    over the newest `every` frames. It runs beside the clock in one background thread and shows when it is done; a
-    frame is never held up, and while one is under way none is begun. With deterministic=True (replay) it runs within
-    `step` and always shows `every` frames after the frame it was begun in, however fast the machine is.
+    The network's attention is bidirectional, so only a window that ends now is causal. The embedding is the mean of
+    its features over the newest `every` frames. It is computed in one background thread and takes effect when it is
+    ready: no frame waits for it, and no computation starts while another runs. With deterministic=True (replay) it is
+    computed within `step` and takes effect exactly `every` frames after the frame it was started in, independent of
+    the machine's speed.
     """
 
     def __init__(
         self, model: torch.nn.Module, *, window_s: float = 1.0, every: int = 10, deterministic: bool = False
     ) -> None:
-        """model: as of `load_wav2vec2`. window_s: 0.1 to 10 s. every: frames between two, 1 to 250 (10: 2.5 a second).
+        """model: from `load_wav2vec2`. window_s: 0.1 to 10 s. every: frames between updates, 1 to 250 (10: 2.5 Hz).
 
         Raises ValueError for a value out of range.
         """
@@ -112,34 +113,34 @@ class SpeechEmbedder:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the sound so far."""
+        """Clear the audio received so far."""
         self._sound: deque[Floats] = deque(maxlen=-(-self._samples // FRAME_SAMPLES))
         self._frame = 0
         self._ready: tuple[int, Floats] | None = None
-        self._shown: Floats | None = None
-        # What is still being computed belongs to the sound that was forgotten.
+        self._current: Floats | None = None
+        # An embedding that is still being computed belongs to the audio before the reset: discard it.
         self._running = None
 
     def step(self, window: Floats) -> Floats | None:
-        """(768,) float32 of the newest embedding that is ready, or None before the first.
+        """(768,) float32, the newest embedding that is ready; None before the first.
 
-        window: (640,) float32 at 16 kHz, -1 to 1; zeros where nothing was heard. Raises ValueError for another shape.
+        window: (640,) float32 at 16 kHz, -1 to 1; zeros where samples are missing. Raises ValueError for another shape.
         """
         if window.shape != (FRAME_SAMPLES,):
             raise ValueError(f"a window of sound has shape ({FRAME_SAMPLES},), not {window.shape}")
         self._sound.append(window.copy())
         self._frame += 1
         if self._running is not None and self._running.done():
-            self._shown, self._running = self._running.result(), None
+            self._current, self._running = self._running.result(), None
         if self._ready is not None and self._frame >= self._ready[0]:
-            self._shown, self._ready = self._ready[1], None
+            self._current, self._ready = self._ready[1], None
         if len(self._sound) == self._sound.maxlen and self._frame % self._every == 0:
             trailing = np.concatenate(self._sound)[-self._samples :]
             if self._thread is None:
                 self._ready = (self._frame + self._every, self._embed(trailing))
             elif self._running is None:
                 self._running = self._thread.submit(self._embed, trailing)
-        return self._shown
+        return self._current
 
     def close(self) -> None:
         """End the background thread."""
@@ -152,18 +153,18 @@ class SpeechEmbedder:
         with torch.inference_mode():
             layers, _ = self._model.extract_features(torch.from_numpy(sound)[None])  # type: ignore[operator]
             features = layers[-1][0]  # (n, 768), one every 20 ms
-            newest = features[-self._every * FRAME_SAMPLES // _STRIDE :]
+            newest = features[-self._every * FRAME_SAMPLES // _HOP :]
             return newest.mean(0).numpy().astype(np.float32)
 
 
 def open_embedder(
     weights: Path | str | None, *, window_s: float = 1.0, every: int = 10, deterministic: bool = False
 ) -> SpeechEmbedder | None:
-    """The embedder with the weights of a file, or None where none is given, which it says in the log.
+    """The embedder with weights from a file; None, with a log line, where no file is given.
 
-    Weights are never made up. Raises as `load_wav2vec2` and `SpeechEmbedder` do.
+    Raises as `load_wav2vec2` and `SpeechEmbedder` do.
     """
     if not weights:
-        _LOG.info("no wav2vec 2.0 weights are given, so frames carry no speech embedding")
+        _LOG.info("no wav2vec 2.0 weights given: frames carry no speech embedding")
         return None
     return SpeechEmbedder(load_wav2vec2(Path(weights)), window_s=window_s, every=every, deterministic=deterministic)

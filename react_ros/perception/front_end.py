@@ -1,4 +1,4 @@
-"""Messages of a camera and a microphone in, speaker frames out: the same code live and in replay."""
+"""The sensor front end: image and audio messages in, perceived speaker frames out; the same live and in replay."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from react_ros.perception.pipeline import Perception
 
 @dataclass(frozen=True, slots=True)
 class Perceived:
-    """A frame that has been perceived, and what its message says of it."""
+    """A speaker frame with the timing that its message carries."""
 
     frame: SpeakerFrame
     stages: Stages
     source_ns: int
-    """When the camera saw it; without an image of its own, the frame's own time."""
+    """Stamp of the frame's image in ns; for a frame without a new image, the time of the frame."""
 
 
 class SensorFrontEnd:
-    """One human's camera and microphone. Times are ns on the clock of the stamps; `now` never comes from here."""
+    """Checks, decodes and merges the messages of one human's camera and microphone, and runs perception on each frame.
+
+    Times are ns on the clock of the stamps; the caller passes `now`, so results depend on the arguments only.
+    """
 
     def __init__(
         self,
@@ -35,45 +38,48 @@ class SensorFrontEnd:
         limits: StampLimits,
         watch: Callable[[ClockFrame], None] | None = None,
     ) -> None:
-        """perception: None where frames are only watched. watch: told of each frame before it is perceived."""
+        """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception."""
         self.clock = clock
         self.limits = limits
-        """How far a stamp may lie from now; may be changed at any time."""
+        """How far a stamp may lie from now; may be replaced at any time."""
         self._perception = perception
-        self._foreign = ThirdPartyAudio()
+        self._third_party = ThirdPartyAudio()
         self._watch = watch
 
-    def see(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
-        """An image message of either type. Raises ValueError, in one sentence, for one that must be dropped.
+    def push_image(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
+        """Add an Image or CompressedImage message. Raises ValueError with one sentence for an invalid message.
 
-        stamp: in place of the message's own.
+        stamp: used instead of the message's own, ns.
         """
         stamp = nanoseconds(message.header.stamp) if stamp is None else stamp
         self.limits.check(stamp, now)
         image = image_from_message(message)
-        # How long the image was under way travels with it, for the lineage.
+        # The image carries its transport time through the clock, for the lineage.
         return self._perceive(self.clock.push_image(stamp, (image, (stamp, (now - stamp) / 1e9)), now))
 
-    def hear(self, message: Any, ours: bool, now: int, stamp: int | None = None) -> list[Perceived]:
-        """A stretch of sound: ours, or of another driver. Raises ValueError for one that must be dropped."""
+    def push_audio(self, message: Any, ours: bool, now: int, stamp: int | None = None) -> list[Perceived]:
+        """Add an audio message: AudioChunk (ours) or third-party. Raises ValueError for an invalid message.
+
+        stamp: used instead of the message's own, ns.
+        """
         if stamp is None and hasattr(message, "header"):
             stamp = nanoseconds(message.header.stamp)
         if ours:
             chunk = chunk_from_message(message)
         else:
-            chunk = self._foreign.chunk(message if hasattr(message, "audio") else _Wrapped(message))
-        if stamp is None:  # a message without a stamp was captured its own length ago, at the latest
+            chunk = self._third_party.chunk(message if hasattr(message, "audio") else _Unstamped(message))
+        if stamp is None:  # without a stamp: its first sample was captured its own length ago, or earlier
             stamp = now - round(len(chunk.pcm) / chunk.rate * 1e9)
         self.limits.check(stamp, now)
         first = chunk.first_sample if ours else None
         return self._perceive(self.clock.push_sound(stamp, chunk.pcm, chunk.rate, first, now))
 
-    def inform(self, message: Any) -> None:
-        """AudioInfo of ros-drivers. Raises ValueError for sound that is not understood."""
-        self._foreign.info(message)
+    def set_audio_info(self, message: Any) -> None:
+        """Apply an AudioInfo of ros-drivers. Raises ValueError for a format that is not supported."""
+        self._third_party.info(message)
 
     def advance(self, now: int) -> list[Perceived]:
-        """Time passes."""
+        """Return the frames whose waiting time is over."""
         return self._perceive(self.clock.advance(now))
 
     def _perceive(self, frames: list[ClockFrame]) -> list[Perceived]:
@@ -89,14 +95,14 @@ class SensorFrontEnd:
             speaker, stages = self._perception.process(frame)
             source = frame.stamp_ns
             if frame.image_new and arrival is not None:
-                source, under_way = arrival
-                stages = {"image": (source, under_way), **stages}
+                source, transport_s = arrival
+                stages = {"image": (source, transport_s), **stages}
             out.append(Perceived(speaker, stages, source))
         return out
 
 
-class _Wrapped:
-    """AudioData alone, as if it were stamped."""
+class _Unstamped:
+    """Gives an AudioData the `audio` field of an AudioDataStamped."""
 
     def __init__(self, audio: Any) -> None:
         self.audio = audio

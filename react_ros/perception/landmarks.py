@@ -19,20 +19,20 @@ import numpy.typing as npt
 from react_ros.face import Floats, angles_from_matrix, arkit_from_names
 
 _open_trackers: set[Any] = set()
-# MediaPipe's objects close themselves when they are collected, by waiting for a thread of their own; collected in that
-# very thread they wait for ever. Held here until they are closed, they are never collected.
+# A MediaPipe object that is garbage-collected closes itself by joining its own thread, and deadlocks if it is collected
+# in that thread. These references keep every object from being collected before `close`.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedFace:
-    """One face in one image. Arrays float32; angles and axes as `react_ros.face` says."""
+    """One face in one image. Arrays float32; angles and axes as in `react_ros.face`."""
 
     blendshapes: Floats
     """(52,) in the order of `ARKIT`, 0 to 1."""
     rotation: Floats
     """(3,) rad: pitch, yaw, roll."""
     translation: Floats
-    """(3,) m in the camera's frame, for a camera that sees 63 degrees vertically (MediaPipe's assumption)."""
+    """(3,) m in the camera's frame, for a vertical field of view of 63 degrees (MediaPipe's assumption)."""
     landmarks: Floats
     """(478, 3) in fractions of the image's width (x, z) and height (y); y grows downwards."""
     box: Floats
@@ -44,9 +44,9 @@ class DetectedFace:
 class FaceLandmarker:
     """MediaPipe's FaceLandmarker in video mode: tracks up to `max_faces` from image to image.
 
-    The model gives 51 of ARKit's 52 blendshapes: tongueOut is always 0, and cheekSquint, noseSneer, cheekPuff,
-    jawForward hardly move. Faces below about a tenth of the
-    image's width are not found. Same images and stamps from the start (or `reset`): same bits on the same machine.
+    The model gives 51 of ARKit's 52 blendshapes: tongueOut is always 0, and cheekSquint, noseSneer, cheekPuff and
+    jawForward hardly respond. Faces narrower than about a tenth of the image are not found. The same images and stamps
+    from the start (or `reset`) give the same results to the bit on the same machine.
     Source: MediaPipe Tasks, Face landmark detection (Google, 2023).
     """
 
@@ -62,22 +62,22 @@ class FaceLandmarker:
         self._first_ns: int | None = None
 
     def reset(self) -> None:
-        """Forget every face and stamp (a new model instance: about 0.1 s)."""
+        """Clear all tracked faces and stamps (creates a new model instance: about 0.1 s)."""
         self.close()
         self._tracker = self._open()
         self._last_ms = 0
         self._first_ns = None
 
     def close(self) -> None:
-        """Free the model; `detect` must not be called afterwards. What is never closed lives until the process ends."""
+        """Free the model; `detect` must not be called afterwards. Unclosed models live until the process ends."""
         self._tracker.close()
         _open_trackers.discard(self._tracker)
 
     def detect(self, image_rgb: npt.NDArray[np.uint8], stamp_ns: int) -> list[DetectedFace]:
         """Faces in an image, in no particular order.
 
-        image_rgb: (H, W, 3) uint8. stamp_ns: its time in ns. MediaPipe wants ms that strictly grow; a stamp that
-        does not is taken as 1 ms after the last.
+        image_rgb: (H, W, 3) uint8. stamp_ns: its time in ns. MediaPipe requires strictly increasing ms; a stamp
+        that does not increase is replaced by 1 ms after the last.
         Raises ValueError for an image of another shape or type.
         """
         if not isinstance(image_rgb, np.ndarray) or image_rgb.dtype != np.uint8 or image_rgb.ndim != 3:
@@ -87,7 +87,7 @@ class FaceLandmarker:
             raise ValueError(f"the image has shape {image_rgb.shape}: expected (H, W, 3) in RGB order")
         if self._first_ns is None:
             self._first_ns = stamp_ns
-        # 1 ms is the warm-up's.
+        # + 1: the warm-up image has time 0.
         self._last_ms = max(self._last_ms + 1, (stamp_ns - self._first_ns) // 1_000_000 + 1)
         result = self._detect(self._tracker, image_rgb, self._last_ms)
         return [
@@ -115,7 +115,7 @@ class FaceLandmarker:
         try:
             with _quiet_stderr():
                 tracker = mp.FaceLandmarker.create_from_options(options)
-                # The graph's threads log, and allocate, at their first image: have that behind us.
+                # Warm-up: the graph's threads allocate, and log to stderr, at their first image.
                 self._detect(tracker, np.zeros((64, 64, 3), np.uint8), 0)
         except (RuntimeError, ValueError, OSError) as error:
             raise ValueError(f"the face model {self._model} cannot be read: expected a face_landmarker.task") from error
@@ -128,7 +128,7 @@ def _face(marks: Any, shapes: Any, matrix: Any, aspect: float) -> DetectedFace:
     pose = np.asarray(matrix, np.float64)
     return DetectedFace(
         blendshapes=arkit_from_names([s.category_name for s in shapes], [s.score for s in shapes]),
-        # MediaPipe's canonical face model has our axes (x right in the image, y up, z to the camera), in cm.
+        # MediaPipe's canonical face model has the axes of `react_ros.face` (x right, y up, z to the camera), in cm.
         rotation=angles_from_matrix(pose[:3, :3]),
         translation=(pose[:3, 3] / 100.0).astype(np.float32),
         landmarks=landmarks,
@@ -138,7 +138,7 @@ def _face(marks: Any, shapes: Any, matrix: Any, aspect: float) -> DetectedFace:
 
 
 class _Mediapipe:
-    """The few names of MediaPipe that are used here."""
+    """The names of MediaPipe that are used here."""
 
     def __init__(self) -> None:
         tasks = "mediapipe.tasks.python"
@@ -152,7 +152,7 @@ class _Mediapipe:
         self.VisionTaskRunningMode = importlib.import_module(
             f"{tasks}.vision.core.vision_task_running_mode"
         ).VisionTaskRunningMode
-        # Loads libmediapipe.so now, while its package is found without its siblings.
+        # Load libmediapipe.so now: later its package is no longer importable without its siblings.
         importlib.import_module(f"{tasks}.core.mediapipe_c_bindings").load_raw_library()
 
 
@@ -160,10 +160,10 @@ _loaded: _Mediapipe | None = None
 
 
 def _mediapipe() -> _Mediapipe:
-    """Import what is needed of MediaPipe, once, in 0.1 s.
+    """Import the required parts of MediaPipe, once, in 0.1 s.
 
-    `import mediapipe` would also import matplotlib, cv2 and sounddevice: 0.6 s that a perception node
-    which was killed and comes back does not have.
+    `import mediapipe` also imports matplotlib, cv2 and sounddevice and takes 0.6 s longer, which would delay the
+    restart of a killed perception node.
     """
     global _loaded
     if _loaded is None:
@@ -177,10 +177,10 @@ def _mediapipe() -> _Mediapipe:
 
 @contextmanager
 def _bare_packages(root: str, packages: tuple[str, ...]) -> Iterator[None]:
-    """Let submodules of these packages be imported without running the packages' own __init__."""
+    """Allow imports of submodules of these packages without running the packages' __init__."""
     spec = importlib.util.find_spec(root)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{root} is not installed: the face is seen through mediapipe 0.10.33 (pip install mediapipe)")
+        raise ValueError(f"{root} is not installed: face detection needs mediapipe 0.10.33 (pip install mediapipe)")
     folder = Path(spec.submodule_search_locations[0])
     before = set(sys.modules)
     for name in ("", *packages):
@@ -190,7 +190,7 @@ def _bare_packages(root: str, packages: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Somebody else's `import mediapipe` must find the whole package, not these shells.
+        # A later `import mediapipe` must load the real package, not these empty ones.
         for name in set(sys.modules) - before:
             if name == root or name.startswith(f"{root}."):
                 del sys.modules[name]
@@ -198,14 +198,14 @@ def _bare_packages(root: str, packages: tuple[str, ...]) -> Iterator[None]:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Drop what native code writes to stderr: MediaPipe's C++ start-up lines, which no log level of it reaches."""
+    """Discard what native code writes to stderr: MediaPipe's C++ start-up lines, which no log level suppresses."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    saved = os.dup(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(devnull)
+        os.close(saved)

@@ -1,4 +1,4 @@
-"""Frame of the clock in, `SpeakerFrame` out: the face and the sound of one human, joined."""
+"""The perception pipeline: a frame of the clock in, a `SpeakerFrame` with face and audio features out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from react_ros import assets
 from react_ros.clock.types import ClockFrame
 from react_ros.face import Face, FaceState, SpeakerFrame
+from react_ros.messages.stamps import Stages
 from react_ros.perception.acoustics import Acoustics
 from react_ros.perception.affect import AffectEstimator
 from react_ros.perception.embedding import open_embedder
@@ -21,25 +22,22 @@ from react_ros.perception.landmarks import FaceLandmarker
 from react_ros.perception.speaker import SpeakerConfig, SpeakerTracker
 from react_ros.perception.speech import SpeechDetector
 
-Stages = dict[str, tuple[int, float]]
-"""For each stage its start in ns since the epoch and its duration in s."""
-
 
 @dataclass(frozen=True, slots=True)
 class PerceptionConfig:
-    """How a human is perceived. Raises ValueError for values that make no sense."""
+    """Parameters of perception. Raises ValueError for a value out of range."""
 
     model: Path | None = None
-    """The user's own face_landmarker.task; None takes the asset "face-landmarker"."""
+    """Path of face_landmarker.task; None: the asset "face-landmarker"."""
     max_faces: int = 4
-    """How many faces are looked for, and among how many the speaker is chosen."""
+    """Most faces detected in an image, from which the speaker is selected; 1 to 16."""
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     landmarks: bool = False
     """Whether frames carry the 478 landmarks."""
     wav2vec2: Path | None = None
-    """Weights of wav2vec 2.0 base for the speech embedding; None: frames carry none."""
+    """Weights of wav2vec 2.0 base for the speech embedding; None: no embedding."""
     deterministic: bool = False
-    """Whether the speech embedding takes effect at fixed frame numbers (replay) or when it is ready (live)."""
+    """True: the speech embedding takes effect at fixed frame numbers (replay). False: when it is ready (live)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_faces <= 16:
@@ -47,15 +45,18 @@ class PerceptionConfig:
 
 
 class Perception:
-    """One human, listened to: the same frames from the start (or `reset`) give the same bits on the same machine
-    (with an embedding only where the configuration is deterministic).
+    """Perceives one human. The same frames from the start (or `reset`) give the same results to the bit on the same
+    machine (with a speech embedding only if the configuration is deterministic).
 
-    The landmarker runs for new images only. A frame without one holds the last values (HELD), and where images have
-    stopped coming the face is MISSING. The arrays of a frame are shared with the frames that hold it: read-only.
+    The landmarker runs for new images only. A frame without a new image repeats the last values (HELD); where the
+    image stream is stale, the face is MISSING. The arrays of a frame are shared with frames that repeat it: read-only.
     """
 
     def __init__(self, config: PerceptionConfig | None = None) -> None:
-        """Load the models. Raises FileNotFoundError (MissingAsset) or ValueError for one not there or unreadable."""
+        """Load the models.
+
+        Raises FileNotFoundError (MissingAsset) for a missing file, ValueError for one that cannot be read.
+        """
         self.config = config or PerceptionConfig()
         self._landmarker = FaceLandmarker(
             assets.resolve("face-landmarker", self.config.model), max_faces=self.config.max_faces
@@ -69,7 +70,7 @@ class Perception:
         self._person = 0
 
     def reset(self) -> None:
-        """Forget everything that was seen and heard."""
+        """Clear all state."""
         self._landmarker.reset()
         self._tracker.reset()
         self._affect.reset()
@@ -90,17 +91,17 @@ class Perception:
         """Perceive frame k.
 
         frame.image: (H, W, 3) uint8 RGB, or None.
-        Returns the speaker frame and the time that each stage took: "face" and "affect" (where they ran), "speech",
-        "acoustics", and "embedding" (where there is one). Raises ValueError for an image of another shape or type.
+        Returns the speaker frame and the stages that ran: "face" and "affect" for a new image, "speech", "acoustics",
+        and "embedding" if there is one. Raises ValueError for an image of another shape or type.
         """
         stages: Stages = {}
         if frame.video_stale or frame.image is None:
             self._face = Face()
         elif frame.image_new:
             stamp_ns = frame.stamp_ns if frame.image_stamp_ns is None else frame.image_stamp_ns
-            self._face = self._see(frame.image, stamp_ns, stages)
+            self._face = self._perceive_face(frame.image, stamp_ns, stages)
         elif self._face.state == FaceState.TRACKED:
-            # Who was lost or absent in the last image is no less so without a new one.
+            # Only TRACKED becomes HELD: LOST and NOBODY stay as they are until the next image.
             self._face = replace(self._face, state=FaceState.HELD)
         with _timed(stages, "speech"):
             speech = self._speech.step(frame.sound)
@@ -111,7 +112,7 @@ class Perception:
                 sound.embedding = self._embedder.step(frame.sound)
         return SpeakerFrame(frame.index, frame.stamp_ns, self._face, sound), stages
 
-    def _see(self, image: npt.NDArray[np.uint8], stamp_ns: int, stages: Stages) -> Face:
+    def _perceive_face(self, image: npt.NDArray[np.uint8], stamp_ns: int, stages: Stages) -> Face:
         with _timed(stages, "face"):
             view = self._tracker.step(self._landmarker.detect(image, stamp_ns), stamp_ns)
         if view.state == FaceState.NOBODY:

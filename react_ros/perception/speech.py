@@ -1,4 +1,4 @@
-"""Whether somebody speaks: the silero-vad network, streamed, without importing torch."""
+"""Voice activity detection: the silero-vad network, streamed with onnxruntime (no torch)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def model_path() -> Path:
 
 
 class SpeechDetector:
-    """The speech probability of a running sound, a frame at a time.
+    """Streaming speech probability, one frame at a time; single-threaded.
 
-    The network takes 512 new samples after 64 of context and carries its own state, so a frame of 640 samples runs it
-    once or (every fourth time) twice; what is left over waits for the next frame. One thread.
+    The network takes 512 new audio samples after 64 of context and carries its own state: a frame of 640 audio samples
+    runs it once or, every fourth time, twice; the remainder waits for the next frame.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        """path: a silero-vad ONNX file of version 5 or 6; the installed package's by default."""
-        # onnxruntime reports to its maker from Linux as well (since 1.29), unless told otherwise before it is imported.
+        """path: ONNX file of silero-vad 5 or 6; default: that of the installed package."""
+        # Since 1.29 onnxruntime sends telemetry on Linux, too; it must be disabled before the import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
@@ -49,14 +49,14 @@ class SpeechDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the sound so far."""
+        """Clear all state."""
         self._state = np.zeros((2, 1, 128), np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
         self._waiting = np.zeros(0, np.float32)
         self._probability = 0.0
 
     def step(self, window: Floats) -> float:
-        """The probability, 0 to 1, that there was speech in the newest whole 32 ms up to the end of this window.
+        """Probability, 0 to 1, of speech in the last complete 32 ms block up to the end of this window.
 
         window: (640,) float32 at 16 kHz, -1 to 1. Raises ValueError for another shape.
         """

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.avatar.motion import Motion, Pose
+from react_ros.avatar.motion import FaceMotion, Pose
 from react_ros.avatar.render import Renderer
 from react_ros.bags.errors import BagError
 from react_ros.bags.inputs import topics_of
 from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import Timeline
 from react_ros.face import EXPRESSION_58, FPS, FRAME_NS, ROTATION_58, TRANSLATION_58, Floats
-from react_ros.media.film_writer import FilmWriter, Image, Samples, side_by_side
+from react_ros.media.film_writer import FilmWriter, Image, Pcm, side_by_side
 from react_ros.messages.audio import ThirdPartyAudio, chunk_from_message
 from react_ros.messages.images import image_from_message
 from react_ros.messages.stamps import nanoseconds
@@ -62,7 +62,7 @@ class Pictures:
                 yield (m.time_ns if by_arrival else nanoseconds(m.message.header.stamp)), m.message
 
 
-def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Samples] | None:
+def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Pcm] | None:
     """(rate in Hz, (n,) mono): a microphone's sound laid at the times of its stamps, silence between; as long as the
     timeline. None without any, or at a rate that no film takes."""
     if not topic:
@@ -92,7 +92,7 @@ def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Samples] 
     return (rate, out) if rate in _RATES else None
 
 
-def _lay(samples: Samples, stamp: int, rate: int, timeline: Timeline, out: Samples) -> None:
+def _lay(samples: Pcm, stamp: int, rate: int, timeline: Timeline, out: Pcm) -> None:
     for begin, end in timeline.stretches:
         low, high = begin * rate // FPS, end * rate // FPS
         at = low + round((stamp - int(timeline.times[begin])) * rate / 1e9)
@@ -106,7 +106,7 @@ def write_film(
     moments: Sequence[int] | npt.NDArray[np.int64],
     human: Callable[[int], Image | None],
     avatar: Callable[[int], Image | None],
-    sound: tuple[int, Samples] | None,
+    sound: tuple[int, Pcm] | None,
     progress: Progress = lambda done, total: None,
     captions: tuple[str, str] = ("human", "avatar"),
 ) -> None:
@@ -149,7 +149,7 @@ class ReactionRenderer:
     def __init__(self, faces: Floats, there: npt.NDArray[np.bool_], seed: int = 0) -> None:
         """faces: (T, 58), worn one a call; there: (T,), where not, the face lives by itself."""
         self._faces, self._there, self._k = faces, there, 0
-        self._motion, self._renderer = Motion(seed=seed), Renderer(512, 512)
+        self._motion, self._renderer = FaceMotion(seed=seed), Renderer(512, 512)
 
     def at(self, _now_ns: int) -> Image:
         """The next frame's picture."""

@@ -162,7 +162,7 @@ def sensed(
 
 def _sense(senses: SensorFrontEnd, m: BagMessage, inputs: Inputs, stamps: dict[str, int], bag: Bag) -> list[Perceived]:
     if m.topic == inputs.info:
-        senses.inform(m.message)
+        senses.set_audio_info(m.message)
         return []
     stamp = None
     if hasattr(m.message, "header"):
@@ -177,8 +177,8 @@ def _sense(senses: SensorFrontEnd, m: BagMessage, inputs: Inputs, stamps: dict[s
                 bag.notices.append(f"the stamps of {m.topic} are of another clock: they are moved to the recorder's")
         stamp += stamps[m.topic]
     if m.topic == inputs.image:
-        return senses.see(m.message, m.time_ns, stamp)
-    return senses.hear(m.message, bag.topics[m.topic].kind == OUR_AUDIO, m.time_ns, stamp)
+        return senses.push_image(m.message, m.time_ns, stamp)
+    return senses.push_audio(m.message, bag.topics[m.topic].kind == OUR_AUDIO, m.time_ns, stamp)
 
 
 def _messages(perceived: list[Perceived], now: int, landmarks: bool) -> Iterator[BagFrame]:

@@ -1,1 +1,1 @@
-"""Stamped images and sound from devices, files and addresses."""
+"""Cameras and microphones: time-stamped images and sound from devices, files and addresses."""

@@ -1,4 +1,4 @@
-"""Lets recorded sensor data happen at its own times again."""
+"""Plays recorded sensor data at the speed it was recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 
 class Timed(Protocol):
-    """Something with a time in ns since the start of its recording."""
+    """An item with a time in ns since the start of its recording."""
 
     @property
     def time_ns(self) -> int: ...
@@ -19,12 +19,12 @@ T = TypeVar("T", bound=Timed)
 
 
 def paced(items: Iterable[T], start_ns: int, stop: threading.Event, duration_ns: int = 0) -> Iterator[tuple[int, T]]:
-    """Yield (stamp, item) once the item's moment, start + its time (+ its duration), has come, until `stop` is set.
+    """Yield (stamp, item) when an item is due: at start_ns + its time + duration_ns. Ends when `stop` is set.
 
-    start_ns: ns since the epoch at which time 0 of the recording happens. Items whose moment passed more than 0.5 s
-    ago are skipped, so a node started anew picks up where the others are.
-    duration_ns: an item of sound is complete only after its length has passed.
-    The stamp is the item's true time, however late the machine is.
+    start_ns: time 0 of the recording, in ns since the epoch. Items that were due more than 0.5 s ago are skipped, so
+    that a restarted node resumes in step with the others.
+    duration_ns: length of an item; a block of sound is available only at its end.
+    stamp: ns since the epoch, start_ns + the item's time, independent of when it is yielded.
     """
     for item in items:
         stamp = start_ns + item.time_ns

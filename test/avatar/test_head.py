@@ -1,4 +1,4 @@
-"""The features of the face lie on the surface of the head."""
+"""The surface of the head, its normals and deformations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from react_ros.avatar.head import Head, lift
 from react_ros.face import ARKIT_INDEX
 
 
-def test_a_lifted_feature_lies_on_the_head_where_the_mesh_has_it():
+def test_points_of_the_frontal_plane_are_projected_onto_the_mesh():
     points, _, _ = Head().shape(np.zeros(52, np.float32))
     front = points[(points[:, 2] > 0.6) & (np.abs(points[:, 0]) < 0.6) & (np.abs(points[:, 1]) < 0.8)]
     assert len(front) > 1000
@@ -25,7 +25,7 @@ def test_the_surface_has_outward_normals_of_unit_length():
 
 
 @pytest.mark.parametrize("name", ["mouthSmile", "cheekSquint", "noseSneer", "browDown"])
-def test_left_and_right_muscles_mirror_each_other(name):
+def test_left_and_right_deformations_mirror_each_other(name):
     head = Head()
     shapes = []
     for side in ("Left", "Right"):

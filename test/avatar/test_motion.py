@@ -1,4 +1,4 @@
-"""The avatar's face moves as a face can, whatever it is asked to do."""
+"""The avatar's face stays within its limits of motion for any targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from react_ros.avatar.motion import Motion, MotionConfig, OneEuro, Pose
+from react_ros.avatar.motion import FaceMotion, MotionConfig, OneEuro, Pose
 from react_ros.face import ARKIT_INDEX, FPS
 
 DT = 1.0 / FPS
@@ -27,8 +27,8 @@ def joined(pose: Pose) -> np.ndarray:
     return np.concatenate([pose.blendshapes, pose.rotation, pose.translation]).astype(float)
 
 
-def settled(target: Pose = at(), seconds: float = 3.0) -> Motion:  # noqa: B008
-    motion = Motion(seed=1)
+def settled(target: Pose = at(), seconds: float = 3.0) -> FaceMotion:  # noqa: B008
+    motion = FaceMotion(seed=1)
     for _ in range(int(seconds * FPS)):
         motion.step(target, DT)
     return motion
@@ -61,7 +61,7 @@ def _nasty(seed: int, scale: float, poison: float | None) -> Pose:
     st.integers(0, 9),
 )
 def test_any_input_leaves_the_face_finite_in_range_and_within_its_speeds(inputs, dt, seed):
-    motion = Motion(seed=seed)
+    motion = FaceMotion(seed=seed)
     limit = np.array([CONFIG.pitch_limit, CONFIG.yaw_limit, CONFIG.roll_limit] + [CONFIG.translation_limit] * 3)
     top = np.array([CONFIG.head_speed] * 3 + [CONFIG.translation_speed] * 3)
     hardest = np.array([CONFIG.head_acceleration] * 3 + [CONFIG.translation_acceleration] * 3)
@@ -178,7 +178,7 @@ def test_a_broken_target_counts_as_none():
         assert np.array_equal(joined(one.step(broken, DT)), joined(other.step(None, DT)))
 
 
-def test_contradictions_are_resolved():
+def test_opposing_blendshapes_are_resolved():
     motion = settled(at(jawLeft=0.9, jawRight=0.3, mouthClose=0.8, jawOpen=0.3, eyeBlinkLeft=1.0, eyeWideLeft=1.0))
     face = motion.step(
         at(jawLeft=0.9, jawRight=0.3, mouthClose=0.8, jawOpen=0.3, eyeBlinkLeft=1.0, eyeWideLeft=1.0), DT
@@ -190,15 +190,18 @@ def test_contradictions_are_resolved():
 
 
 def test_the_same_seed_and_steps_give_the_same_bits_and_another_seed_another_life():
-    runs = [[joined(m.step(None, DT)) for _ in range(200)] for m in (Motion(seed=4), Motion(seed=4), Motion(seed=5))]
+    runs = [
+        [joined(m.step(None, DT)) for _ in range(200)]
+        for m in (FaceMotion(seed=4), FaceMotion(seed=4), FaceMotion(seed=5))
+    ]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 
 
-def test_nonsense_is_refused_in_a_sentence():
+def test_invalid_arguments_are_refused_in_one_sentence():
     with pytest.raises(ValueError, match="head_speed is -1"):
         MotionConfig(head_speed=-1)
     with pytest.raises(ValueError, match="dt is 0"):
-        Motion().step(None, 0.0)
+        FaceMotion().step(None, 0.0)
     with pytest.raises(ValueError, match=r"not \(\(51,\)"):
-        Motion().step(Pose(np.zeros(51, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)), DT)
+        FaceMotion().step(Pose(np.zeros(51, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)), DT)

@@ -1,4 +1,4 @@
-"""The face is shown at a fixed rate, close behind the reactions."""
+"""Outputs at a fixed rate, with little delay after the reactions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_without_reactions_the_face_goes_on_25_times_a_second():
     assert set(np.diff(outputs)) == {FRAME_NS}
 
 
-def test_a_machine_that_stood_still_is_not_caught_up_with_in_a_burst():
+def test_after_a_stall_missed_outputs_are_skipped():
     pacer = OutputPacer(0)
     pacer.shown(1_000 * MS)
     assert pacer.due_ns > 1_000 * MS
@@ -78,7 +78,7 @@ def test_a_machine_that_stood_still_is_not_caught_up_with_in_a_burst():
     gaps=st.lists(st.integers(0, 400 * MS), max_size=200),
     start=st.integers(0, 10**12),
 )
-def test_whatever_comes_in_the_rate_stays_near_25(gaps, start):
+def test_for_any_input_the_rate_stays_near_25(gaps, start):
     arrivals = list(np.cumsum([start, *gaps]))
     end = int(arrivals[-1]) + 2_000 * MS
     pacer_outputs, shown = play([int(a) for a in arrivals], end)

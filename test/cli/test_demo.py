@@ -1,4 +1,4 @@
-"""The demo: the whole robot on a real face and voice, and what it leaves."""
+"""The demo: the whole robot on a real face and voice, and its output files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_demo_leaves_a_film_with_sound_a_bag_of_every_topic_and_a_page(domai
     out = tmp_path / "demo"
     done: dict[str, tuple[float, float]] = {}
     assert run_demo(DemoOptions(out, seconds=6.0), print, lambda what, *at: done.update({what: at})) == 0
-    assert set(done) == {"the robot runs", "the film is made"}
+    assert set(done) == {"running the robot", "writing the film"}
     assert all(at == pytest.approx(end, abs=1.0) for at, end in done.values())
 
     with av.open(str(out / "avatar.mp4")) as film:
@@ -44,6 +44,6 @@ def test_the_demo_leaves_a_film_with_sound_a_bag_of_every_topic_and_a_page(domai
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(DemoError, match="holds other things"):
+    with pytest.raises(DemoError, match="holds other files"):
         run_demo(DemoOptions(tmp_path), print, lambda *_: None)
     assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -1,8 +1,7 @@
-"""Claims about the frame clock: an even grid, images in order, sound without seams, no waiting, replayable."""
+"""The frame clock: an even grid, images in order, seamless sound, no unnecessary waiting, deterministic replay."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from itertools import pairwise
 
@@ -278,7 +277,7 @@ def test_every_rate_is_resampled_in_place(rate, hz):
     assert len(frames) > 15 and min(worst) < 2e-3
 
 
-def test_what_16_khz_cannot_hold_is_filtered_out():
+def test_frequencies_above_8_khz_are_filtered_out():
     frames = [f for _, f in play(merge(camera(25, 1), microphone(tone(9_500, 1.5, 48_000), 48_000)))]
     heard = np.concatenate([f.sound for f in frames if f.sound_valid == 1.0][1:])
     assert np.abs(heard).max() < 0.5 * 10 ** (-70 / 20)
@@ -342,7 +341,7 @@ def test_a_microphone_that_is_plugged_in_again_is_heard_at_the_right_time(restar
     assert clock.counters.sound_restarts == 1
 
 
-def test_one_stray_stamp_moves_nothing_but_many_are_believed():
+def test_one_outlier_stamp_is_ignored_and_many_are_followed():
     """The stamps of 16 kHz blocks say 200 ms more than their count does: once, or from the 50th on."""
 
     def start_of_last_frame(stray: range) -> int:
@@ -470,7 +469,7 @@ def test_when_nothing_is_late_neither_order_between_the_streams_nor_batches_chan
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("jitter", "worst_ms", "share"), [(5, 0, 1.0), (15, 20, 0.85)])
-def test_frames_leave_with_their_images_arrival(seed, jitter, worst_ms, share):
+def test_frames_are_emitted_when_their_image_arrives(seed, jitter, worst_ms, share):
     """A 25 fps camera with 1 to 7 ms of transport; 20 ms blocks of sound that come 25 ms after their first sample."""
     images = [(now + MS, m, a) for now, m, a in camera(25, 10, jitter=jitter, delay=3, seed=seed)]
     sound = microphone(noise(10.5, 48_000), 48_000, begin=START - seed * 4 * MS)
@@ -482,15 +481,12 @@ def test_frames_leave_with_their_images_arrival(seed, jitter, worst_ms, share):
     assert all(f.sound_valid == 1.0 for _, f in out[5:-1])
 
 
-def test_a_step_costs_little():
+def test_memory_stays_constant():
     events = merge(camera(25, 20, jitter=5), microphone(noise(20.2, 48_000), 48_000, jitter=2, ppm=100), heartbeat(20))
     clock = FrameClock()
-    play(events[:200], clock)
-    began = time.process_time()
-    frames = play(events[200:], clock)
-    per_frame = (time.process_time() - began) / len(frames)
-    # All events of a frame together (image, two blocks, eight ticks): 0.3 ms measured; loose for a shared machine.
-    assert per_frame < 2e-3
+    play(events, clock)
+    assert clock._sound is not None and len(clock._sound.blocks) < 20
+    assert len(clock._camera.stamps) < 5
 
 
 # Bad arguments

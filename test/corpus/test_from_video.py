@@ -17,8 +17,8 @@ from react_ros.corpus.from_video import START_NS, Footage, from_video, perceive
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.corpus.recorded import RecordedCorpus, Session, Track
 from react_ros.face import FRAME_NS
-from react_ros.sensors.camera import Shot
-from react_ros.sensors.microphone import Block
+from react_ros.media.film_reader import Shot
+from react_ros.media.sound_reader import AudioBlock
 
 CLIP = 50
 
@@ -168,7 +168,7 @@ def test_the_frames_are_those_of_a_live_robot(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     images = [Shot(START_NS + round(i * 1e9 / 30), gray(float(rng.uniform(0.1, 1.0)))) for i in range(90)]
     blocks = [
-        Block(START_NS + i * 20_000_000, i * 320, rng.integers(-9000, 9000, (320, 1)).astype(np.int16))
+        AudioBlock(START_NS + i * 20_000_000, i * 320, rng.integers(-9000, 9000, (320, 1)).astype(np.int16))
         for i in range(160)
     ]
     track = Track(START_NS)
@@ -181,7 +181,7 @@ def test_the_frames_are_those_of_a_live_robot(tmp_path: Path) -> None:
         if kind == 0:
             live += clock.push_image(event.time_ns, event.image, now)
         else:
-            live += clock.push_sound(event.time_ns, event.samples, 16_000, event.first_sample, now)
+            live += clock.push_sound(event.time_ns, event.pcm, 16_000, event.first_sample, now)
     seer = Seer()
     frames = [seer.process(f)[0] for f in live][: track.frames - 1]
     assert len(frames) > 70 and all(f.stamp_ns == START_NS + f.index * FRAME_NS for f in frames)

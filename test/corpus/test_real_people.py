@@ -19,9 +19,9 @@ from react_ros.corpus.from_video import START_NS, perceive
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.corpus.recorded import Track
 from react_ros.face import FaceState
+from react_ros.media.film_reader import Shot, fit
+from react_ros.media.sound_reader import AudioBlock
 from react_ros.perception.pipeline import Perception, PerceptionConfig
-from react_ros.sensors.camera import Shot, fit
-from react_ros.sensors.microphone import Block
 
 SECONDS = 31.0
 RATE = 16_000
@@ -80,7 +80,7 @@ def test_the_same_pictures_and_sound_give_the_same_bits_in_any_split_of_time() -
     """Perception of a real face: what a clip holds is what the live robot would have been given at that instant."""
     shots = [Shot(START_NS + round(t * 1e9), fit(image, 640, 480)) for t, image in face(2.0, 2.0)]
     sound = voice([1], 2.0)
-    blocks = [Block(START_NS + i * 20_000_000, i * 320, sound[i * 320 : (i + 1) * 320, None]) for i in range(100)]
+    blocks = [AudioBlock(START_NS + i * 20_000_000, i * 320, sound[i * 320 : (i + 1) * 320, None]) for i in range(100)]
     perception = Perception(PerceptionConfig(deterministic=True))
     tracks = []
     for _ in range(2):

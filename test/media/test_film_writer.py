@@ -1,4 +1,4 @@
-"""A film holds the pictures and the sound it was given, in step, even when its making was cut short."""
+"""Films contain the pictures and sound written to them, in step, also after a crash of the writer."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_film_without_sound_has_none(tmp_path):
     assert len(pictures(tmp_path / "a.mp4")[0]) == 50
 
 
-def test_a_film_whose_maker_died_opens_and_shows_all_but_its_last_seconds(tmp_path):
+def test_a_film_whose_writer_was_killed_opens_and_shows_all_but_its_last_seconds(tmp_path):
     path, copy = tmp_path / "a.mp4", tmp_path / "dead.mp4"
     film = FilmWriter(path, size=(128, 96), sample_rate=16000)
     for k in range(25 * 6):
@@ -107,15 +107,15 @@ def test_a_film_cut_anywhere_opens(tmp_path):
     assert shown >= 50
 
 
-def test_what_cannot_be_filmed_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(FilmError, match="127x96 px cannot be coded: width and height must be even"):
+def test_invalid_films_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(FilmError, match="127x96 px cannot be encoded: width and height must be even"):
         FilmWriter(tmp_path / "a.mp4", size=(127, 96))
     with pytest.raises(FilmError, match=r"the folder .* does not exist"):
         FilmWriter(tmp_path / "no" / "a.mp4")
     with pytest.raises(FilmError, match=r"cannot write .*folder.mp4"):
         (tmp_path / "folder.mp4").mkdir()
         FilmWriter(tmp_path / "folder.mp4")
-    with pytest.raises(FilmError, match="11025 Hz does not fit"):
+    with pytest.raises(FilmError, match="11025 Hz cannot be encoded"):
         FilmWriter(tmp_path / "a.mp4", sample_rate=11025)
     with FilmWriter(tmp_path / "a.mp4", size=(128, 96)) as film:
         with pytest.raises(FilmError, match=r"takes \(96, 128, 3\) uint8"):

@@ -1,4 +1,4 @@
-"""Runs a listener node that also knows a system as slow to load as a learned one: `python slow_system.py --ros-args …`.
+"""Runs a listener node with a system that loads as slowly as a learned one: `python slow_system.py --ros-args …`.
 
 It imports torch, reads a file of weights if it is given one, and takes two seconds in all; every load and every
 start of a stream is a line in the file that REACT_ROS_TEST_LOG names.

@@ -1,4 +1,4 @@
-"""The camera node: a camera that goes away is waited for."""
+"""The camera node reopens a camera that was lost."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class NetworkCamera:
         self._server.close()
 
 
-def test_a_network_camera_that_goes_away_is_named_and_waited_for(start_robot):
+def test_a_lost_network_camera_is_reported_and_reopened(start_robot):
     camera = NetworkCamera()
     source = f"http://127.0.0.1:{camera.port}/stream.mjpg"
     robot = start_robot(only=("camera",), source=source, topics={"image_raw": Image})
     robot.wait(lambda: len(robot.probe["image_raw"]) > 10, 20, "images")
 
-    def says(text: str) -> bool:
+    def warns(text: str) -> bool:
         status = robot.probe.diagnostics.get("/robot/camera")
         return status is not None and text in status.message
 
     camera.unplug()
-    robot.wait(lambda: says("trying again"), 20, "a warning")
+    robot.wait(lambda: warns("retrying"), 20, "a warning")
     robot.probe.clear()
     camera = NetworkCamera(camera.port)
     try:
         robot.wait(lambda: len(robot.probe["image_raw"]) > 10, 20, "images again")
-        robot.wait(lambda: says("active"), 20, "the warning to go")
+        robot.wait(lambda: warns("active"), 20, "the warning to go")
     finally:
         camera.unplug()
     assert not robot.lines, "the node went on all the while"

@@ -1,4 +1,4 @@
-"""The page that `react-ros run` promises, in a real browser."""
+"""The live page of `react-ros run` in a real browser."""
 
 from __future__ import annotations
 

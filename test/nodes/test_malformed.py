@@ -1,4 +1,4 @@
-"""What is wrong on any of the robot's topics is dropped, counted and named; what follows it is answered."""
+"""Invalid messages on any topic are dropped, counted and named; the next valid one is answered."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros import assets
 from react_ros.face import ARKIT, Face, FaceState, Reaction, Sound, SoundState, SpeakerFrame, join_attributes
+from react_ros.media.sound_reader import read_sound
 from react_ros.messages.audio import chunk_from_message
 from react_ros.messages.features import frame_from_message, reaction_from_message
 from react_ros.messages.images import image_from_message
@@ -28,7 +29,6 @@ from react_ros.msg import AudioChunk, Lineage, SpeakerFeatures, Stage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.messages import FACTORY, audio_message, image_message
 from react_ros.sensors.camera import CameraConfig, open_camera
-from react_ros.sensors.microphone import read_sound
 
 NAN = float("nan")
 HOUR_NS = 3600 * 10**9
@@ -105,7 +105,7 @@ def stages(*durations: float) -> Lineage:
 
 
 def claims(picture: bytes, width: int, height: int) -> bytes:
-    """A PNG or JPEG that says it is of another size."""
+    """A PNG or JPEG with another size in its header."""
     out = bytearray(picture)
     if picture[:4] == b"\x89PNG":
         out[16:24] = width.to_bytes(4) + height.to_bytes(4)
@@ -165,9 +165,9 @@ BAD: dict[str, Bad] = {
         "rate too high": (changed(sound, sample_rate=2**32 - 1), "4294967295 Hz"),
         "no channel": (changed(sound, channels=0), "0 channels: sound has 1 or 2"),
         "6 channels": (changed(sound, channels=6), "6 channels: sound has 1 or 2"),
-        "no sound": (changed(sound, samples=array("h")), "the chunk is empty"),
-        "half a pair": (changed(sound, channels=2, samples=array("h", [0] * 321)), "321 samples do not divide into 2"),
-        "4 MB in a chunk": (changed(sound, samples=array("h", [0]) * 2_000_000), "125.0 s of sound in one chunk"),
+        "no sound": (changed(sound, pcm=array("h")), "the chunk is empty"),
+        "half a pair": (changed(sound, channels=2, pcm=array("h", [0] * 321)), "do not divide into 2"),
+        "4 MB in a chunk": (changed(sound, pcm=array("h", [0]) * 2_000_000), "125.0 s of sound in one chunk"),
         **stamps(sound),
     },
     "speaker/features": {
@@ -212,7 +212,7 @@ BAD: dict[str, Bad] = {
         "no sample": (changed(reaction, samples=0), "0 samples: a reaction has 1 to 1000"),
         "all samples": (changed(reaction, samples=2**32 - 1), "4294967295 samples"),
         "claims 100 MB": (changed(reaction, samples=1000), "has 25 values, not 25000"),
-        "action_chunk -2": (changed(reaction, action_chunk=-2), "action_chunk -2 is not the number of a frame, or -1 for none"),
+        "action_chunk -2": (changed(reaction, action_chunk=-2), "action_chunk -2 is not the number of a frame, or -1"),
         "asleep": (changed(reaction, state="asleep"), "state 'asleep' is not live or idle"),
         "another scheme": (changed(reaction, scheme="faceverse"), "scheme 'faceverse' is not 'arkit52'"),
         "unknown name": (changed(reaction, names=["smile", *NAMES[1:]]), "unknown blendshape 'smile'"),
@@ -250,13 +250,13 @@ READERS: dict[str, tuple[Callable[[Any], Any], StampLimits, type]] = {
 
 @pytest.mark.parametrize(("topic", "case"), [(topic, case) for topic, bad in BAD.items() for case in bad])
 def test_a_bad_message_is_refused_with_a_sentence_that_names_what_is_wrong(topic: str, case: str):
-    build, wanted = BAD[topic][case]
+    build, expected = BAD[topic][case]
     read, limits, kind = READERS[topic]
     message = deserialize_message(serialize_message(build()), kind)
     with pytest.raises(ValueError) as refused:
         limits.check(nanoseconds(message.header.stamp), time.time_ns())
         read(message)
-    assert wanted in str(refused.value)
+    assert expected in str(refused.value)
     assert len(str(refused.value)) < 200 and "\n" not in str(refused.value)
 
 
@@ -268,7 +268,7 @@ def test_a_bad_message_is_refused_with_a_sentence_that_names_what_is_wrong(topic
         ("audio", lambda: sound(2)), ("audio", changed(sound, first_sample=2**64 - 1)),
     ],
 )  # fmt: skip
-def test_the_good_message_beside_them_is_taken(topic: str, good: Callable[[], Any]):
+def test_valid_messages_are_accepted(topic: str, good: Callable[[], Any]):
     read, limits, kind = READERS[topic]
     message = deserialize_message(serialize_message(good()), kind)
     limits.check(nanoseconds(message.header.stamp), time.time_ns())
@@ -357,7 +357,7 @@ def test_a_reaction_arrives_as_it_was_sent(data: st.DataObject, samples: int, li
 
 @given(st.permutations(NAMES), st.integers(1, 52))
 @settings(max_examples=30, deadline=None)
-def test_weights_come_in_any_order_and_what_is_not_named_is_0(names: list[str], kept: int):
+def test_named_weights_come_in_any_order_and_missing_ones_are_0(names: list[str], kept: int):
     message = features()
     message.names = names[:kept]
     message.blendshapes = array("f", [(NAMES.index(name) + 1) / 64 for name in names[:kept]])
@@ -378,7 +378,7 @@ def as_yuyv(rgb: np.ndarray) -> np.ndarray:
 
 
 def as_bayer(rgb: np.ndarray, pattern: str) -> np.ndarray:
-    """(H, W, 3) RGB to (H, W, 1): of each pixel the colour that the pattern's four letters name, row by row."""
+    """(H, W, 3) RGB to an (H, W, 1) Bayer mosaic; pattern: the four colours of a 2x2 block, row by row."""
     mosaic = np.empty((*rgb.shape[:2], 1), np.uint8)
     for i, letter in enumerate(pattern):
         mosaic[i // 2 :: 2, i % 2 :: 2, 0] = rgb[i // 2 :: 2, i % 2 :: 2, "rgb".index(letter)]
@@ -462,11 +462,11 @@ def test_running_nodes_drop_count_and_name_every_bad_message_and_answer_the_next
         for topic, bad in BAD.items():
             if i < len(bad):
                 publishers[topic].publish(list(bad.values())[i][0]())
-        frames(2)
+        frames(5)
     for topic, bad in BAD.items():
-        wanted = str(len(bad))
-        robot.wait(lambda t=topic, w=wanted: facts(t).get(f"rejected {t}") == w, 5,
-                   f"{wanted} messages rejected on {topic}, not {facts(topic).get(f'rejected {topic}')}")  # fmt: skip
+        expected = str(len(bad))
+        robot.wait(lambda t=topic, w=expected: facts(t).get(f"rejected {t}") == w, 5,
+                   f"{expected} messages rejected on {topic}, not {facts(topic).get(f'rejected {topic}')}")  # fmt: skip
         assert list(bad.values())[-1][1] in facts(topic)[f"last rejected {topic}"]
     assert probe["avatar/status"][-1].rejected == len(BAD["listener/reaction"])
 

@@ -1,4 +1,4 @@
-"""A real sound device, as far as the node can tell: PortAudio records what PulseAudio plays into its microphone."""
+"""The microphone node on a sound device: PortAudio records what PulseAudio plays into a virtual microphone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import sound_server
 
 from react_ros import assets
+from react_ros.media.sound_reader import read_sound
 from react_ros.messages.stamps import nanoseconds
 from react_ros.msg import AudioChunk, SpeakerFeatures
-from react_ros.sensors.microphone import read_sound
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sound_se
 
 
 def placed(voice: np.ndarray, heard: np.ndarray) -> tuple[int, float]:
-    """At which sample of `heard` the voice begins, and how well it fits there (1: the same but for loudness)."""
+    """Index in `heard` at which the voice begins, and the correlation there (1: equal except for loudness)."""
     n = 1 << (len(heard) + len(voice)).bit_length()
     products = np.fft.irfft(np.fft.rfft(heard, n) * np.fft.rfft(voice, n).conj(), n)[: len(heard) - len(voice) + 1]
     energies = np.convolve(heard**2, np.ones(len(voice)), "valid")
@@ -39,7 +39,7 @@ def placed(voice: np.ndarray, heard: np.ndarray) -> tuple[int, float]:
     return int(fit.argmax()), float(fit.max())
 
 
-def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, start_robot):
+def test_a_microphone_is_recorded_with_true_times_and_its_loss_is_reported(server, start_robot):
     voice_file = assets.resolve("demo-voice-2")
     robot = start_robot(
         only=("microphone", "perception"), source="none", microphone="default", topics={"audio": AudioChunk}
@@ -54,15 +54,15 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
 
     with_arrival = list(probe.messages["audio"])
     chunks = [m for _, m in with_arrival]
-    assert {(m.sample_rate, m.channels, m.header.frame_id, len(m.samples)) for m in chunks} == {
+    assert {(m.sample_rate, m.channels, m.header.frame_id, len(m.pcm)) for m in chunks} == {
         (16_000, 1, "microphone", 320)
     }
     first = np.array([m.first_sample for m in chunks], np.int64)
-    assert (np.diff(first) == 320).all(), "no chunk is lost, and each says where it belongs"
+    assert (np.diff(first) == 320).all(), "no chunk is lost, and sample indices are consecutive"
 
     # What was played is what was heard, and nothing of it is missing in the middle.
     voice = read_sound(voice_file)[0][:, 0] / 32768
-    sound = np.concatenate([np.asarray(m.samples, np.int16) for m in chunks]) / 32768
+    sound = np.concatenate([np.asarray(m.pcm, np.int16) for m in chunks]) / 32768
     at, fit = placed(voice, sound)
     assert fit > 0.95, (fit, at, player.returncode)
     at += first[0]
@@ -85,10 +85,10 @@ def test_a_microphone_is_heard_with_true_times_and_its_loss_is_told(server, star
     within = [onset - 0.2 < nanoseconds(m.header.stamp) / 1e9 < onset + len(voice) / 16_000 + 0.5 for m in speech]
     assert np.mean(within) > 0.95
 
-    # The device goes away: the node says so, perception goes on without sound, and both end cleanly.
+    # The device disappears: the node reports it, perception continues without sound, and both end cleanly.
     server.daemon.kill()
     fact = "/robot/microphone"
-    robot.wait(lambda: "still plugged in" in probe.diagnostics[fact].message, 10, "a warning of the microphone")
+    robot.wait(lambda: "still connected" in probe.diagnostics[fact].message, 10, "a warning of the microphone")
     robot.wait(
         lambda: probe["speaker/features"][-1].sound_state == SpeakerFeatures.SOUND_MISSING, 5, "the sound to be missing"
     )

@@ -1,4 +1,4 @@
-"""Nothing that a robot sees or hears leaves the machine unless its user says so."""
+"""Images and audio of the robot do not leave the machine unless the user allows it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+import network_calls
 import pytest
-import wire
 from sensor_msgs.msg import Image
 
 from react_ros import assets, bringup
@@ -23,7 +23,7 @@ from react_ros.runner import Runner
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 OTHERS = "10.231.7"
-"""Network between this machine and the one that listens in."""
+"""Network between this machine and the one that tries to receive."""
 
 
 def needs(*programs: str) -> None:
@@ -34,16 +34,16 @@ def needs(*programs: str) -> None:
 
 @pytest.fixture
 def users_environment(domain: int) -> dict[str, str]:
-    """A user's terminal: no test's settings, and not CI's, in which some libraries keep quiet that speak elsewhere."""
+    """The environment of a user's terminal: without CI variables, which disable the telemetry of some libraries."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return kept | {"ROS_DOMAIN_ID": str(domain), "REACT_ROS_CACHE": str(assets.cache_dir())}
 
 
-def test_the_running_robot_speaks_to_nobody_outside(users_environment, domain):
+def test_a_running_robot_connects_to_no_other_machine(users_environment, domain):
     needs("strace")
     run = ["run", "--camera", str(assets.resolve("demo-face")), "--mic", str(assets.resolve("demo-voice-1")), "--loop",
            "--view-port", "0"]  # fmt: skip
-    robot = wire.Traced([sys.executable, "-m", "react_ros", *run], users_environment)
+    robot = network_calls.Traced([sys.executable, "-m", "react_ros", *run], users_environment)
     with Probe("/robot", {"avatar/status": Status}) as probe:
         try:
             probe.wait(
@@ -53,13 +53,13 @@ def test_the_running_robot_speaks_to_nobody_outside(users_environment, domain):
             robot.popen.send_signal(signal.SIGINT)
             code = robot.wait(30)
     assert code == 130
-    calls = list(wire.calls(robot.lines))
+    calls = list(network_calls.calls(robot.lines))
     seen = Counter((c.name, c.family, c.address) for c in calls)
     assert seen["sendto", "AF_INET", "127.0.0.1"] > 100, f"the trace holds the robot's own talk: {seen}"
-    assert {c for c in calls if wire.leaves(c)} == set()
+    assert {c for c in calls if network_calls.leaves(c)} == set()
 
 
-def test_the_trace_shows_who_asks_for_a_name_or_speaks_to_another_machine(users_environment):
+def test_the_trace_shows_dns_queries_and_connections_to_other_machines(users_environment):
     needs("strace")
     talk = """if True:
         import socket
@@ -71,16 +71,16 @@ def test_the_trace_shows_who_asks_for_a_name_or_speaks_to_another_machine(users_
             try: socket.socket(family, socket.SOCK_DGRAM).sendmsg([b""], [], 0, a)
             except OSError: pass
     """
-    traced = wire.Traced([sys.executable, "-c", talk], users_environment)
+    traced = network_calls.Traced([sys.executable, "-c", talk], users_environment)
     assert traced.wait(20) == 0
-    found = {(c.address, c.port) for c in wire.calls(traced.lines) if wire.leaves(c)}
+    found = {(c.address, c.port) for c in network_calls.calls(traced.lines) if network_calls.leaves(c)}
     assert found >= {("192.0.2.1", 9), ("127.0.0.53", 53), ("192.0.2.3", 9), ("2001:db8::1", 9)}
     assert ("127.0.0.1", 9) not in found
 
 
 @pytest.fixture
 def other_machine() -> Iterator[list[str]]:
-    """Starts a command on another machine on this one's network: a network namespace behind a pair of veth devices."""
+    """Starts a command on another machine: a network namespace behind a pair of veth devices."""
     needs("ip")
     name = f"rr{os.getpid() % 100_000}"
 
@@ -120,9 +120,7 @@ print(json.dumps({"images": len(seen), "publishers": node.count_publishers("/rob
 """
 
 
-def test_another_machine_sees_a_robots_images_only_where_its_user_opened_it(
-    users_environment, other_machine, monkeypatch
-):
+def test_another_machine_receives_images_only_if_the_user_allows_it(users_environment, other_machine, monkeypatch):
     def watch(seconds: float) -> dict[str, int]:
         watcher = subprocess.run(
             [*other_machine, sys.executable, "-c", WATCHER, str(seconds)],

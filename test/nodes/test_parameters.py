@@ -33,7 +33,7 @@ TRANSITIONS = {
 
 
 class Services:
-    """Calls the services of a robot's nodes."""
+    """Client of the parameter and lifecycle services of a robot's nodes."""
 
     def __init__(self, robot: Any) -> None:
         self._robot = robot
@@ -78,7 +78,7 @@ def outside(d: ParameterDescriptor) -> Any:
     return None
 
 
-def test_every_parameter_is_described_keeps_its_range_and_stands_still_while_the_node_runs(start_robot, tmp_path: Path):
+def test_every_parameter_is_described_checked_and_fixed_at_run_time_unless_live(start_robot, tmp_path: Path):
     robot = start_robot(
         microphone=str(assets.resolve("demo-voice-1")), record=str(tmp_path / "bag"),
         parameters={"recorder": {"images": "none"}},
@@ -87,11 +87,11 @@ def test_every_parameter_is_described_keeps_its_range_and_stands_still_while_the
     for node in CLASSES:
         robot.wait(lambda n=node: services.state(n) == "active", 20, f"{node} to be active")
         names = services.call(node, ListParameters, "list_parameters").result.names
-        mine = table(node)
-        assert set(mine) <= set(names)
-        described = services.call(node, DescribeParameters, "describe_parameters", names=list(mine)).descriptors
+        declared = table(node)
+        assert set(declared) <= set(names)
+        described = services.call(node, DescribeParameters, "describe_parameters", names=list(declared)).descriptors
         for d in described:
-            parameter = mine[d.name]
+            parameter = declared[d.name]
             assert len(d.description) > 10, f"{node}.{d.name} is not described"
             if parameter.low is not None:
                 assert d.integer_range or d.floating_point_range, f"{node}.{d.name} does not tell its range"
@@ -107,7 +107,7 @@ def test_every_parameter_is_described_keeps_its_range_and_stands_still_while_the
             assert services.get(node, d.name) == value
 
 
-def test_the_listener_changes_while_it_runs_and_the_wire_shows_it(start_robot):
+def test_listener_parameters_change_at_run_time_and_messages_show_it(start_robot):
     robot = start_robot(only=["camera", "perception", "listener"])
     probe, services = robot.probe, Services(robot)
     robot.wait(lambda: len(probe["listener/reaction"]) > 10, 30, "reactions")
@@ -150,7 +150,7 @@ OUTPUTS = {"camera": "image_raw", "microphone": "audio", "perception": "speaker/
            "listener": "listener/reaction", "avatar": "avatar/status"}  # fmt: skip
 
 
-def test_every_node_stops_goes_on_and_starts_over_as_its_lifecycle_is_told(start_robot):
+def test_every_node_deactivates_reactivates_and_reconfigures(start_robot):
     robot = start_robot(
         microphone=str(assets.resolve("demo-voice-1")), topics={"image_raw": Image, "audio": AudioChunk},
         parameters={"avatar": {"autostart": False}},

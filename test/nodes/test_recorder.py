@@ -39,7 +39,7 @@ from react_ros.replay.replay import replay
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
-PLANNING = str(Path(__file__).with_name("planning_system.py"))
+PLANNING = str(Path(__file__).with_name("chunked_system.py"))
 
 
 def said(robot: Any) -> list[Recording]:
@@ -182,7 +182,7 @@ def test_plans_that_are_late_while_a_session_is_recorded_are_as_late_again(
         listener.terminate()
         listener.wait()
     monkeypatch.syspath_prepend(str(Path(PLANNING).parent))
-    monkeypatch.setitem(registry._registered, "planning", import_module("planning_system").SYSTEM)
+    monkeypatch.setitem(registry._registered, "planning", import_module("chunked_system").SYSTEM)
     report = replay(bag, tmp_path / "again")
     assert report.comparison.compared > 90 and report.comparison.same == report.comparison.compared, report
     plans = [m.message.action_chunk for m in read_bag(bag, "/listener/reaction")]

@@ -1,4 +1,4 @@
-"""Starting and ending the robot from the command line, and what an impossible wish gets."""
+"""Starting and stopping the robot from the command line, and errors of its configuration."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from react_ros import assets, bringup
 from react_ros.cli.main import app
+from react_ros.media.errors import MediaError
 from react_ros.msg import Status
 from react_ros.nodes.probe import Probe
-from react_ros.sensors.camera import SensorError
 from react_ros.sensors.microphone import input_devices
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -32,7 +32,7 @@ FACE = str(assets.resolve("demo-face"))
 
 
 class Terminal:
-    """`react-ros run …` as a shell starts it: in a process group of its own, which Ctrl-C reaches as a whole."""
+    """`react-ros run …` as a shell starts it: in its own process group, all of which gets Ctrl-C."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.file = folder / "output.txt"
@@ -50,7 +50,7 @@ class Terminal:
         os.killpg(self.popen.pid, signal.SIGINT)
 
     @property
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.file.read_text()
 
 
@@ -90,7 +90,7 @@ def wait_live() -> None:
 
 @pytest.mark.parametrize("composed", [False, True], ids=["processes", "composed"])
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_a_live_robot_within_seconds_and_leaves_nothing_behind(terminal, composed: bool, presses: int):
+def test_ctrl_c_ends_a_live_robot_and_leaves_no_process_behind(terminal, composed: bool, presses: int):
     robot = terminal(*FILES, *(["--composed"] if composed else []))
     wait_live()
     children = robot.children()
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_live_robot_within_seconds_and_leaves_nothing_behind(termi
         robot.press_ctrl_c()
     assert robot.popen.wait(6.0) in (0, 130)
     assert not psutil.wait_procs(children, 1.0)[1], "a process was left behind"
-    assert "Traceback" not in robot.said and "rror" not in robot.said, robot.said
+    assert "Traceback" not in robot.printed and "rror" not in robot.printed, robot.printed
 
 
 def a_first_process(robot: Terminal) -> bool:
@@ -111,7 +111,7 @@ def all_processes(robot: Terminal) -> bool:
 
 
 @pytest.mark.parametrize("moment", [a_first_process, all_processes])
-def test_ctrl_c_while_the_robot_starts_leaves_nothing_behind_either(terminal, moment: Callable[[Terminal], bool]):
+def test_ctrl_c_during_the_start_leaves_no_process_behind(terminal, moment: Callable[[Terminal], bool]):
     robot = terminal(*FILES)
     wait(lambda: moment(robot), 20, moment.__name__)
     children = robot.children()
@@ -119,10 +119,10 @@ def test_ctrl_c_while_the_robot_starts_leaves_nothing_behind_either(terminal, mo
     robot.press_ctrl_c()
     assert robot.popen.wait(6.0) in (0, 130)
     assert not psutil.wait_procs(children, 3.0)[1], "a process was left behind"
-    assert "Traceback" not in robot.said, robot.said
+    assert "Traceback" not in robot.printed, robot.printed
 
 
-def test_where_the_runner_itself_is_killed_no_node_goes_on(terminal):
+def test_when_the_runner_is_killed_all_nodes_end(terminal):
     robot = terminal(*FILES)
     wait(lambda: all_processes(robot), 20, "five processes")
     children = robot.children()
@@ -131,13 +131,13 @@ def test_where_the_runner_itself_is_killed_no_node_goes_on(terminal):
     assert not psutil.wait_procs(children, 6.0)[1], "a process was left behind"
 
 
-# Impossible wishes
+# Invalid parameters
 
 
-def sentence(said: str) -> str:
-    """The one line that was said, without the mark of the ROS log."""
-    assert "Traceback" not in said, said
-    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in said.splitlines() if line.strip()]
+def sentence(printed: str) -> str:
+    """The single line of the output, without the prefix of the ROS log."""
+    assert "Traceback" not in printed, printed
+    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in printed.splitlines() if line.strip()]
     assert len(lines) == 1, f"not one sentence but: {lines}"
     assert lines[0].endswith("."), lines[0]
     return lines[0]
@@ -151,20 +151,20 @@ def busy_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def test_one_node_that_cannot_be_ends_the_whole_robot_with_one_sentence(terminal, tmp_path: Path):
+def test_one_invalid_configuration_ends_the_whole_robot_with_one_sentence(terminal, tmp_path: Path):
     robot = terminal("--camera", FACE, "--mic", "none", REACT_ROS_CACHE=str(tmp_path))
     wait(lambda: len(robot.children()) == 4 or robot.popen.poll() is not None, 20, "four processes")
     children = robot.children()
     assert robot.popen.wait(30.0) == 2
     assert not psutil.wait_procs(children, 1.0)[1], "a process was left behind"
-    said = sentence(robot.said)
-    assert "perception" in said and "react-ros assets fetch face-landmarker" in said
+    printed = sentence(robot.printed)
+    assert "perception" in printed and "react-ros assets fetch face-landmarker" in printed
 
 
-def test_composed_nodes_say_the_same_sentence(terminal):
+def test_composed_nodes_print_the_same_sentence(terminal):
     robot = terminal("--camera", FACE, "--mic", "none", "--generator", "atentive", "--composed")
     assert robot.popen.wait(30.0) == 2
-    assert "unknown generator 'atentive' (did you mean 'attentive'?): there are attentive," in sentence(robot.said)
+    assert "unknown generator 'atentive' (did you mean 'attentive'?): there are attentive," in sentence(robot.printed)
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 # node, its parameters ({f}: a folder of bad files), what its sentence says
-WISHES = [
+INVALID = [
     ("camera", {"source": "7"}, "there is no camera 7 (/dev/video7): plug one in, or give a film"),
     ("camera", {"source": "{f}/none.mp4"}, "{f}/none.mp4"),
     ("camera", {"source": "{f}/text.mp4"}, "{f}/text.mp4 cannot be read as a film: invalid data"),
@@ -219,14 +219,14 @@ WISHES = [
 ]
 
 
-def test_every_impossible_wish_gets_one_sentence_that_names_it_and_exit_code_2(
+def test_every_invalid_parameter_gets_one_sentence_that_names_it_and_exit_code_2(
     domain: int, tmp_path: Path, busy_port: int
 ):
     _files(tmp_path)
     try:
-        heard = bool(input_devices())
-    except SensorError:
-        heard = False
+        has_microphone = bool(input_devices())
+    except MediaError:
+        has_microphone = False
     names: dict[str, str] = {"f": str(tmp_path), "port": str(busy_port)}
     # No sound server: what ALSA alone finds.
     quiet = {**os.environ, "PULSE_SERVER": "unix:/nonexistent", "JACK_NO_START_SERVER": "1"}
@@ -243,16 +243,16 @@ def test_every_impossible_wish_gets_one_sentence_that_names_it_and_exit_code_2(
         )  # fmt: skip
 
     problems = []
-    wishes = [w for w in WISHES if not (heard and w[1].get("source") == "default")]
-    for i in range(0, len(wishes), 4):  # four at a time: most of a start is waiting
-        running = [(wish, start(wish[0], wish[1])) for wish in wishes[i : i + 4]]
+    cases = [w for w in INVALID if not (has_microphone and w[1].get("source") == "default")]
+    for i in range(0, len(cases), 4):  # four at a time: most of a start is waiting
+        running = [(case, start(case[0], case[1])) for case in cases[i : i + 4]]
         for (node, parameters, wanted), popen in running:
             try:
-                said = popen.communicate(timeout=30)[0]
-                assert popen.returncode == 2, f"exit code {popen.returncode}, said: {said}"
-                line = sentence(said)
+                printed = popen.communicate(timeout=30)[0]
+                assert popen.returncode == 2, f"exit code {popen.returncode}, printed: {printed}"
+                line = sentence(printed)
                 assert line.startswith(f"{node}: "), line
-                if heard and parameters.get("source") == "Nonesuch":
+                if has_microphone and parameters.get("source") == "Nonesuch":
                     wanted = "'Nonesuch' does not open"
                 assert wanted.format(**names) in line, line
             except (AssertionError, subprocess.TimeoutExpired) as error:
@@ -273,7 +273,7 @@ def test_every_impossible_wish_gets_one_sentence_that_names_it_and_exit_code_2(
         (["--namespace", "1st"], "namespace must be of letters"),
     ],
 )
-def test_what_the_command_line_can_refuse_starts_no_process(arguments: list[str], wanted: str):
+def test_invalid_command_line_values_start_no_process(arguments: list[str], wanted: str):
     outcome = CliRunner().invoke(app, ["run", *arguments])
     assert outcome.exit_code == 2
     assert wanted in sentence(outcome.stderr)
@@ -282,29 +282,29 @@ def test_what_the_command_line_can_refuse_starts_no_process(arguments: list[str]
 # What a newcomer types first
 
 
-def test_the_commands_of_a_newcomer_explain_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_first_commands_of_a_new_user_explain_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def typed(*arguments: str) -> tuple[int, str]:
         outcome = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
         assert outcome.exception is None or isinstance(outcome.exception, SystemExit), outcome.exception
         return outcome.exit_code, outcome.output
 
-    code, said = typed("--help")
+    code, printed = typed("--help")
     assert code == 0
-    assert all(command in said for command in ("run", "demo", "generators", "doctor", "assets", "bench", "version"))
-    code, said = typed("run", "--help")
+    assert all(command in printed for command in ("run", "demo", "generators", "doctor", "assets", "bench", "version"))
+    code, printed = typed("run", "--help")
     assert code == 0
-    assert all(argument.description.split(":")[0][:20] in said for argument in bringup.ARGUMENTS if argument.name not in
-               ("start_at",)), said  # fmt: skip
-    code, said = typed("generators")
-    assert code == 0 and "attentive" in said and "mime" in said
-    code, said = typed("assets", "list")
-    assert code == 0 and "face-landmarker" in said and "Apache-2.0" in said and "missing" not in said.split("demo-")[0]
-    code, said = typed("doctor")
-    assert code == 0 and "rmw_fastrtps_cpp" in said and "MISS" not in said
+    assert all(argument.description.split(":")[0][:20] in printed for argument in bringup.ARGUMENTS if argument.name not in
+               ("start_at",)), printed  # fmt: skip
+    code, printed = typed("generators")
+    assert code == 0 and "attentive" in printed and "mime" in printed
+    code, printed = typed("assets", "list")
+    assert code == 0 and "face-landmarker" in printed and "Apache-2.0" in printed and "missing" not in printed.split("demo-")[0]
+    code, printed = typed("doctor")
+    assert code == 0 and "rmw_fastrtps_cpp" in printed and "MISS" not in printed
     monkeypatch.setenv("REACT_ROS_CACHE", str(tmp_path))
-    code, said = typed("doctor")
-    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", said), said
-    code, said = typed("assets", "list")
-    assert code == 0 and "missing" in said
-    code, said = typed("assets", "fetch", "face-landmark")
-    assert code == 2 and "there is no asset 'face-landmark'" in said
+    code, printed = typed("doctor")
+    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", printed), printed
+    code, printed = typed("assets", "list")
+    assert code == 0 and "missing" in printed
+    code, printed = typed("assets", "fetch", "face-landmark")
+    assert code == 2 and "there is no asset 'face-landmark'" in printed

@@ -1,4 +1,4 @@
-"""Claims about the derived attributes of a face."""
+"""Attributes derived from blendshapes and landmarks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ any_float = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @settings(max_examples=80, deadline=None)
 @given(st.lists(arrays(np.float32, 52, elements=any_float), min_size=1, max_size=6), st.integers(0, 2**32 - 1),
        st.sampled_from([0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30, 3e38]), st.floats(0.1, 10))  # fmt: skip
-def test_whatever_comes_in_the_attributes_are_in_their_ranges(film, seed, magnitude, aspect):
+def test_for_any_input_the_attributes_are_in_their_ranges(film, seed, magnitude, aspect):
     estimator, rng = AffectEstimator(), np.random.default_rng(seed)
     for blendshapes in film:
         landmarks = (rng.uniform(-1, 1, (478, 3)) * magnitude).astype(np.float32)
@@ -56,7 +56,7 @@ def test_whatever_comes_in_the_attributes_are_in_their_ranges(film, seed, magnit
         assert_in_range(estimator.step(blendshapes))
 
 
-def test_not_a_number_counts_as_nothing():
+def test_nan_counts_as_0():
     broken = np.full(52, np.nan, np.float32)
     assert_in_range(AffectEstimator().step(broken, np.full((478, 3), np.nan, np.float32)))
     assert np.array_equal(AffectEstimator().step(broken), AffectEstimator().step(shapes()))
@@ -99,7 +99,7 @@ def test_the_future_does_not_change_the_past_and_the_same_frames_give_the_same_b
     assert np.array_equal(first, [a.step(f) for f in film])
 
 
-def test_somebody_whose_brows_are_always_high_comes_to_be_neutral_for_them():
+def test_permanently_raised_brows_become_the_baseline():
     estimator, high = AffectEstimator(), shapes(browInnerUp=0.5, browOuterUp=0.5)
     at_first = estimator.step(high)
     for _ in range(250):
@@ -114,13 +114,13 @@ def test_somebody_who_smiles_for_two_minutes_is_still_smiling():
     assert read(attributes, "AU12") > 0.6 and expression(attributes) == "happy"
 
 
-def test_a_channel_that_hardly_moves_is_not_blown_up():
+def test_a_channel_that_hardly_moves_is_not_amplified():
     estimator, rng = AffectEstimator(), np.random.default_rng(4)
     highest = max(read(estimator.step(shapes(mouthFrown=0.02 * rng.random())), "AU15") for _ in range(1000))
     assert highest < 0.1
 
 
-def test_a_new_person_is_not_judged_by_the_last_ones_face():
+def test_a_new_person_gets_a_new_baseline():
     estimator, fresh = AffectEstimator(), AffectEstimator()
     for _ in range(500):
         estimator.step(shapes(browInnerUp=0.6, eyeSquint=0.5))

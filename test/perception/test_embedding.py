@@ -53,7 +53,7 @@ def same(one: list[Floats | None], other: list[Floats | None]) -> bool:
 def test_without_weights_there_is_no_embedder_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO):
         assert open_embedder(None) is None and open_embedder("") is None
-    assert "no wav2vec 2.0 weights are given" in caplog.text
+    assert "no wav2vec 2.0 weights given" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_in_replay_it_changes_at_fixed_frames_and_repeats_itself(small_model):
     assert same(first, second)
 
 
-def test_it_hears_only_its_trailing_window(small_model):
+def test_the_embedding_depends_only_on_its_trailing_window(small_model):
     def last(sound: list[Floats]) -> Floats | None:
         embedder = SpeechEmbedder(small_model, window_s=0.4, every=5, deterministic=True)
         return [embedder.step(w) for w in sound][-1]

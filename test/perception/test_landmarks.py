@@ -1,4 +1,4 @@
-"""Claims about the face as the camera sees it."""
+"""Detected faces: shapes, units, ranges and signs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def landmarker(model):
 
 @pytest.fixture(scope="module")
 def talking(landmarker) -> list[tuple[DetectedFace, DetectedFace]]:
-    """Every 8th image of the demo face, with its mirror image: the head turns, nods and tilts in it."""
+    """Every 8th image of the demo face with its mirror image; the head turns, nods and tilts."""
     chosen = [image for k, (_, image) in enumerate(images("demo-face")) if k % 8 == 0]
     faces = []
     for mirrored in (False, True):
@@ -154,7 +154,7 @@ def test_a_model_that_is_not_there_or_not_readable_is_named(tmp_path):
         FaceLandmarker(tmp_path / "torn.task", max_faces=0)
 
 
-def test_starting_to_see_loads_no_plotting_library_says_nothing_and_leaves_mediapipe_whole(model):
+def test_loading_mediapipe_is_silent_imports_no_plotting_library_and_leaves_the_package_importable(model):
     code = (
         "import sys, pathlib\n"
         "from react_ros.perception.landmarks import FaceLandmarker\n"

@@ -1,4 +1,4 @@
-"""Claims about perception as a whole: frames of the clock in, speaker frames out."""
+"""The perception pipeline: frames of the clock in, speaker frames out."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_sound_that_is_not_there_is_missing_whatever_the_face_does(perception):
     assert frame.sound.state == SoundState.MISSING
 
 
-def test_each_stage_tells_when_it_began_and_how_long_it_took(perception, voice):
+def test_each_stage_has_its_start_and_duration(perception, voice):
     perception.reset()
     stages = [perception.process(f)[1] for f in film(voice, count=6)][-1]
     assert set(stages) == {"face", "affect", "speech", "acoustics"}

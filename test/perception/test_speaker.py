@@ -1,4 +1,4 @@
-"""Claims about whom the robot listens to."""
+"""Selection of the speaker among the faces in view."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def face(x: float, size: float = 0.2, y: float = 0.5, yaw: float = 0.0) -> Detec
 
 
 class Scene:
-    """A tracker with a running clock of 25 images a second."""
+    """A tracker with a simulated clock of 25 images a second."""
 
     def __init__(self, **times: float) -> None:
         self.tracker = SpeakerTracker(SpeakerConfig(**times))
@@ -48,7 +48,7 @@ def test_a_face_that_stays_becomes_the_speaker_within_a_tenth_of_a_second_or_so(
     assert states == [FaceState.NOBODY] * 3 + [FaceState.TRACKED] * 3
 
 
-def test_a_face_that_flashes_up_for_one_image_is_nobody():
+def test_a_face_in_a_single_image_is_no_person():
     scene = Scene()
     scene.show(s=1)
     assert scene.show(face(0.5)).state == FaceState.NOBODY
@@ -157,7 +157,7 @@ faces_in_an_image = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(faces_in_an_image, st.integers(0, 3_000)), max_size=60))
-def test_whatever_is_detected_the_view_is_consistent_and_memory_stays_small(film):
+def test_for_any_detections_the_view_is_consistent_and_memory_bounded(film):
     tracker, now, person = SpeakerTracker(), 0, 0
     for faces, gap_ms in film:
         now += gap_ms * MS
@@ -171,7 +171,7 @@ def test_whatever_is_detected_the_view_is_consistent_and_memory_stays_small(film
             assert view.state in (FaceState.LOST, FaceState.NOBODY)
             assert (view.face is None) == (view.state == FaceState.NOBODY)
     tracker.step([], now + 10**11)
-    assert tracker._tracks == []
+    assert tracker._people == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -212,7 +212,7 @@ def test_on_film_a_face_that_leaves_goes_from_tracked_to_lost_to_nobody(landmark
     assert states.count(FaceState.LOST) == pytest.approx(1.5 * 26.4 / 2, abs=2)
 
 
-def test_on_film_a_face_that_comes_is_found_and_one_false_detection_before_it_is_not_believed(landmarker):
+def test_on_film_a_face_that_enters_is_found_and_an_earlier_false_detection_ignored(landmarker):
     states = _states(landmarker, "footage-face-comes")
     assert states[:45] == [FaceState.NOBODY] * 45
     assert states[55:80] == [FaceState.TRACKED] * 25

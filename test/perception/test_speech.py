@@ -1,4 +1,4 @@
-"""Claims about speech detection: real speech is found, silence and noise are not, it is silero-vad exactly."""
+"""Speech detection: real speech is detected, silence and noise are not; equal to silero-vad."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from react_ros.perception.speech import SpeechDetector, model_path
 
 @pytest.fixture(scope="module")
 def voice() -> Floats:
-    """The first seconds of a real reader (LibriVox) at 16 kHz."""
+    """The first seconds of a reading voice (LibriVox) at 16 kHz."""
     sound, rate = soundfile.read(resolve("demo-voice-1"), dtype="float32", frames=160_000)
     assert rate == 16_000 and sound.ndim == 1
     return np.asarray(sound, np.float32)
@@ -90,7 +90,7 @@ def test_a_missing_model_and_a_wrong_window_are_named(monkeypatch):
         SpeechDetector().step(np.zeros(512, np.float32))
 
 
-def test_the_network_is_told_not_to_report_to_its_maker_before_it_is_loaded() -> None:
+def test_onnxruntime_telemetry_is_disabled_before_the_import() -> None:
     program = (
         "import os, sys; from react_ros.perception.speech import SpeechDetector\n"
         "assert 'onnxruntime' not in sys.modules\n"

@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from foreign_messages import MGONZS13, ROS_DRIVERS
 from recordings import (
     FEATURES,
     KINDS,
@@ -32,6 +31,7 @@ from recordings import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from third_party_messages import MGONZS13, ROS_DRIVERS
 from typer.testing import CliRunner
 
 from react_ros import assets
@@ -166,7 +166,7 @@ def test_a_robot_that_was_started_anew_while_the_recording_went_on_comes_again(t
 def planning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that plans, which the registry knows."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "nodes"))
-    monkeypatch.setitem(registry._registered, "planning", import_module("planning_system").SYSTEM)
+    monkeypatch.setitem(registry._registered, "planning", import_module("chunked_system").SYSTEM)
 
 
 def plans(bag: Path) -> set[int]:

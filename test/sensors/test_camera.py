@@ -1,4 +1,4 @@
-"""Images come with the time they were taken."""
+"""Cameras: images with their capture times."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 
 from react_ros import assets
 from react_ros.avatar.view import ViewServer
+from react_ros.media.errors import MediaError
+from react_ros.media.film_reader import fit
 from react_ros.media.film_writer import FilmWriter
-from react_ros.sensors.camera import CameraConfig, SensorError, fit, open_camera
+from react_ros.sensors.camera import CameraConfig, open_camera
 from react_ros.sensors.pace import paced
 
 
@@ -50,7 +52,7 @@ def test_a_looped_film_goes_on_without_a_jump_in_time(film):
     camera.close()
 
 
-def test_images_are_scaled_whole_and_undistorted():
+def test_images_are_scaled_uncropped_and_undistorted():
     assert fit(np.zeros((720, 1280, 3), np.uint8), 640, 480).shape == (360, 640, 3)
     assert fit(np.zeros((100, 50, 3), np.uint8), 640, 480).shape == (480, 240, 3)
     assert fit(np.zeros((100, 50, 3), np.uint8), 0, 0).shape == (100, 50, 3)
@@ -102,8 +104,8 @@ def test_a_camera_behind_an_address_is_live_and_stamped_now():
         (lambda p: "http://127.0.0.1:9/stream.mjpg", "cannot be read as a film"),
     ],
 )
-def test_what_cannot_be_opened_is_named_in_one_sentence(tmp_path, make, sentence):
-    with pytest.raises(SensorError, match=sentence) as error:
+def test_a_source_that_cannot_be_opened_is_named_in_one_sentence(tmp_path, make, sentence):
+    with pytest.raises(MediaError, match=sentence) as error:
         open_camera(CameraConfig(make(tmp_path)))
     assert "\n" not in str(error.value)
 
@@ -124,7 +126,7 @@ def test_a_truncated_film_gives_what_is_left_of_it(tmp_path):
     assert 25 <= len(shots) < 100
 
 
-def test_recorded_images_happen_at_their_own_times_again(film):
+def test_recorded_images_are_yielded_at_their_own_times(film):
     start = time.time_ns() + 50_000_000
     seen = [
         (stamp, time.time_ns()) for stamp, _ in paced(open_camera(CameraConfig(str(film))), start, threading.Event())
@@ -133,7 +135,7 @@ def test_recorded_images_happen_at_their_own_times_again(film):
     assert all(now >= stamp for stamp, now in seen)
 
 
-def test_whoever_starts_late_picks_up_where_the_others_are(film):
+def test_a_late_start_resumes_in_step_with_the_others(film):
     start = time.time_ns() - 730_000_000
     stamps = [stamp for stamp, _ in paced(open_camera(CameraConfig(str(film))), start, threading.Event())]
     assert stamps and stamps[0] >= start + 200_000_000

@@ -1,4 +1,4 @@
-"""Sound comes in blocks with the time of their first sample."""
+"""Microphones: blocks of audio with the time of their first sample."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 import soundfile
 
+from react_ros.media.errors import MediaError
 from react_ros.media.film_writer import FilmWriter
-from react_ros.sensors.camera import SensorError
-from react_ros.sensors.microphone import MicrophoneConfig, open_microphone, read_sound
+from react_ros.media.sound_reader import read_sound
+from react_ros.sensors.microphone import MicrophoneConfig, open_microphone
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_file_is_given_whole_in_blocks_that_count_its_samples(tmp_path, rate, channels):
+def test_a_file_is_read_completely_in_blocks_with_sample_indices(tmp_path, rate, channels):
     samples = np.random.default_rng(0).integers(-9000, 9000, (rate // 3, channels)).astype(np.int16)
     path = tmp_path / "sound.wav"
     soundfile.write(path, samples, rate)
     microphone = open_microphone(MicrophoneConfig(str(path)))
     blocks = list(microphone)
     assert (microphone.rate, microphone.channels, microphone.live) == (rate, channels, False)
-    np.testing.assert_array_equal(np.concatenate([b.samples for b in blocks]), samples)
-    ends = np.cumsum([len(b.samples) for b in blocks])
+    np.testing.assert_array_equal(np.concatenate([b.pcm for b in blocks]), samples)
+    ends = np.cumsum([len(b.pcm) for b in blocks])
     assert [b.first_sample for b in blocks] == [0, *ends[:-1]]
     assert all(abs(b.time_ns - b.first_sample * 1e9 / rate) < 1 for b in blocks)
 
@@ -51,8 +52,8 @@ def test_the_sound_of_a_film_is_read_as_well(tmp_path):
         (lambda p: _empty(p / "empty.wav"), "no sound"),
     ],
 )
-def test_what_holds_no_sound_is_named_in_one_sentence(tmp_path, make, sentence):
-    with pytest.raises(SensorError, match=sentence) as error:
+def test_a_file_without_sound_is_named_in_one_sentence(tmp_path, make, sentence):
+    with pytest.raises(MediaError, match=sentence) as error:
         open_microphone(MicrophoneConfig(make(tmp_path)))
     assert "\n" not in str(error.value)
 
@@ -73,7 +74,7 @@ def _empty(path):
     return str(path)
 
 
-def test_a_missing_portaudio_is_named_with_what_mends_it(monkeypatch):
+def test_a_missing_portaudio_is_named_with_its_remedy(monkeypatch):
     def refuse(name, *rest):
         if name == "sounddevice":
             raise OSError("PortAudio library not found")  # what sounddevice itself says then
@@ -82,5 +83,5 @@ def test_a_missing_portaudio_is_named_with_what_mends_it(monkeypatch):
     imported = builtins.__import__
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(SensorError, match="apt-get install libportaudio2"):
+    with pytest.raises(MediaError, match="apt-get install libportaudio2"):
         open_microphone(MicrophoneConfig("default"))

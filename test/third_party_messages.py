@@ -1,4 +1,4 @@
-"""The definitions of both packages that are called audio_common_msgs, as they are published: message to text."""
+"""Published definitions of the two packages named audio_common_msgs: message name to text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A listener whose system plans: no plan holds up a frame, each reaction names its plan, what goes wrong is told."""
+"""The listener node with a chunked system: chunks never delay a frame, and late or failed chunks are reported."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from react_ros.bringup import Process, environment
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
+from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.msg import SpeakerFeatures
 from react_ros.nodes.messages import FACTORY
@@ -22,12 +23,12 @@ from react_ros.nodes.probe import Probe
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
-SCRIPT = str(Path(__file__).with_name("planning_system.py"))
+SCRIPT = str(Path(__file__).with_name("chunked_system.py"))
 NODE = "/robot/listener"
 
 
 class Listener:
-    """A listener process that hears 25 frames a second from us."""
+    """A listener process that gets 25 frames a second from the test."""
 
     def __init__(self, **parameters: Any) -> None:
         command = [sys.executable, SCRIPT, "--ros-args", *Process("listener", "robot", parameters).ros_arguments]
@@ -61,11 +62,11 @@ class Listener:
         return self.probe.diagnostics[NODE].message if NODE in self.probe.diagnostics else ""
 
     def close(self) -> str:
-        """End it as the robot does. Returns what it said."""
+        """End it with SIGTERM. Returns its output."""
         self.popen.send_signal(signal.SIGTERM)
-        said = self.popen.communicate(timeout=20)[0]
+        output = self.popen.communicate(timeout=20)[0]
         self.probe.__exit__(None, None, None)
-        return said
+        return output
 
 
 @pytest.fixture
@@ -82,40 +83,40 @@ def start_listener(domain: int) -> Iterator[Any]:
             listener.close()
 
 
-def test_each_reaction_names_its_plan_and_the_diagnostics_name_the_protocol(start_listener: Any) -> None:
+def test_each_reaction_names_its_action_chunk_and_the_diagnostics_the_schedule(start_listener: Any) -> None:
     listener = start_listener()
     reactions = listener.wait_reactions(60)
     listener.probe.diagnostics.clear()
     listener.wait(lambda: listener.facts.get("schedule"), "new diagnostics")
     punctual = [(m.lineage.frame - 2) // 5 * 5 - 1 if m.lineage.frame >= 2 else -1 for m in reactions]
     shown = [m.action_chunk for m in reactions]
-    assert all(plan <= begun and (plan + 1) % 5 == 0 for plan, begun in zip(shown, punctual, strict=True))
-    assert shown == punctual or listener.facts.get("late plans"), "a plan was late, and nobody was told"
+    assert all(chunk <= due and (chunk + 1) % 5 == 0 for chunk, due in zip(shown, punctual, strict=True))
+    assert shown == punctual or listener.facts.get("late chunks"), "a chunk was late but not counted"
     assert max(m.action_chunk for m in reactions) > 20
-    assert listener.facts["schedule"] == "plans of 50 frames, begun every 5, in effect after 2, blended over 3"
+    assert listener.facts["schedule"] == str(ChunkSchedule(50, 5, 2, 3))
     assert listener.close().strip() == "" and listener.popen.returncode == 0
 
 
-def test_plans_that_take_half_a_second_hold_up_no_frame_and_are_counted(start_listener: Any) -> None:
+def test_chunks_that_take_half_a_second_delay_no_frame_and_are_counted_as_late(start_listener: Any) -> None:
     listener = start_listener(generator_parameters="{seconds: 0.5}")
     reactions = listener.wait_reactions(100)
     frames = [m.lineage.frame for m in reactions]
     assert frames == list(range(frames[0], frames[0] + len(frames)))
     steps = [s.duration for m in reactions for s in m.lineage.stages if s.name == "listener"]
-    assert len(steps) == len(reactions) and max(steps) < 0.4, "a step waited for its plan"
-    listener.wait(lambda: int(listener.facts.get("late plans", 0)) >= 10, "late plans in the diagnostics")
-    assert len({m.action_chunk for m in reactions}) >= 4, "no late plan ever took effect"
+    assert len(steps) == len(reactions) and max(steps) < 0.4, "a step waited for its chunk"
+    listener.wait(lambda: int(listener.facts.get("late chunks", 0)) >= 10, "late chunks in the diagnostics")
+    assert len({m.action_chunk for m in reactions}) >= 4, "no late chunk ever took effect"
     assert listener.close().strip() == "" and listener.popen.returncode == 0
 
 
-def test_plans_that_fail_are_a_warning_and_the_face_goes_on(start_listener: Any) -> None:
+def test_chunks_that_fail_are_a_warning_and_reactions_continue(start_listener: Any) -> None:
     listener = start_listener(generator_parameters="{fails: true}")
-    listener.wait(lambda: listener.status == "plans fail: a kernel is missing", "the warning")
+    listener.wait(lambda: "a kernel is missing" in listener.status, "the warning")
     so_far = len(listener.probe["listener/reaction"])
     reactions = listener.wait_reactions(so_far + 50)
     frames = [m.lineage.frame for m in reactions]
     assert frames == list(range(frames[0], frames[0] + len(frames)))
     assert {m.action_chunk for m in reactions} == {-1}
-    said = listener.close()
-    assert said.count("a plan failed") == 1
+    output = listener.close()
+    assert output.count("RuntimeError: a kernel is missing") == 1
     assert listener.popen.returncode == 0

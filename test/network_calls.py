@@ -1,4 +1,4 @@
-"""What processes say to the network, read from strace: where every connect, send and bind goes."""
+"""The network calls of a process, traced with strace: destination of every connect, send and bind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IN_MEMORY = ("AF_UNIX", "AF_NETLINK", "AF_UNSPEC")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call with an address in it."""
+    """A system call with a socket address."""
 
     name: str
     family: str
@@ -26,7 +26,7 @@ class Call:
 
 
 def calls(lines: Iterable[str]) -> Iterator[Call]:
-    """The calls of a trace that name an address (a send on a connected socket names none: its connect did)."""
+    """The calls of a trace that have an address (sends on connected sockets have none; their connect has)."""
     for line in lines:
         if not (named := re.search(r"^\d+ +(\w+)\(", line)):
             continue
@@ -41,19 +41,19 @@ def calls(lines: Iterable[str]) -> Iterator[Call]:
 
 
 def leaves(call: Call) -> bool:
-    """Whether the call speaks to anybody outside this machine, or asks anybody, here or there, for a name (DNS)."""
+    """Whether a call sends to another machine, or to any DNS server."""
     if call.name == "bind" or call.family in _IN_MEMORY:
         return False
     return not call.address or call.port in (53, 853) or not ip_address(call.address).is_loopback
 
 
 class Traced:
-    """A command and its children under strace; `lines` is whole once `wait` has returned."""
+    """A command and its children under strace; `lines` is complete after `wait`."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], stdout: int | None = None) -> None:
         read, write = os.pipe()
         self.lines: list[str] = []
-        # -D: the process we start is the command itself, so signals reach it; --seccomp-bpf: only these calls stop.
+        # -D: the started process is the command itself, so signals reach it. --seccomp-bpf: only these calls stop it.
         self.popen = subprocess.Popen(
             ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", f"/proc/self/fd/{write}", "-e", f"trace={CALLS}",
              "-e", "signal=none", *command],
@@ -71,5 +71,5 @@ class Traced:
         """Wait for the end. Returns the command's exit code."""
         code = self.popen.wait(seconds)
         self._reader.join(seconds)
-        assert not self._reader.is_alive(), "a process of the command goes on"
+        assert not self._reader.is_alive(), "a child process of the command is still running"
         return code

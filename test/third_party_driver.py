@@ -1,6 +1,6 @@
-"""Nodes of other packages, each run as a process of its own: `python foreign_driver.py NAME FILE …` until it is ended.
+"""Nodes of other packages: `python third_party_driver.py NAME ARGUMENTS…` runs one until it is killed.
 
-They import only what such a node would: no module of react_ros.
+They import no module of react_ros.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _mgonzs13(samples: np.ndarray, stamp: Any, rate: int, field: str) -> Any:
 
 
 def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
-    """Publish a sound file on /robot/audio over and over, as one of the two packages called audio_common_msgs does."""
+    """Publish a looped sound file on /robot/audio, as one of the two packages named audio_common_msgs does."""
     samples, rate = soundfile.read(file, dtype="int16")
-    # At a rate that nobody would guess: three times the file's.
+    # Not the default rate: three times the file's.
     samples = np.interp(np.arange(3 * len(samples)) / 3, np.arange(len(samples)), samples).astype(np.int16)
     rate = 3 * rate
     size = round(rate * BLOCK)
@@ -71,7 +71,7 @@ def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
             return _ros_drivers(block, stamp, stamped)
 
         info = m.AudioInfo(channels=1, sample_rate=rate, sample_format="S16LE", bitrate=128, coding_format=coding)
-        # audio_capture says it once and latched; others say it again and again.
+        # audio_capture publishes it once, latched; others repeat it.
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         infos = node.create_publisher(m.AudioInfo, "/robot/audio_info", latched if stamped else 10)
         infos.publish(info)
@@ -97,7 +97,7 @@ def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
 
 
 def show(node: Node, kind: str, file: str) -> None:
-    """Publish a photograph 25 times a second as the camera drivers of ROS do."""
+    """Publish a photograph at 25 Hz, as ROS camera drivers do."""
     import cv2
 
     bgr = cv2.imread(file)
@@ -120,7 +120,7 @@ def show(node: Node, kind: str, file: str) -> None:
 
 
 def listen(node: Node, kind: str, file: str) -> None:
-    """Write what the robot's face says in hri_msgs into a file, a JSON object a line."""
+    """Write the hri_msgs that the robot publishes to a file, one JSON object per line."""
     m = import_module("hri_msgs.msg")
     out = Path(file).open("w", buffering=1)  # noqa: SIM115 (open until the process is ended)
 
@@ -135,7 +135,7 @@ def listen(node: Node, kind: str, file: str) -> None:
 
 def main() -> None:
     rclpy.init()
-    node = rclpy.create_node(f"foreign_{time.monotonic_ns() % 10_000}")
+    node = rclpy.create_node(f"third_party_{time.monotonic_ns() % 10_000}")
     name, *arguments = sys.argv[1:]
     {"speak": speak, "show": show, "listen": listen}[name](node, *arguments)
     rclpy.spin(node)

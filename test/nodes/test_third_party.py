@@ -1,7 +1,7 @@
-"""The robot beside packages of others: their cameras, their microphones, their view of its face.
+"""The robot with third-party packages: their camera and audio drivers, and hri_msgs.
 
-The packages are real interface packages, compiled here from their published definitions; their nodes are processes of
-their own, and the robot finds the packages where a sourced workspace puts them.
+The interface packages are compiled here from their published definitions; their nodes are separate processes, and the
+robot finds the packages where a sourced workspace puts them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import foreign_driver
 import numpy as np
 import pytest
+import third_party_driver
 import workshop
-from foreign_messages import HEADER, MGONZS13, ROS_DRIVERS
+from third_party_messages import HEADER, MGONZS13, ROS_DRIVERS
 
 from react_ros import assets
 from react_ros.face import ACTION_UNITS, EXPRESSION_NAMES
@@ -39,9 +39,9 @@ PACKAGES = {
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Flavour to install prefix."""
+    """Package flavour to install prefix."""
     python = workshop.build_python()
-    folder = tmp_path_factory.mktemp("foreign")
+    folder = tmp_path_factory.mktemp("third_party")
 
     def build(flavour: str) -> Path:
         name, messages = PACKAGES[flavour]
@@ -62,11 +62,11 @@ def install(packages: dict[str, Path], domain: int, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def drive() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts nodes of other packages: see foreign_driver."""
+    """Starts nodes of other packages: see third_party_driver."""
     running = []
 
     def drive(*arguments: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, foreign_driver.__file__, *map(str, arguments)]
+        command = [sys.executable, third_party_driver.__file__, *map(str, arguments)]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         return running[-1]
 
@@ -81,7 +81,7 @@ def hears_speech(robot) -> None:
         return [f for f in robot.probe["speaker/features"] if f.sound_state == SpeakerFeatures.SOUND_SPEECH]
 
     robot.wait(lambda: len(speech()) >= 25, 30, "a second of speech")
-    # Wrongly read samples are noise, which has neither the voice's pitch nor its level.
+    # Wrongly decoded audio is noise, which has neither the pitch nor the level of the voice.
     pitches = [f.f0 for f in speech() if f.f0 > 0]
     assert 80 < np.median(pitches) < 350
     assert -10 < np.median([f.log_energy for f in speech()]) < -2
@@ -92,7 +92,7 @@ def facts(robot) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["AudioData", "AudioDataStamped"])
-def test_sound_of_ros_drivers_is_heard_and_coded_sound_refused_by_name(kind, install, drive, start_robot):
+def test_audio_of_ros_drivers_is_received_and_encoded_audio_rejected(kind, install, drive, start_robot):
     install("ros-drivers")
     robot = start_robot(only=("perception",), source="none")
     driver = drive("speak", kind, assets.resolve("demo-voice-1"))
@@ -106,14 +106,14 @@ def test_sound_of_ros_drivers_is_heard_and_coded_sound_refused_by_name(kind, ins
     drive("speak", kind, assets.resolve("demo-voice-1"), "mp3")
     robot.wait(lambda: "mp3" in facts(robot).get("last rejected audio_info", ""), 15, "the refusal of mp3")
     assert "format:=wave" in facts(robot)["last rejected audio_info"]
-    # The bytes of a coded stream are no samples: what follows is not heard as if they were.
+    # Encoded bytes are not PCM: they must not be interpreted as audio.
     robot.wait(lambda: int(facts(robot).get("rejected audio", "0")) > 20, 10, "the coded sound to be dropped")
     robot.probe.clear()
     robot.wait(lambda: len(robot.probe["speaker/features"]) > 50, 10, "two seconds more")
     assert robot.probe["speaker/features"][-1].sound_state == SpeakerFeatures.SOUND_MISSING
 
 
-def test_sound_of_mgonzs13_is_heard_in_each_of_its_sample_formats(install, drive, start_robot):
+def test_audio_of_mgonzs13_is_received_in_each_sample_format(install, drive, start_robot):
     install("mgonzs13")
     robot = start_robot(only=("perception",), source="none")
     for field in ("int16", "float32", "int32", "uint8"):
@@ -130,7 +130,7 @@ def test_sound_of_mgonzs13_is_heard_in_each_of_its_sample_formats(install, drive
     assert not [key for key in facts(robot) if key.startswith("rejected")]
 
 
-def test_where_hri_msgs_is_installed_the_face_is_published_in_its_words_too(install, drive, start_robot, tmp_path):
+def test_where_hri_msgs_is_installed_the_face_is_published_as_hri_msgs_too(install, drive, start_robot, tmp_path):
     install("hri")
     robot = start_robot(topics={"avatar/affect": Affect}, microphone=str(assets.resolve("demo-voice-1")))
     drive("listen", "hri", tmp_path / "hri.jsonl")
@@ -145,7 +145,7 @@ def test_where_hri_msgs_is_installed_the_face_is_published_in_its_words_too(inst
     keyed = [(m, (round(m["valence"], 5), round(m["arousal"], 5))) for m in lines("expression")]
     same = [(m, affects[key]) for m, key in keyed if key in affects]
     assert len(same) > 40
-    assert len({round(m["valence"], 4) for m, _ in same}) > 10, "a living face, not a constant"
+    assert len({round(m["valence"], 4) for m, _ in same}) > 10, "a moving face, not a constant"
     for message, affect in same:
         likeliest = int(np.argmax(affect.expressions))
         assert message["expression"] == ROS4HRI_NAMES[EXPRESSION_NAMES[likeliest]]
@@ -158,7 +158,7 @@ def test_where_hri_msgs_is_installed_the_face_is_published_in_its_words_too(inst
 
 
 @pytest.mark.parametrize("kind", ["raw_best_effort", "raw_reliable", "compressed", "compressed_as_raw"])
-def test_every_way_in_which_cameras_publish_is_seen(kind, drive, start_robot):
+def test_every_way_in_which_cameras_publish_is_received(kind, drive, start_robot):
     robot = start_robot(only=("perception",), source="none")
     drive("show", kind, assets.resolve("footage-single-face-photo"))
     tracked = lambda: [f for f in robot.probe["speaker/features"] if f.face_state == SpeakerFeatures.FACE_TRACKED]  # noqa: E731

@@ -1,6 +1,6 @@
-"""Runs a listener node that also knows a chunked system: `python planning_system.py --ros-args …`.
+"""Runs a listener node with a chunked system for tests: `python chunked_system.py --ros-args …`.
 
-Every chunk takes as long, and fails as often, as the parameters say.
+The parameters set how long every action chunk takes, and whether it fails.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from react_ros.generators.system import System
 
 
 @dataclass(frozen=True, slots=True)
-class PlanningConfig:
+class ChunkedConfig:
     seconds: float = 0.0
-    """How long a chunk takes, but for the first."""
+    """Duration of every action chunk except the first."""
     fails: bool = False
-    """Whether each but the first fails."""
+    """Whether every action chunk except the first fails."""
 
 
-class Slowly(ChunkModel):
+class SlowChunks(ChunkModel):
     width = 25
 
-    def __init__(self, config: PlanningConfig) -> None:
-        self._config, self._begun = config, False
+    def __init__(self, config: ChunkedConfig) -> None:
+        self._config, self._first_done = config, False
 
     def inputs(self) -> AttributeInputs:
         return AttributeInputs()
@@ -43,32 +43,32 @@ class Slowly(ChunkModel):
         return LatentNoise(rngs, window, (1,))
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
-        if self._begun:
+        if self._first_done:
             time.sleep(self._config.seconds)
             if self._config.fails:
                 raise RuntimeError("a kernel is missing")
-        self._begun = True
+        self._first_done = True
         return np.full((len(windows), noise.shape[1], 50, ANSWER), 0.1, np.float32)
 
 
-class PlanningSystem(Generator):
-    Config = PlanningConfig
+class ChunkedGenerator(Generator):
+    Config = ChunkedConfig
     info = GeneratorInfo("planning", "a chunked system for tests", ("attributes",), learned=True)
 
-    def __init__(self, config: PlanningConfig | None = None) -> None:
-        self.config = config or PlanningConfig()
-        self._planner = Slowly(self.config)
+    def __init__(self, config: ChunkedConfig | None = None) -> None:
+        self.config = config or ChunkedConfig()
+        self._model = SlowChunks(self.config)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
-        return ChunkedStream(self._planner, ChunkSchedule(50, 5, 2, 3), samples, seed)
+        return ChunkedStream(self._model, ChunkSchedule(50, 5, 2, 3), samples, seed)
 
 
-SYSTEM = System("planning", PlanningConfig, generator="planning_system:PlanningSystem")
+SYSTEM = System("planning", ChunkedConfig, generator="chunked_system:ChunkedGenerator")
 
 if __name__ == "__main__":
     import sys
 
-    sys.modules["planning_system"] = sys.modules["__main__"]
+    sys.modules["chunked_system"] = sys.modules["__main__"]
     registry.register(SYSTEM)
     from react_ros.nodes.listener import main
 
