@@ -1,6 +1,6 @@
 """Runs a listener node that also knows a chunked system: `python planning_system.py --ros-args …`.
 
-Every chunk takes as long, and fails as often, as the parameters say.
+Each action chunk takes as long as the parameter `seconds`, and fails where `fails` is set.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from react_ros.face import Floats
 from react_ros.generators import registry
 from react_ros.generators.action_chunks import ChunkedStream
-from react_ros.generators.chunk_model import ANSWER, ChunkModel
+from react_ros.generators.chunk_model import REACTION_WIDTH, ChunkModel
 from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.generators.contract import Generator, GeneratorInfo
 from react_ros.generators.noise import LatentNoise, Noise
@@ -25,16 +25,16 @@ from react_ros.generators.system import System
 @dataclass(frozen=True, slots=True)
 class PlanningConfig:
     seconds: float = 0.0
-    """How long a chunk takes, but for the first."""
+    """Time that each chunk but the first takes, s."""
     fails: bool = False
     """Whether each but the first fails."""
 
 
-class Slowly(ChunkModel):
+class SlowChunks(ChunkModel):
     width = 25
 
     def __init__(self, config: PlanningConfig) -> None:
-        self._config, self._begun = config, False
+        self._config, self._first = config, True
 
     def inputs(self) -> AttributeInputs:
         return AttributeInputs()
@@ -43,12 +43,12 @@ class Slowly(ChunkModel):
         return LatentNoise(rngs, window, (1,))
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
-        if self._begun:
+        if not self._first:
             time.sleep(self._config.seconds)
             if self._config.fails:
                 raise RuntimeError("a kernel is missing")
-        self._begun = True
-        return np.full((len(windows), noise.shape[1], 50, ANSWER), 0.1, np.float32)
+        self._first = False
+        return np.full((len(windows), noise.shape[1], 50, REACTION_WIDTH), 0.1, np.float32)
 
 
 class PlanningSystem(Generator):
@@ -57,10 +57,10 @@ class PlanningSystem(Generator):
 
     def __init__(self, config: PlanningConfig | None = None) -> None:
         self.config = config or PlanningConfig()
-        self._planner = Slowly(self.config)
+        self._model = SlowChunks(self.config)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
-        return ChunkedStream(self._planner, ChunkSchedule(50, 5, 2, 3), samples, seed)
+        return ChunkedStream(self._model, ChunkSchedule(50, 5, 2, 3), samples, seed)
 
 
 SYSTEM = System("planning", PlanningConfig, generator="planning_system:PlanningSystem")
