@@ -1,4 +1,4 @@
-"""Configuration: ranges, frozen dataclasses from and to plain mappings, and the nearest known name for a misspelt one."""
+"""Configuration: range checks, frozen dataclasses from and to plain mappings, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """ " (did you mean 'x'?)" for the known name nearest to a word; empty where none is near."""
+    """The text " (did you mean 'x'?)" with the known name nearest to a word; empty where none is near."""
     close = get_close_matches(str(word), list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def config_from(cls: type[T], mapping: object, where: str) -> T:
-    """The frozen dataclass `cls` of a nested mapping, taken strictly; its defaults stand for what is not there.
+    """Build the frozen dataclass `cls` from a nested mapping, strictly; missing keys take the defaults.
 
-    where: what the mapping is called in messages, e.g. "fsq.yaml: config"; its keys follow after a dot. Fields may be
-    bool, int, float (finite; a whole number will do), str, Literal, tuples and lists (from lists), Mapping or dict with
+    where: the name of the mapping in error messages, e.g. "model.yaml: config"; keys follow after a dot. Fields may be
+    bool, int, float (finite; an int is accepted), str, Literal, tuples and lists (from lists), Mapping or dict with
     str keys, nested dataclasses, any of these or None, and Any. Raises ValueError, in one sentence that names the key,
     for an unknown or missing key, a value of another type, or one that the dataclass itself refuses.
     """
@@ -33,7 +33,7 @@ def config_from(cls: type[T], mapping: object, where: str) -> T:
 
 
 def config_to(config: object) -> dict[str, Any]:
-    """The plain mapping of a dataclass, for YAML and `config_from`. Raises ValueError for what neither can hold."""
+    """The plain mapping of a dataclass, for YAML and `config_from`. Raises ValueError for other values."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise ValueError(f"a config must be a dataclass, not {config!r}")
     return {f.name: _plain(getattr(config, f.name), f.name) for f in dataclasses.fields(config) if f.init}
@@ -107,8 +107,10 @@ def _first_that_fits(kinds: tuple[Any, ...], value: object, where: str) -> Any:
         return None
     others = [kind for kind in kinds if kind is not type(None)]
     if len(others) == 1:
-        return _value(others[0], value, where)  # its own message is the better one
-    for kind in sorted(others, key=lambda kind: kind is not type(value)):  # 1 stays whole where int and float may be
+        return _value(others[0], value, where)  # its own message is more precise
+    for kind in sorted(
+        others, key=lambda kind: kind is not type(value)
+    ):  # 1 stays an int where both int and float are allowed
         try:
             return _value(kind, value, where)
         except ValueError:
@@ -131,19 +133,19 @@ def _sequence(origin: type, arguments: tuple[Any, ...], value: object, where: st
 
 
 DEVICES = ("auto", "cpu", "cuda")
-"""Where a learned generator may run; auto is CUDA where there is a usable GPU."""
+"""Devices of learned generators; auto is CUDA where there is a usable GPU, else the CPU."""
 
 
 def in_range(name: str, value: object, low: float, high: float, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a finite number in [low, high]."""
-    wanted = f"a number from {low:g} to {high:g}{f' {unit}' if unit else ''}"
+    expected = f"a number from {low:g} to {high:g}{f' {unit}' if unit else ''}"
     if (
         not isinstance(value, (int, float, np.floating, np.integer))
         or isinstance(value, bool)
         or not math.isfinite(value)
         or not low <= value <= high
     ):
-        raise ValueError(f"{name} is {value!r}: it must be {wanted}")
+        raise ValueError(f"{name} is {value!r}: it must be {expected}")
 
 
 def whole_in_range(name: str, value: object, low: int, high: int, unit: str = "") -> None:
@@ -162,12 +164,12 @@ def expect_flags(config: object, *names: str) -> None:
 
 
 def expect_device(device: object) -> None:
-    """Raise ValueError, in one sentence, unless it is one of `DEVICES`."""
+    """Raise ValueError, in one sentence, unless `device` is one of `DEVICES`."""
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
 
 
 def expect_weights_name(weights: object) -> None:
-    """Raise ValueError, in one sentence, unless it can be the name or path of weights."""
+    """Raise ValueError, in one sentence, unless `weights` is a text that is not empty: a name or a path of weights."""
     if not isinstance(weights, str) or not weights:
         raise ValueError(f"weights are {weights!r}: they must be a name in models/ or a path")

@@ -40,5 +40,7 @@ def ran(installed: dict[str, str], folder: Path, *command: str) -> str:
 def test_the_example_is_listed_and_keeps_the_streaming_contract(installed: dict[str, str], tmp_path: Path) -> None:
     assert set(FILES) == {"smiler/__init__.py", "smiler/config.py", "smiler/generator.py"}
     assert "example: returns smiles" in ran(installed, tmp_path, "react_ros", "generators")
-    said = ran(installed, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "react_ros.testing", "-k", "smiler")
+    said = ran(
+        installed, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "react_ros.testing", "-k", "smiler"
+    )
     assert re.search(r"\d\d passed", said), said[-500:]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros.face import ARKIT, ARKIT_INDEX, FPS, Floats, face_model
-from react_ros.generators.idle import IdleLife, wear_eyes
+from react_ros.generators.idle import IdleLife, apply_eyes
 
 Doubles = npt.NDArray[np.float64]
 
@@ -213,7 +213,7 @@ class FaceMotion:
     def _next_idle(self) -> Floats:
         life = self._idle.step()
         face = np.zeros((1, 52), np.float32)
-        wear_eyes(face, life.blink, life.gaze)
+        apply_eyes(face, life.blink, life.gaze)
         return face_model(face[0], life.rotation[0], life.translation[0])
 
     def _move_shapes(self, goal: Floats, dt: float) -> None:

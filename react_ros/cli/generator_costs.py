@@ -226,7 +226,7 @@ def _step_times(
     """Steps in turns, and each turn a plan: what else the machine does at some moment meets every system."""
     streams = [(i, s, g.start(samples=s)) for i, g in enumerate(generators) for s in SAMPLES]
     times = {(i, s): np.empty(rounds * BLOCK) for i, s, _ in streams}
-    plans = {(i, s): plan for i, s, _ in streams if (plan := generators[i].chunk_benchmark(s)) is not None}
+    plans = {(i, s): plan for i, s, _ in streams if (plan := generators[i].chunk_function(s)) is not None}
     planned: dict[tuple[int, int], list[int]] = {of: [] for of in plans}
     for _, _, stream in streams:
         for k in range(WARM_UP):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -90,10 +89,7 @@ def generators() -> None:
 
     table = Table("name", "what it is", "delay", "learned", box=None, padding=(0, 2, 1, 0))
     for name in registry.names():
-        try:
-            info = registry.create(name).info
-        except ValueError as error:
-            info = replace(registry.info(name), notice=f"Not available here: {error}")
+        info = registry.describe(name)
         summary = info.summary + (f"\n{info.notice}" if info.notice else "")
         table.add_row(
             name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"

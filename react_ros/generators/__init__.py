@@ -1,1 +1,1 @@
-"""Speaker frames in, facial reactions out: the streaming contract and every system that keeps it."""
+"""The streaming contract, the registry, and what generators share: action chunks, noise, idle life, speaker inputs."""

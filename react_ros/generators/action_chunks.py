@@ -1,7 +1,7 @@
-"""Listeners that chunk: windows of the speaker in, windows of reactions out, played frame by frame beside the clock.
+"""Streams of chunked systems: windows of the speaker in, action chunks out, played frame by frame.
 
-Frames are counted from a stream's first one, 0. Chunks begin at fixed frames; each knows the speaker's last `window`
-frames and says what the listener does in the next `window`.
+Frames are counted from the stream's first one, 0. Action chunks begin at fixed frames; each is computed from the
+speaker's last `window` frames and covers the listener's next `window` frames.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from react_ros.face import Floats, Reaction, SpeakerFrame
-from react_ros.generators.chunk_model import ChunkModel, listener_rngs
+from react_ros.generators.chunk_model import ChunkModel, chunk_rngs
 from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.generators.chunk_workers import (
     ActionChunk,
-    AsynchronousWorker,
+    BackgroundWorker,
     ChunkRequest,
-    RecordedWorker,
+    ReplayWorker,
     SynchronousWorker,
     make_chunk,
 )
@@ -26,8 +26,8 @@ from react_ros.generators.idle_blending import IdleBlending
 from react_ros.generators.sanitize import sanitize
 
 
-class _Past:
-    """The last `window` rows of the speaker; zeros before the first."""
+class _SpeakerWindow:
+    """Ring of the last `window` rows of the speaker; zeros before the first."""
 
     def __init__(self, window: int, width: int) -> None:
         self._rows = np.zeros((window, width), np.float32)
@@ -37,93 +37,94 @@ class _Past:
         self._rows[self._next] = row
         self._next = (self._next + 1) % len(self._rows)
 
-    def window(self) -> Floats:
-        """(W, D), the oldest first; the caller's to keep."""
+    def copy(self) -> Floats:
+        """(W, D), oldest first."""
         return np.roll(self._rows, -self._next, axis=0)
 
 
 class ChunkPlayer:
-    """What the chunks in effect say at each frame: a new one replaces the former over `crossfade` frames."""
+    """Plays action chunks frame by frame; a new one replaces the former over `crossfade` frames."""
 
     def __init__(self, crossfade: int, first: ActionChunk) -> None:
         self._crossfade = crossfade
         self._chunks = [(first, 0)]
-        """Chunks with the frames at which they took effect; all but the first still replace those before them."""
+        """Chunks with the frames at which they took effect; all but the first are still being faded in."""
 
     @property
     def newest(self) -> int:
-        """The newest chunk in effect, as `Reaction.action_chunk`."""
-        return self._chunks[-1][0].name
+        """The id of the newest chunk in effect, as `Reaction.action_chunk`."""
+        return self._chunks[-1][0].id
 
-    def take(self, chunk: ActionChunk, k: int) -> None:
-        """The chunk takes effect at frame k, which is the next one shown."""
+    def begin(self, chunk: ActionChunk, k: int) -> None:
+        """Let a chunk take effect at frame k, which must be the next one that is played."""
         self._chunks.append((chunk, k))
 
-    def show(self, k: int) -> tuple[Floats, bool]:
-        """(S, 83) of frame k, not to be changed, and whether the newest chunk speaks of it: after its end it holds."""
+    def play(self, k: int) -> tuple[Floats, bool]:
+        """(S, 83) of frame k, read-only, and whether the newest chunk covers it.
+
+        After a chunk's end its last frame is repeated.
+        """
         while len(self._chunks) > 1 and k - self._chunks[1][1] >= self._crossfade:
             del self._chunks[0]
-        shown: Floats = _answer(self._chunks[0][0], k)
+        shown: Floats = _row(self._chunks[0][0], k)
         for chunk, effect in self._chunks[1:]:
             share = (k - effect + 1) / (self._crossfade + 1)
-            shown = (shown + share * (_answer(chunk, k) - shown)).astype(np.float32)
+            shown = (shown + share * (_row(chunk, k) - shown)).astype(np.float32)
         newest = self._chunks[-1][0]
-        return shown, k - newest.begin < newest.answers.shape[1]
+        return shown, k - newest.first_frame < newest.reactions.shape[1]
 
 
-def _answer(chunk: ActionChunk, k: int) -> Floats:
-    return chunk.answers[:, min(k - chunk.begin, chunk.answers.shape[1] - 1)]
+def _row(chunk: ActionChunk, k: int) -> Floats:
+    return chunk.reactions[:, min(k - chunk.first_frame, chunk.reactions.shape[1] - 1)]
 
 
 class ChunkedStream(Stream):
-    """S listeners that chunk and hear one speaker; idle life takes over where nobody is there or no chunk is left.
+    """S listeners of one speaker, played from action chunks; idle life where nobody is present or no chunk is left.
 
-    As it begins it is punctual: `step` makes the chunk that is due, however long that takes. `run_asynchronously` and `follow`
-    change that.
+    By default chunks are synchronous: `step` computes the chunk that takes effect and waits for it.
+    `run_asynchronously` and `follow` change that.
     """
 
     def __init__(self, chunk_model: ChunkModel, schedule: ChunkSchedule, samples: int, seed: int) -> None:
-        """Makes the first chunk, from an empty window. Raises ValueError for samples < 1 or seed < 0."""
+        """Computes the first chunk, from an empty window. Raises ValueError for samples < 1 or seed < 0."""
         self.samples, self.seed, self.schedule = samples, seed, str(schedule)
         self._chunk_model, self._schedule = chunk_model, schedule
-        self._noise = chunk_model.noise(listener_rngs(seed, samples), schedule.window)
-        self._inputs, self._living = (
-            chunk_model.inputs(),
-            IdleBlending(seed, samples, idle_eyes_and_head=chunk_model.idle_eyes_and_head),
-        )
-        self._past = _Past(schedule.window, chunk_model.width)
+        self._noise = chunk_model.noise(chunk_rngs(seed, samples), schedule.window)
+        self._inputs = chunk_model.inputs()
+        self._blending = IdleBlending(seed, samples, idle_eyes_and_head=chunk_model.idle_eyes_and_head)
+        self._speaker = _SpeakerWindow(schedule.window, chunk_model.width)
         self._k = 0
-        self._source: SynchronousWorker | AsynchronousWorker | RecordedWorker = SynchronousWorker(chunk_model)
-        self._player = ChunkPlayer(schedule.crossfade, make_chunk(chunk_model, self._task(-1)))
+        self._worker: SynchronousWorker | BackgroundWorker | ReplayWorker = SynchronousWorker(chunk_model)
+        self._player = ChunkPlayer(schedule.crossfade, make_chunk(chunk_model, self._request(-1)))
 
     def run_asynchronously(self) -> None:
-        self._source = AsynchronousWorker(self._chunk_model)
+        self._worker = BackgroundWorker(self._chunk_model)
 
-    def follow(self, effects: Mapping[int, int]) -> None:
-        self._source = RecordedWorker(self._chunk_model, effects)
+    def follow(self, starts: Mapping[int, int]) -> None:
+        self._worker = ReplayWorker(self._chunk_model, starts)
 
     @property
     def late_chunks(self) -> int:
-        return self._source.late
+        return self._worker.late_chunks
 
     @property
-    def trouble(self) -> str:
-        return self._source.trouble
+    def warning(self) -> str:
+        return self._worker.warning
 
     def step(self, frame: SpeakerFrame) -> Reaction:
         frame = sanitize(frame)
-        if (chunk := self._source.take(self._k, frame.index)) is not None:
-            self._player.take(chunk, self._k)
-        answer, speaks = self._player.show(self._k)
-        reaction = self._living.step(
-            frame, self._chunk_model.finish(answer), answered=speaks, action_chunk=self._player.newest
+        if (chunk := self._worker.poll(self._k, frame.index)) is not None:
+            self._player.begin(chunk, self._k)
+        shown, covered = self._player.play(self._k)
+        reaction = self._blending.step(
+            frame, self._chunk_model.finish(shown), current=covered, action_chunk=self._player.newest
         )
-        self._past.add(self._inputs.step(frame))
+        self._speaker.add(self._inputs.step(frame))
         self._k += 1
         if self._k % self._schedule.hop == 0:
-            self._source.ask(self._task(frame.index))
+            self._worker.submit(self._request(frame.index))
         return reaction
 
-    def _task(self, name: int) -> ChunkRequest:
-        due = self._k + self._schedule.inference_delay
-        return ChunkRequest(name, self._k, due, self._past.window()[None], self._noise.draw(self._k)[None])
+    def _request(self, id: int) -> ChunkRequest:
+        effect_frame = self._k + self._schedule.inference_delay
+        return ChunkRequest(id, self._k, effect_frame, self._speaker.copy()[None], self._noise.at(self._k)[None])

@@ -1,8 +1,8 @@
-"""The 25 affect attributes that a produced face shows, read off its own blendshapes.
+"""The 25 attributes that a generated face shows, derived from its blendshapes.
 
-Derived by convention, never measured: action units by the FACS reading of ARKit's names, expressions by EMFACS
-prototypes (Friesen and Ekman 1983), valence and arousal by the circumplex (Russell 1980). A produced face has no
-person behind it, so nothing is calibrated to anybody.
+Derived by convention, never measured: action units by the FACS meaning of ARKit's names, expressions by EMFACS
+prototypes (Friesen and Ekman 1983), valence and arousal by the circumplex (Russell 1980). Nothing is calibrated to a
+person, since a generated face has none.
 """
 
 from __future__ import annotations

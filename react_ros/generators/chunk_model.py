@@ -1,4 +1,4 @@
-"""What a chunked system supplies: its inputs, its noise, and one chunk of reactions for a window of the speaker."""
+"""What a chunked system supplies: its inputs, its noise, and an action chunk of reactions for a speaker's window."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from react_ros.generators.contract import sample_rngs
 from react_ros.generators.noise import Noise
 from react_ros.nn.device import one_thread
 
-ANSWER = FACE_MODEL + ATTRIBUTES
-"""Width of a chunk's rows: the 58 of the face model, then the 25 attributes."""
+REACTION_WIDTH = FACE_MODEL + ATTRIBUTES
+"""Columns of an action chunk: the 58 of the face model, then the 25 attributes."""
 
 
 class Inputs(Protocol):
-    """What a listener is told of the speaker, one object a stream."""
+    """Turns the speaker frames of one stream into rows of numbers."""
 
     def step(self, frame: SpeakerFrame) -> Floats:
         """(D,) float32 row of the next frame."""
@@ -27,50 +27,48 @@ class Inputs(Protocol):
 
 
 class ChunkModel(ABC):
-    """A windowed system's networks, shared by all its streams and changed by none."""
+    """The networks of a chunked system, shared by all its streams and changed by none."""
 
     width: int
-    """D, of a row of the speaker."""
+    """D, the width of a row of the speaker."""
     idle_eyes_and_head: bool = False
-    """Whether its answers know neither of blinks and gaze nor of the head: idle life then lends its own."""
+    """Whether its reactions have neither blinks, gaze nor head motion, so that those of idle life are added."""
 
     @abstractmethod
     def inputs(self) -> Inputs:
-        """Begin to turn a stream's speaker frames into rows."""
+        """New inputs of a stream."""
 
     @abstractmethod
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
-        """Begin a stream's noise, one listener a generator: a `FieldNoise` or a `LatentNoise`."""
+        """New noise of a stream, a `FieldNoise` or a `LatentNoise`. rngs: one for each listener."""
 
     @abstractmethod
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
-        """(P, S, W, 83) answers to P windows (P, W, D) with the noise (P, S, …) of S listeners; all float32.
+        """(P, S, W, 83) reactions to P windows (P, W, D) with the noise (P, S, …) of S listeners; all float32.
 
-        Rows are the 58 of the face model, then the 25 attributes within their ranges. Called in inference mode on one
-        CPU thread, and from several threads at once: it must not change the chunk_model.
+        Columns are the 58 of the face model, then the 25 attributes within their ranges. Called in inference mode on
+        one CPU thread, and from several threads at once: it must not change the model.
         """
 
     def finish(self, shown: Floats) -> Floats:
-        """What is shown (…, 83) of chunks that have been blended: for action units that are to stay 0 or 1.
-
-        It must not change its argument.
-        """
+        """Postprocess rows (…, 83) after the crossfade, e.g. to keep action units 0 or 1; returns a new array."""
         return shown
 
 
 def make_chunks(chunk_model: ChunkModel, windows: Floats, noise: Floats) -> Floats:
-    """(P, S, W, 83): `ChunkModel.chunk` as it is always called."""
+    """(P, S, W, 83): `ChunkModel.chunk` in inference mode, on one thread."""
     with torch.inference_mode(), one_thread():
         return chunk_model.chunk(windows, noise)
 
 
 def repeatable_chunk(chunk_model: ChunkModel, window: int, samples: int) -> Callable[[], object]:
-    """What makes the same chunk of that many listeners each time it is called, for those who time it."""
+    """A function that computes the same action chunk at each call, for benchmarks."""
     rng = np.random.default_rng(0)
     windows = rng.standard_normal((1, window, chunk_model.width), np.float32)
-    noise = chunk_model.noise(listener_rngs(0, samples), window).draw(0)[None]
+    noise = chunk_model.noise(chunk_rngs(0, samples), window).at(0)[None]
     return lambda: make_chunks(chunk_model, windows, noise)
 
 
-def listener_rngs(seed: int, samples: int) -> list[np.random.Generator]:
+def chunk_rngs(seed: int, samples: int) -> list[np.random.Generator]:
+    """The random generators of a stream's noise, one for each listener."""
     return sample_rngs(seed, samples, purpose=6)

@@ -1,4 +1,4 @@
-"""When action chunks are made and take effect: window, hop, inference delay, crossfade."""
+"""When action chunks begin and take effect: window, hop, inference delay, crossfade."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from react_ros.config import whole_in_range
 
 @dataclass(frozen=True, slots=True)
 class ChunkSchedule:
-    """When chunks begin, take effect and give way, in frames. Raises ValueError where they would leave a gap.
+    """The schedule of action chunks, in frames. Raises ValueError where it would leave frames without a chunk.
 
-    A chunk is begun after each frame k with (k + 1) % hop == 0, from the speaker's last `window` frames (zeros
-    before the first), for the listener's frames from k + 1 on. It takes effect at k + 1 + inference_delay, and over `crossfade` frames
-    it replaces the former chunk. The first one is begun before frame 0, from an empty window, and takes effect at once.
+    A chunk begins after each frame k with (k + 1) % hop == 0, from the speaker's last `window` frames (zeros before
+    the first), for the listener's frames from k + 1 on. It takes effect at frame k + 1 + inference_delay, and replaces
+    the former chunk over `crossfade` frames. The first one is computed before frame 0, from an empty window, and takes
+    effect at once.
     """
 
     window: int = 50
@@ -28,19 +29,19 @@ class ChunkSchedule:
         whole_in_range("crossfade", self.crossfade, 0, self.window, "frames")
         if self.hop + self.inference_delay + self.crossfade > self.window:
             raise ValueError(
-                f"hop {self.hop}, inference_delay {self.inference_delay} and crossfade {self.crossfade} are longer together than a chunk of "
-                f"{self.window} frames: it would end before the next one replaces it"
+                f"hop {self.hop}, inference_delay {self.inference_delay} and crossfade {self.crossfade} are longer "
+                f"together than an action chunk of {self.window} frames: it would end before the next one replaces it"
             )
 
     @property
     def delay(self) -> float:
-        """Frames from what is heard until half of what is shown knows of it, in the mean."""
+        """Mean number of frames from a speaker frame until half of what is shown depends on it."""
         return (self.hop + 1) / 2 + self.inference_delay + self.crossfade / 2
 
     def __str__(self) -> str:
-        text = f"chunks of {self.window} frames, begun every {self.hop}, in effect after {self.inference_delay}"
-        return f"{text}, blended over {self.crossfade}" if self.crossfade else text
+        text = f"action chunks of {self.window} frames, hop {self.hop}, inference delay {self.inference_delay}"
+        return f"{text}, crossfade {self.crossfade}" if self.crossfade else text
 
 
 WINDOWS = ChunkSchedule(50, 50, 0, 0)
-"""The papers' online protocol: the speaker's frames [t - 50, t) give the listener's [t, t + 50)."""
+"""The papers' online protocol: the speaker's frames [t - 50, t) give the listener's frames [t, t + 50)."""

@@ -1,4 +1,4 @@
-"""Where action chunks are made: in the step itself, in another thread, or as recorded."""
+"""Where action chunks are computed: in the step itself, in a background thread, or as a recording prescribes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChunkRequest:
-    """A chunk that is to be made."""
+    """The inputs of an action chunk that is to be computed."""
 
-    name: int
+    id: int
     """As `Reaction.action_chunk`."""
-    begin: int
-    """The first frame that it speaks of."""
-    due: int
+    first_frame: int
+    """The first frame of the stream that it covers."""
+    effect_frame: int
     """The frame at which it is to take effect."""
     window: Floats  # (1, W, D)
     noise: Floats  # (1, S, …)
@@ -30,99 +30,108 @@ class ChunkRequest:
 
 @dataclass(frozen=True, slots=True)
 class ActionChunk:
-    """A chunk that has been made."""
+    """An action chunk that has been computed."""
 
-    name: int
-    begin: int
-    answers: Floats  # (S, W, 83)
+    id: int
+    first_frame: int
+    reactions: Floats  # (S, W, 83)
 
 
-def make_chunk(chunk_model: ChunkModel, task: ChunkRequest) -> ActionChunk:
-    return ActionChunk(task.name, task.begin, make_chunks(chunk_model, task.window, task.noise)[0])
+def make_chunk(chunk_model: ChunkModel, request: ChunkRequest) -> ActionChunk:
+    """Compute the action chunk of a request."""
+    return ActionChunk(request.id, request.first_frame, make_chunks(chunk_model, request.window, request.noise)[0])
 
 
 class SynchronousWorker:
-    """Chunks are made when they are due, and waited for."""
+    """Computes each chunk in the step at which it takes effect; the step waits for it."""
 
-    late, trouble = 0, ""
+    late_chunks, warning = 0, ""
 
     def __init__(self, chunk_model: ChunkModel) -> None:
         self._chunk_model = chunk_model
-        self._tasks: deque[ChunkRequest] = deque()
+        self._requests: deque[ChunkRequest] = deque()
 
-    def ask(self, task: ChunkRequest) -> None:
-        self._tasks.append(task)
+    def submit(self, request: ChunkRequest) -> None:
+        """Queue a chunk."""
+        self._requests.append(request)
 
-    def take(self, k: int, index: int) -> ActionChunk | None:
-        """The chunk that takes effect at frame k, which the speaker's frame calls `index`."""
-        return make_chunk(self._chunk_model, self._tasks.popleft()) if self._tasks and self._tasks[0].due <= k else None
-
-
-class RecordedWorker:
-    """Chunks take effect where it was recorded, and are waited for; those that never did are not made."""
-
-    late, trouble = 0, ""
-
-    def __init__(self, chunk_model: ChunkModel, effects: Mapping[int, int]) -> None:
-        self._chunk_model, self._effects = chunk_model, dict(effects)
-        self._tasks: deque[ChunkRequest] = deque()
-
-    def ask(self, task: ChunkRequest) -> None:
-        if task.name in self._effects:
-            self._tasks.append(task)
-
-    def take(self, k: int, index: int) -> ActionChunk | None:
-        if not self._tasks or self._effects[self._tasks[0].name] > index:
+    def poll(self, k: int, index: int) -> ActionChunk | None:
+        """The chunk that takes effect at frame k of the stream, or None. index: the speaker frame's own index."""
+        if not self._requests or self._requests[0].effect_frame > k:
             return None
-        return make_chunk(self._chunk_model, self._tasks.popleft())
+        return make_chunk(self._chunk_model, self._requests.popleft())
+
+
+class ReplayWorker:
+    """Lets chunks take effect at the recorded frames, and waits for them; those that never did are not computed."""
+
+    late_chunks, warning = 0, ""
+
+    def __init__(self, chunk_model: ChunkModel, starts: Mapping[int, int]) -> None:
+        """starts: for the id of each chunk, the index of the speaker frame at which it took effect."""
+        self._chunk_model, self._starts = chunk_model, dict(starts)
+        self._requests: deque[ChunkRequest] = deque()
+
+    def submit(self, request: ChunkRequest) -> None:
+        """Queue a chunk."""
+        if request.id in self._starts:
+            self._requests.append(request)
+
+    def poll(self, k: int, index: int) -> ActionChunk | None:
+        """As `SynchronousWorker.poll`."""
+        if not self._requests or self._starts[self._requests[0].id] > index:
+            return None
+        return make_chunk(self._chunk_model, self._requests.popleft())
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A chunk that is being made in the other thread."""
+class _Pending:
+    """A chunk that is queued or being computed in the background."""
 
-    task: ChunkRequest
+    request: ChunkRequest
     future: Future[ActionChunk]
     late: bool = False
 
 
-class AsynchronousWorker:
-    """Chunks are made in one other thread and never waited for; of those that wait for it the newest counts.
+class BackgroundWorker:
+    """Computes chunks in one background thread; steps never wait. When it lags, only the newest chunk is computed.
 
-    The thread ends with this object, after the chunk that it is making.
+    The thread ends when this object is collected, after the chunk that it is computing.
     """
 
     def __init__(self, chunk_model: ChunkModel) -> None:
-        self.late, self.trouble = 0, ""
+        self.late_chunks, self.warning = 0, ""
         self._chunk_model = chunk_model
-        self._asked: list[_Asked] = []
+        self._pending: list[_Pending] = []
         self._thread = ThreadPoolExecutor(1, "chunks")
 
-    def ask(self, task: ChunkRequest) -> None:
-        for asked in self._asked:
-            asked.future.cancel()  # where its turn has not come yet: the thread is behind
-        self._asked.append(_Asked(task, self._thread.submit(make_chunk, self._chunk_model, task)))
+    def submit(self, request: ChunkRequest) -> None:
+        """Queue a chunk; it replaces those whose computation has not begun."""
+        for pending in self._pending:
+            pending.future.cancel()
+        self._pending.append(_Pending(request, self._thread.submit(make_chunk, self._chunk_model, request)))
 
-    def take(self, k: int, index: int) -> ActionChunk | None:
+    def poll(self, k: int, index: int) -> ActionChunk | None:
+        """The newest chunk that is finished and due at frame k of the stream, or None; counts those that are late."""
         chunk = None
-        for asked in [a for a in self._asked if a.task.due <= k]:
-            done = asked.future.done()
-            made = self._result(asked.future) if done else None
-            if made is None and not asked.late:
-                asked.late = True
-                self.late += 1
+        for pending in [p for p in self._pending if p.request.effect_frame <= k]:
+            done = pending.future.done()
+            made = self._result(pending.future) if done else None
+            if made is None and not pending.late:
+                pending.late = True
+                self.late_chunks += 1
             chunk = made or chunk
             if done:
-                self._asked.remove(asked)
+                self._pending.remove(pending)
         return chunk
 
     def _result(self, future: Future[ActionChunk]) -> ActionChunk | None:
         if future.cancelled():
             return None
         if (error := future.exception()) is None:
-            self.trouble = ""
+            self.warning = ""
             return future.result()
-        if not self.trouble:
-            _log.warning("a chunk failed; the face lives on, and the next chunks are tried", exc_info=error)
-        self.trouble = f"chunks fail: {' '.join(str(error).split()) or type(error).__name__}"
+        if not self.warning:
+            _log.warning("an action chunk failed; idle life takes over, and the next chunks are tried", exc_info=error)
+        self.warning = f"action chunks fail: {' '.join(str(error).split()) or type(error).__name__}"
         return None

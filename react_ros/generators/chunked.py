@@ -1,7 +1,7 @@
-"""The base of chunked generators: systems that answer a window of the speaker with an action chunk of reactions.
+"""The base class of chunked generators: a window of the speaker in, an action chunk of reactions out.
 
-A system supplies `load`: its networks as a `ChunkModel`, and its live schedule. Streaming, the batch path, the offline
-protocol, late chunks and idle life are supplied here.
+A system supplies `load`: its networks as a `ChunkModel`, and its live schedule. The base class supplies streaming, the
+batch path, the offline protocol, late chunks and idle blending.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class ChunkedConfig:
     weights: str
     """Name in models/, or a path."""
     schedule: Literal["live", "window"] = "live"
-    """live: a chunk every few frames, crossfaded into the one before; window: the papers', one chunk after another."""
+    """live: a chunk every few frames, crossfaded into the former; window: as in the papers, one chunk after another."""
     temperature: float = 1.0
-    """Scale of the noise that a chunk is drawn from: below 1 listeners are more alike."""
+    """Scale of the noise that a chunk is sampled from: below 1, listeners are more alike."""
     steps: int | None = None
-    """Denoising steps of a chunk; None or 0: as many as the weights have noise levels."""
+    """Denoising steps of a chunk; None or 0: the number of noise levels of the weights."""
     eta: float = 0.0
-    """How much noise is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM."""
+    """Share of noise that is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM."""
     guidance: float = 1.0
-    """How much more the speaker counts than in training (Ho and Salimans 2022); exaggerates above 1."""
+    """Classifier-free guidance (Ho and Salimans 2022): weight of the speaker, 1 as in training; exaggerates above 1."""
     binarize: bool = False
-    """Action units as occurrences, 0 or 1: the papers' "+ Binarized AUs"."""
+    """Whether action units are occurrences, 0 or 1: the papers' "+ Binarized AUs"."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
@@ -58,36 +58,36 @@ class ChunkedConfig:
 
 @dataclass(frozen=True, slots=True)
 class LoadedChunks:
-    """The networks of some weights, ready to make chunks."""
+    """Loaded weights, ready to compute action chunks."""
 
     chunk_model: ChunkModel
     live: ChunkSchedule
-    """The live schedule; its window is that of the papers' window schedule too."""
+    """The schedule `live`; its window is also that of the schedule `window`."""
     trained_for: str
     """The protocol the weights were trained for: online or offline."""
     notice: str
-    """What a viewer must know of the weights."""
+    """What viewers must be told about the weights."""
     sha256: str
-    """Of the weights' file."""
+    """SHA-256 of the weights' file."""
     parameters: int
-    """Learned numbers."""
+    """Number of learned parameters."""
     stochastic: bool = True
     """Whether samples differ with these parameters."""
     offline: Callable[[Sequence[SpeakerFrame], int, int], list[Reaction]] | None = None
-    """(frames, samples, seed) to reactions in the offline protocol; None: window by window."""
+    """(frames, samples, seed) to reactions, for the offline protocol; None: window by window."""
 
 
 class ChunkedGenerator(Generator):
-    """A generator that answers in action chunks: online from the speaker's past window, offline from the same one.
+    """A generator of action chunks: online from the speaker's past window, offline from the window of the same time.
 
-    Weights are trained for one protocol. Those of the online protocol answer `generate_offline` as they answer online;
-    those of the offline protocol need the future and cannot be streamed.
+    Weights are trained for one protocol. With online weights `generate_offline` gives the online reactions; offline
+    weights need the speaker's future and cannot be streamed.
     """
 
     Config: ClassVar[type[Any]]
 
     def __init__(self, config: Any = None) -> None:
-        """Raises ValueError, in one sentence, where the weights are missing or are not what they should be."""
+        """Raises ValueError, in one sentence, where the weights are missing or invalid."""
         self.config = config or self.Config()
         self._loaded = loaded = self.load()
         window = loaded.live.window
@@ -99,7 +99,7 @@ class ChunkedGenerator(Generator):
 
     @abstractmethod
     def load(self) -> LoadedChunks:
-        """The networks of `self.config`. Raises ValueError, in one sentence, where they cannot be had."""
+        """Load the weights of `self.config`. Raises ValueError, in one sentence, where they are missing or invalid."""
 
     @property
     def chunk_model(self) -> ChunkModel:
@@ -108,16 +108,16 @@ class ChunkedGenerator(Generator):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned by gradient."""
+        """Number of parameters that were learned by gradient."""
         return self._loaded.parameters
 
-    def chunk_benchmark(self, samples: int) -> Callable[[], object]:
+    def chunk_function(self, samples: int) -> Callable[[], object]:
         from react_ros.generators.chunk_model import repeatable_chunk
 
         return repeatable_chunk(self.chunk_model, self.chunk_schedule.window, samples)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
-        """Begin a stream. Raises ValueError for samples < 1, seed < 0, or weights of the offline protocol."""
+        """A new stream. Raises ValueError for samples < 1, seed < 0, or offline weights."""
         from react_ros.generators.action_chunks import ChunkedStream
 
         self._expect_online()
@@ -130,7 +130,7 @@ class ChunkedGenerator(Generator):
         return chunk_batch.generate(self.chunk_model, self.chunk_schedule, frames, samples=samples, seed=seed)
 
     def generate_offline(self, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
-        """The papers' offline protocol where the weights are trained for it; else the online one."""
+        """The papers' offline protocol where the weights were trained for it, else the online one."""
         from react_ros.generators import chunk_batch
 
         if self._loaded.trained_for == "online":
@@ -144,5 +144,5 @@ class ChunkedGenerator(Generator):
         if self._loaded.trained_for != "online":
             raise ValueError(
                 f"the weights {self.config.weights!r} are of the offline protocol, which needs the speaker's future: "
-                "give weights that were trained with protocol online"
+                "live they must be of protocol online"
             )

@@ -1,4 +1,4 @@
-"""The streaming contract that every generator keeps: frame k in, reaction k out, no look-ahead."""
+"""The streaming contract of generators: speaker frame k in, reaction k out, no look-ahead."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 
 from react_ros.face import Reaction, SpeakerFrame
 
+ROTATION_LIMIT, TRANSLATION_LIMIT = 0.6, 0.3
+"""Bounds of every reaction's head motion: rad for each angle, m for each axis."""
+
 
 def sample_rngs(seed: int, samples: int, purpose: int) -> list[np.random.Generator]:
-    """One random generator a listener: listener i draws the same numbers however many listeners there are.
+    """One random generator for each listener: that of listener i does not depend on the number of listeners.
 
-    purpose: a number that tells parts which share a seed apart, so that they do not draw the same numbers.
+    purpose: a number that makes parts with the same seed independent of each other.
     Raises ValueError for samples < 1 or seed < 0.
     """
     if samples < 1:
@@ -27,118 +30,121 @@ def sample_rngs(seed: int, samples: int, purpose: int) -> list[np.random.Generat
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """What a generator says of itself."""
+    """The properties of a generator that others need to know."""
 
     name: str
     summary: str
-    """One line for people who choose."""
+    """One line, for lists of systems."""
     inputs: tuple[str, ...]
-    """What it listens to: "blendshapes", "rotation", "translation", "attributes", "sound", "embedding"."""
+    """What it uses of a speaker frame: "blendshapes", "rotation", "translation", "attributes", "sound", "embedding"."""
     delay_frames: int = 0
-    """Its own delay between what it hears and what it shows, in frames of 40 ms (the mean, where it is drawn)."""
+    """Its own delay from a speaker frame to the reaction to it, in frames of 40 ms; the mean where it is random."""
     learned: bool = False
     stochastic: bool = True
-    """Whether another seed gives another listener; where False, all samples are alike."""
-    living: bool = True
-    """Whether the face goes on blinking and breathing when nobody is there; False for constant baselines."""
+    """Whether another seed gives another listener; False: all samples are equal."""
+    idles: bool = True
+    """Whether the face blinks and breathes while nobody is present; False for constant baselines."""
     notice: str = ""
-    """What a viewer must know, e.g. that the weights were trained on simulated people."""
+    """What viewers must be told, e.g. that the weights were trained on simulated people."""
     weights: str = ""
-    """SHA-256 of the file of its weights; empty where nothing was learned, and on the class."""
+    """SHA-256 of its weights' file; empty on the class, and where nothing was learned."""
 
 
 class Stream(ABC):
-    """One running listener group: S listeners that hear the same speaker.
+    """One run of a generator: S listeners of the same speaker.
 
-    Memory and time per step are constant; `step` never looks ahead; the same seed and the same frames give the
-    same bits on the same machine. Missing input (no face, no sound) is data: the reaction is a calm, living face.
+    Memory and time per step are constant; `step` never looks ahead; the same seed and the same frames give the same
+    bits on the same machine. Missing input (no face, no sound) is data: the reaction is a calm face with idle life.
     """
 
     samples: int
     seed: int
     schedule: str = "frame by frame"
-    """How reactions come about, for people: a windowed system says when its chunks begin and take effect."""
+    """For people: how reactions are scheduled. A chunked system names window, hop, inference delay and crossfade."""
 
     @abstractmethod
     def step(self, frame: SpeakerFrame) -> Reaction:
-        """Answer frame k. The reaction carries the frame's index and stamp; its arrays are the caller's to keep."""
+        """The reaction to the next frame, with its index and stamp; the arrays belong to the caller.
+
+        Head rotation is within `ROTATION_LIMIT`, translation within `TRANSLATION_LIMIT`.
+        """
 
     def run_asynchronously(self) -> None:
-        """From the next step on nothing heavy holds up a step: chunks are made in another thread, and may be late.
+        """Compute action chunks in a background thread from now on, so that no step waits for one.
 
-        A late chunk takes effect at the frame at which it is there; until then the face goes on living. To be called
-        before the first step. Systems without chunks do nothing here.
+        A late chunk takes effect at the frame at which it is finished; until then the former one is played, then idle
+        life. Must be called before the first step. No effect on systems without action chunks.
         """
         return
 
-    def follow(self, effects: Mapping[int, int]) -> None:
-        """Let chunks take effect where they did in a recording, and wait for them.
+    def follow(self, starts: Mapping[int, int]) -> None:
+        """Let action chunks take effect at the frames of a recording, and wait for them.
 
-        effects: of each chunk the frame at which it took effect, as `recorded_starts` reads it. With the frames of
-        that recording the stream then gives the same reactions. To be called before the first step. Systems without
-        chunks do nothing here.
+        starts: for each chunk, the frame at which it took effect, as `recorded_starts` gives them. With the frames of
+        that recording the stream gives the recorded reactions. Must be called before the first step. No effect on
+        systems without action chunks.
         """
         return
 
     @property
     def late_chunks(self) -> int:
-        """How many chunks were not there when they were to take effect."""
+        """Number of action chunks that were not ready when they were to take effect."""
         return 0
 
     @property
-    def trouble(self) -> str:
-        """What at present goes wrong beside the clock, in one sentence; empty where nothing does."""
+    def warning(self) -> str:
+        """What currently fails in the background, in one sentence; empty where nothing does."""
         return ""
 
 
 def recorded_starts(reactions: Iterable[Reaction]) -> dict[int, int]:
-    """Of each chunk that reactions show, in order, the frame at which it took effect: what `Stream.follow` takes."""
-    effects: dict[int, int] = {}
+    """For each action chunk in these consecutive reactions, the frame at which it took effect (see `Stream.follow`)."""
+    starts: dict[int, int] = {}
     for reaction in reactions:
-        effects.setdefault(reaction.action_chunk, reaction.index)
-    return effects
+        starts.setdefault(reaction.action_chunk, reaction.index)
+    return starts
 
 
 class Generator(ABC):
-    """A named system: parameters and weights, shared by all of its streams and changed by none of them.
+    """A system with its parameters and weights, shared by all of its streams and changed by none.
 
-    It is built with its parameters, `System(System.Config(...))`, or by name through the registry.
+    Built with a config, `MyGenerator(MyConfig(...))`, or by the system's name: `registry.create(name, **parameters)`.
     """
 
     Config: ClassVar[type[Any]]
-    """Dataclass of the system's parameters; refuses impossible values with one sentence (ValueError)."""
+    """Frozen dataclass of the parameters; raises ValueError, in one sentence, for an impossible value."""
     config: Any
-    """Its own parameters, all of them."""
+    """The `Config` of this generator."""
     info: GeneratorInfo
-    """On the class: the system with its defaults. On an instance: the system with its own parameters."""
+    """On the class: with the default parameters. On an instance: with its own."""
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned; 0 for a rule."""
+        """Number of learned parameters; 0 for a rule."""
         return 0
 
-    def chunk_benchmark(self, samples: int) -> Callable[[], object] | None:
-        """What makes one chunk for so many listeners each time it is called, for those who time it.
+    def chunk_function(self, samples: int) -> Callable[[], object] | None:
+        """A function that computes one action chunk for so many listeners at each call, for benchmarks.
 
-        None for systems whose steps do all there is to do.
+        None for systems without action chunks.
         """
         return None
 
     @abstractmethod
     def start(self, *, samples: int = 1, seed: int = 0) -> Stream:
-        """Begin a stream of `samples` listeners. Raises ValueError for samples < 1 or seed < 0."""
+        """A new stream of `samples` listeners. Raises ValueError for samples < 1 or seed < 0."""
 
     def generate(self, frames: Iterable[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
-        """The batch path over a clip: the same numbers as stepping through it.
+        """The batch path over a clip: the reactions of a stream that steps through it.
 
-        Systems that can do a clip faster than step by step override it; a test holds the two against each other.
+        Systems that have a faster way override it; the contract tests compare the two.
         """
         stream = self.start(samples=samples, seed=seed)
         return [stream.step(frame) for frame in frames]
 
     def generate_offline(self, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
-        """The challenge's offline protocol, where the whole clip is known before the first reaction.
+        """The challenge's offline protocol: the whole clip is known before the first reaction.
 
-        A system without look-ahead answers as it does online; windowed systems override it.
+        The default is the online protocol; systems that can use the future override it.
         """
         return self.generate(frames, samples=samples, seed=seed)

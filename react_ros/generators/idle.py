@@ -1,6 +1,6 @@
-"""The life of a face that nothing happens to: blinks, breathing, gaze and the sway of the head.
+"""Idle life: blinks, gaze, breathing and head sway of a face that reacts to nothing.
 
-Shared by the generators and by the avatar, which goes on living when reactions stop coming.
+Used by generators, and by the avatar when reactions stop.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ DT = 1.0 / FPS
 Doubles = npt.NDArray[np.float64]
 
 EYE_RANGE = 0.6
-"""Rotation of an eye, rad, that a look weight of 1 stands for (about 35 degrees, the eye's range)."""
+"""Rotation of an eye, rad, at a look blendshape of 1 (about 35 degrees, the eye's range)."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdleConfig:
-    """How a face idles. Pairs are bounds; each listener draws its own value between them.
+    """Parameters of idle life. Pairs are bounds; each listener's own value is sampled between them.
 
-    Raises ValueError for a value outside what a human does.
+    Raises ValueError for a value outside the human range.
     """
 
     blinks_per_minute: tuple[float, float] = (13.0, 24.0)
-    """Within 10.5 to 32.5 (Doughty 2001, conversation), away from the edges: some blinks come on occasion."""
+    """Within 10.5 to 32.5 (Doughty 2001, conversation), with a margin, since pauses and nods cause more blinks."""
     blink_seconds: float = 0.208
     """Median length of a blink from first to last motion (short ones, Hömke 2018)."""
     breaths_per_minute: tuple[float, float] = (12.0, 18.0)
     sway: float = 1.0
-    """Strength of breathing and head sway; 1 is about half a degree."""
+    """Amplitude of breathing and head sway; 1 is about half a degree."""
 
     def __post_init__(self) -> None:
         for name, (low, high), bounds in (
@@ -49,12 +49,12 @@ class IdleConfig:
 
 @dataclass(slots=True)
 class IdleMotion:
-    """What idle life adds to S faces in one frame. Arrays float32."""
+    """Idle motion of S faces in one frame. Arrays float32."""
 
     blink: Floats
     """(S,) closure of both eyelids, 0 open to 1 shut."""
     gaze: Floats
-    """(S, 2) rad, yaw and pitch of the eyes in the head, signs as the head's: yaw > 0 own left, pitch > 0 down."""
+    """(S, 2) rad, yaw (> 0 to the own left) and pitch (> 0 down) of the eyes in the head."""
     rotation: Floats
     """(S, 3) rad: pitch, yaw, roll."""
     translation: Floats
@@ -92,7 +92,7 @@ def blink_shape(phase: Doubles) -> Doubles:
 
 @dataclass(slots=True)
 class _State:
-    """All that changes, (S,) unless noted; times in s."""
+    """The state of S faces; (S,) unless noted, times in s."""
 
     until_blink: Doubles
     since_blink: Doubles
@@ -105,7 +105,7 @@ class _State:
 
 
 class IdleLife:
-    """Idle life of S faces at 25 frames a second, in constant memory.
+    """Idle life of S faces at 25 frames a second.
 
     Face i depends on the seed and on i only, not on S.
     """
@@ -116,10 +116,10 @@ class IdleLife:
     def __init__(self, seed: int, samples: int = 1, config: IdleConfig | None = None) -> None:
         """Raises ValueError for seed < 0 or samples < 1."""
         config = config or IdleConfig()
-        self.listener_rngs = sample_rngs(seed, samples, purpose=1)
+        self._rngs = sample_rngs(seed, samples, purpose=1)
         self._z = np.zeros((samples, self._NORMALS))
         self._u = np.zeros((samples, self._UNIFORMS))
-        self._draw()
+        self._next_random()
         low, high = config.blinks_per_minute
         self._blink_gap = 60.0 / (low + (high - low) * self._u[:, 0])  # (S,) mean s from blink to blink
         low, high = config.breaths_per_minute
@@ -141,10 +141,10 @@ class IdleLife:
     def step(self, *, engaged: float = 0.0, blink_urge: float | Doubles = 0.0) -> IdleMotion:
         """The next frame.
 
-        engaged: 0 nobody is there, 1 somebody is: the gaze then stays with them but for short aversions.
-        blink_urge: (S,) or one probability, 0 to 1, that an occasion (a pause, a nod) brings the next blink forward.
+        engaged: 0 where nobody is present; 1 where somebody is, whom the gaze then leaves for short aversions only.
+        blink_urge: (S,) or one probability, 0 to 1, that an event (a pause, a nod) triggers the next blink early.
         """
-        self._draw()
+        self._next_random()
         shifted = self._step_gaze(engaged)
         blink = self._step_blink(np.maximum(blink_urge, np.where(shifted, 0.2, 0.0)))
         rotation, translation = self._step_body()
@@ -155,9 +155,9 @@ class IdleLife:
             translation.astype(np.float32),
         )
 
-    def _draw(self) -> None:
-        # As many draws every frame, whatever happens: what a listener sees never shifts its later chances.
-        for i, rng in enumerate(self.listener_rngs):
+    def _next_random(self) -> None:
+        # The same number of random numbers every frame, so that input never shifts the later ones.
+        for i, rng in enumerate(self._rngs):
             rng.standard_normal(out=self._z[i])
             rng.random(out=self._u[i])
 
@@ -165,10 +165,10 @@ class IdleLife:
         s, z, u = self._state, self._z, self._u
         s.since_blink += DT
         s.until_blink -= DT
-        invited = (u[:, 0] < urge) & (s.since_blink > 1.0)
-        due = (invited | (s.until_blink <= 0.0)) & (s.since_blink >= s.blink_length)
+        triggered = (u[:, 0] < urge) & (s.since_blink > 1.0)
+        due = (triggered | (s.until_blink <= 0.0)) & (s.since_blink >= s.blink_length)
         if due.any():
-            # The blink began between frames: keep the fraction, so that lengths are not rounded to frames.
+            # The blink begins between frames: keep the fraction, so that lengths are not rounded to frames.
             began = np.clip(-s.until_blink, 0.0, DT)
             s.since_blink = np.where(due, began, s.since_blink)
             median = self._config.blink_seconds
@@ -180,7 +180,7 @@ class IdleLife:
         return blink_shape(s.since_blink / s.blink_length)
 
     def _step_gaze(self, engaged: float) -> npt.NDArray[np.bool_]:
-        """Move the eyes; returns (S,) whether a look away or back began."""
+        """Move the eyes; returns (S,) whether a gaze shift away or back begins."""
         s, u = self._state, self._u
         s.until_shift -= DT
         due = s.until_shift <= 0.0
@@ -189,7 +189,7 @@ class IdleLife:
             away = ~s.averted & (u[:, 1] < 0.45 - 0.2 * engaged)
             side = np.where(u[:, 2] < 0.5, -1.0, 1.0)
             aside = np.stack([side * (0.12 + 0.16 * u[:, 3]), -0.06 + 0.2 * u[:, 4]], axis=1)
-            # Face to face the eyes go round the other's eyes and mouth, within a degree and a half.
+            # Face to face, the gaze moves between the other's eyes and mouth, within 1.5 degrees.
             facing = np.stack([side * 0.022 * u[:, 3], np.where(u[:, 4] < 0.7, -0.008, 0.03)], axis=1)
             s.gaze_target = np.where(due[:, None], np.where(away[:, None], aside, facing), s.gaze_target)
             wait = -np.log1p(-u[:, 5])
@@ -197,7 +197,7 @@ class IdleLife:
             s.until_shift = np.where(due, np.minimum(stay, 5.0), s.until_shift)
             shifted = due & (away | s.averted)
             s.averted = np.where(due, away, s.averted)
-        # A saccade of 10 degrees takes about 50 ms: nearly all of it within two frames.
+        # A saccade of 10 degrees takes about 50 ms: nearly complete within two frames.
         s.gaze += 0.7 * (s.gaze_target - s.gaze)
         return shifted
 
@@ -225,15 +225,15 @@ _LOOK = np.array(
 _LOOK_SOURCE = np.array([0, 0, 1, 1, 2, 2, 3, 3])
 
 
-def wear_eyes(blendshapes: npt.NDArray[np.floating], blink: Floats, gaze: npt.NDArray[np.floating]) -> None:
-    """Put eyelids and gaze onto faces, in place.
+def apply_eyes(blendshapes: npt.NDArray[np.floating], blink: Floats, gaze: npt.NDArray[np.floating]) -> None:
+    """Write eyelids and gaze into blendshapes, in place.
 
-    blendshapes: (S, 52), 0 to 1; keeps its own lids where they are lower, loses its own looks.
+    blendshapes: (S, 52), 0 to 1; own eyelids are kept where they are lower, own gaze is overwritten.
     blink: (S,) 0 to 1; gaze: (S, 2) rad, yaw and pitch of the eyes in the head.
     """
-    ways = np.concatenate([gaze, -gaze], axis=1) / EYE_RANGE  # (S, 4): left, down, right, up
-    blendshapes[:, _LOOK] = np.clip(ways, 0.0, 1.0)[:, _LOOK_SOURCE]
+    directions = np.concatenate([gaze, -gaze], axis=1) / EYE_RANGE  # (S, 4): left, down, right, up
+    blendshapes[:, _LOOK] = np.clip(directions, 0.0, 1.0)[:, _LOOK_SOURCE]
     # The upper lid follows the eye down.
-    lid = np.maximum(blink, 0.25 * np.clip(ways[:, 1], 0.0, 1.0))[:, None]
+    lid = np.maximum(blink, 0.25 * np.clip(directions[:, 1], 0.0, 1.0))[:, None]
     blendshapes[:, _BLINK] = np.maximum(blendshapes[:, _BLINK], lid)
     blendshapes[:, _WIDE] *= 1.0 - lid

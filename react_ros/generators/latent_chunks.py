@@ -1,8 +1,9 @@
-"""How listeners that are drawn as one latent a window chunk: weights to networks, a speaker's window to reactions."""
+"""Action chunks of systems that sample one latent vector a window: loading weights, and the `ChunkModel`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,21 @@ from react_ros.nn.weights import load_into, load_weights
 from react_ros.nn.window_latents import LatentListener, LatentSampling
 
 HOP, INFERENCE_DELAY, CROSSFADE = 5, 1, 10
-"""Frames, live: half of what is shown knows of what was heard after 0.36 s in the mean, and a chunk has until the step
-after the next to be made, 40 to 80 ms."""
+"""Frames of the live schedule: half of what is shown depends on a speaker frame after 0.36 s in the mean, and a chunk
+has 40 to 80 ms to be computed, until the step after the next."""
 _UNITS = slice(FACE_MODEL + AU.start, FACE_MODEL + AU.stop)
 
 
 class LatentChunkModel(ChunkModel):
-    """Chunks by a diffusion of latents, given the speaker's 25 attributes."""
+    """Action chunks by a diffusion of latents, conditioned on the speaker's 25 attributes."""
 
     width = ATTRIBUTES
     idle_eyes_and_head = True
-    """The face model is read off 25 attributes, which hold no blink, no gaze and no pose of the head."""
+    """The face model is decoded from 25 attributes, which hold no blinks, gaze or head pose."""
 
-    def __init__(self, networks: LatentListener, how: LatentSampling, temperature: float, binarize: bool) -> None:
-        """networks: in evaluation, on the device where chunks are to be made."""
-        self._networks, self._how, self._temperature, self._binarize = networks, how, temperature, binarize
+    def __init__(self, networks: LatentListener, sampling: LatentSampling, temperature: float, binarize: bool) -> None:
+        """networks: in evaluation mode, on the device that computes chunks."""
+        self._networks, self._sampling, self._temperature, self._binarize = networks, sampling, temperature, binarize
         self._device = networks.scale.low.device
 
     def inputs(self) -> AttributeInputs:
@@ -42,13 +43,13 @@ class LatentChunkModel(ChunkModel):
 
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> LatentNoise:
         latent = self._networks.autoencoder.window.latent
-        return LatentNoise(rngs, window, (1 + (self._how.steps if self._how.eta > 0.0 else 0), latent))
+        return LatentNoise(rngs, window, (1 + (self._sampling.steps if self._sampling.eta > 0.0 else 0), latent))
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
-        begin = self._temperature * torch.from_numpy(noise).to(self._device)
-        shown = self._networks.draw(torch.from_numpy(windows).to(self._device), begin, self._how)
-        answers = torch.cat([shown.face, shown.attributes], dim=-1)
-        return answers.unflatten(0, noise.shape[:2]).numpy(force=True)
+        scaled = self._temperature * torch.from_numpy(noise).to(self._device)
+        decoded = self._networks.sample(torch.from_numpy(windows).to(self._device), scaled, self._sampling)
+        reactions = torch.cat([decoded.face, decoded.attributes], dim=-1)
+        return reactions.unflatten(0, noise.shape[:2]).numpy(force=True)
 
     def finish(self, shown: Floats) -> Floats:
         if self._binarize:
@@ -63,30 +64,31 @@ def load_latents(
     model: type[Any],
     networks: Callable[[Any], LatentListener],
     quantize: bool = True,
+    folder: Path | None = None,
 ) -> LoadedChunks:
-    """The weights that a config names.
+    """Load the weights that a config names.
 
-    model: dataclass of the weights' own config; networks: makes them of it, untrained. quantize: show the nearest
-    codes of a sampled latent, where there are codes. Raises ValueError, in one sentence, where the weights are missing
-    or are not what they should be.
+    model: dataclass of the config in the weights' YAML. networks: builds the untrained networks of such a config.
+    quantize: replace sampled latents by the nearest codes, where the autoencoder has codes. folder: as in
+    `load_weights`. Raises ValueError, in one sentence, where the weights are missing or invalid.
     """
     device = choose_device(config.device)
-    weights = load_weights(config.weights, system)
+    weights = load_weights(config.weights, system, folder)
     sizes = config_from(model, weights.config, f"{weights.path}: config")
     levels = sizes.diffusion.steps
     if config.steps and config.steps > levels:
-        raise ValueError(f"steps is {config.steps}: these weights have {levels} levels of noise, so at most {levels}")
-    made = networks(sizes)
-    load_into(made, weights)
-    made = made.eval().requires_grad_(False).to(device)
-    how = LatentSampling(config.steps or levels, config.eta, config.guidance, quantize)
-    window = made.autoencoder.window.frames
+        raise ValueError(f"steps is {config.steps}: it must be at most {levels}, the noise levels of these weights")
+    loaded = networks(sizes)
+    load_into(loaded, weights)
+    loaded = loaded.eval().requires_grad_(False).to(device)
+    sampling = LatentSampling(config.steps or levels, config.eta, config.guidance, quantize)
+    window = loaded.autoencoder.window.frames
     return LoadedChunks(
-        LatentChunkModel(made, how, config.temperature, config.binarize),
+        LatentChunkModel(loaded, sampling, config.temperature, config.binarize),
         ChunkSchedule(window, HOP, INFERENCE_DELAY, CROSSFADE),
         sizes.protocol,
         weights.notice,
         weights.sha256,
-        sum(p.numel() for p in made.parameters()),
+        sum(p.numel() for p in loaded.parameters()),
         stochastic=config.temperature > 0.0,
     )

@@ -1,4 +1,4 @@
-"""The noise of overlapping action chunks: chunks that overlap share it as far as they overlap."""
+"""The noise of action chunks: chunks that overlap in time share it accordingly, so that the face does not jump."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from react_ros.face import Floats
 
 
 class Noise(ABC):
-    """The chance in a stream's plans. Plans that overlap share it as far as they do, else the face would jump."""
+    """The noise of one stream's action chunks."""
 
     @abstractmethod
-    def draw(self, position: int) -> Floats:
-        """(S, …) float32, standard normal, for the plan whose first frame is `position`.
+    def at(self, position: int) -> Floats:
+        """(S, …) float32, standard normal, for the chunk whose first frame is `position`.
 
-        The first position is 0; each of the next lies at most a window after the one before.
+        The first position is 0; each of the next is at most a window after the one before.
         """
 
 
 class FieldNoise(Noise):
-    """For latents with a time axis: a window on one field of white noise over a stream's frames.
+    """For latents with a time axis: a window of one field of white noise over the stream's frames.
 
-    Wherever two plans overlap, the same frame has the same noise. With `lasting` all plans have the same mean over
-    their frames besides, which is as likely as any: each is white noise still, but a listener keeps its character.
+    Where two chunks overlap, the same frame has the same noise. With `lasting` all chunks also have the same mean over
+    their frames: each chunk's noise is still white, but a listener keeps its character.
     """
 
     def __init__(
         self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int], *, lasting: bool = False
     ) -> None:
-        """rngs: one a listener. shape: of one frame's noise; draws are (S, window, *shape)."""
-        self.listener_rngs = rngs
+        """rngs: one for each listener. shape: of one frame's noise; `at` returns (S, window, *shape)."""
+        self._rngs = rngs
         self._field = np.zeros((len(rngs), window, *shape), np.float32)
         self._mean: Floats | None = None
         if lasting:
@@ -42,10 +42,10 @@ class FieldNoise(Noise):
         self._end = 0
         """The first frame that has no noise yet."""
 
-    def draw(self, position: int) -> Floats:
+    def at(self, position: int) -> Floats:
         window = self._field.shape[1]
         new = position + window - self._end
-        for i, rng in enumerate(self.listener_rngs):
+        for i, rng in enumerate(self._rngs):
             fresh = rng.standard_normal((new, *self._field.shape[2:]), np.float32)
             self._field[i] = np.concatenate([self._field[i, new:], fresh])
         self._end = position + window
@@ -55,21 +55,22 @@ class FieldNoise(Noise):
 
 
 class LatentNoise(Noise):
-    """For one latent vector a window: a stationary first-order autoregressive process over a stream's frames.
+    """For one latent vector a window: a stationary first-order autoregressive process over the stream's frames.
 
-    Two plans that begin d frames apart correlate by exp(-d / window), and not at all where they do not overlap.
+    Two chunks whose first frames are d frames apart correlate by exp(-d / window); those that do not overlap are
+    independent.
     """
 
     def __init__(self, rngs: Sequence[np.random.Generator], window: int, shape: Sequence[int]) -> None:
-        """rngs: one a listener. shape: of one plan's noise; draws are (S, *shape)."""
-        self.listener_rngs, self._window = rngs, window
+        """rngs: one for each listener. shape: of one chunk's noise; `at` returns (S, *shape)."""
+        self._rngs, self._window = rngs, window
         self._last = np.zeros((len(rngs), *shape), np.float32)
-        self._at: int | None = None
+        self._position: int | None = None
 
-    def draw(self, position: int) -> Floats:
-        apart = self._window if self._at is None else position - self._at
+    def at(self, position: int) -> Floats:
+        apart = self._window if self._position is None else position - self._position
         kept = math.exp(-apart / self._window) if apart < self._window else 0.0
-        fresh = np.stack([rng.standard_normal(self._last.shape[1:], np.float32) for rng in self.listener_rngs])
+        fresh = np.stack([rng.standard_normal(self._last.shape[1:], np.float32) for rng in self._rngs])
         self._last = (kept * self._last + math.sqrt(1.0 - kept * kept) * fresh).astype(np.float32)
-        self._at = position
+        self._position = position
         return self._last.copy()

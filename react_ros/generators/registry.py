@@ -1,4 +1,4 @@
-"""Finds systems by name through the entry-point group `react_ros.systems`, and imports only what is asked for.
+"""Finds systems by name through the entry-point group `react_ros.systems`; imports each on first use.
 
 Any installed package may declare systems in its pyproject.toml:
 
@@ -9,6 +9,7 @@ Any installed package may declare systems in its pyproject.toml:
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -19,32 +20,32 @@ from react_ros.generators.system import KINDS, System
 
 GROUP = "react_ros.systems"
 DEFAULT = "fsq"
-"""The system that listens where nobody chose one."""
+"""The default generator."""
 
 _log = logging.getLogger(__name__)
 _registered: dict[str, System] = {}
 
 
 def register(system: System) -> None:
-    """Add a system to this process, in place of an installed one of the same name."""
+    """Add a system in this process; it replaces an installed one of the same name."""
     _registered[system.name] = system
 
 
 def unregister(name: str) -> None:
-    """Take back `register`."""
+    """Undo `register`."""
     _registered.pop(name, None)
 
 
 def names() -> list[str]:
-    """The names of all systems, in order; imports none of them."""
+    """The names of all systems, sorted; imports none of them."""
     return sorted({*_installed(), *_registered})
 
 
 def system(name: str) -> System:
     """The declaration of a system.
 
-    Raises ValueError, in one sentence, for an unknown name, for one that two packages claim, and for a declaration
-    that cannot be imported.
+    Raises ValueError, in one sentence, for an unknown name, a name that two packages declare, a declaration that
+    cannot be imported, and one that is not a `System` of that name.
     """
     if name in _registered:
         return _registered[name]
@@ -52,7 +53,7 @@ def system(name: str) -> System:
     if found is None:
         if not _installed():
             raise ValueError(
-                "no system is installed: the metadata of react_ros are missing; install it with pip or colcon"
+                "no system is installed: the metadata of react_ros is missing; install it with pip or colcon"
             )
         raise ValueError(f"unknown generator {name!r}{did_you_mean(name, names())}: there are {', '.join(names())}")
     if len(found) > 1:
@@ -69,7 +70,7 @@ def system(name: str) -> System:
 
 
 def systems() -> list[System]:
-    """All systems that can be imported: baselines, rules and learned ones, by name within each kind."""
+    """All systems whose declarations can be imported, by kind (see `KINDS`), then by name; the others are logged."""
     out = []
     for name in names():
         try:
@@ -80,32 +81,45 @@ def systems() -> list[System]:
 
 
 def info(name: str) -> GeneratorInfo:
-    """What the system says of itself with its default parameters. Raises ValueError for an unknown name."""
+    """The properties of a system with its default parameters. Raises ValueError as `system` does."""
     return system(name).load_generator().info
 
 
+def describe(name: str) -> GeneratorInfo:
+    """The properties of a system for lists; one that cannot be loaded has the reason as its notice."""
+    try:
+        return create(name).info
+    except Exception as error:  # another package's code
+        reason = f"Not available: {' '.join(str(error).split()) or type(error).__name__}"
+    try:
+        return replace(info(name), notice=reason)
+    except Exception:
+        return GeneratorInfo(name, "cannot be imported", (), notice=reason)
+
+
 def parameters(name: str) -> dict[str, Any]:
-    """The system's parameters with their defaults. Raises ValueError for an unknown name."""
+    """The parameters of a system with their defaults. Raises ValueError as `system` does."""
     return system(name).parameters
 
 
 def current_names(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The parameters under the names of today; one that was renamed is logged."""
+    """Parameters with former names replaced by the current ones (see `System.renamed`); logs each."""
     renamed = system(name).renamed
     out = {}
     for parameter, value in given.items():
         new = renamed.get(parameter, parameter)
         if new != parameter and new not in given:
-            _log.warning("%s: the parameter %s is called %s now", name, parameter, new)
+            _log.warning("%s: the parameter %s is now called %s", name, parameter, new)
             parameter = new
         out[parameter] = value
     return out
 
 
 def create(name: str, **given: Any) -> Generator:
-    """The system of that name with these parameters, the defaults for the others.
+    """The generator of that name with these parameters, and defaults for the others.
 
-    Raises ValueError, in one sentence, for an unknown name, an unknown parameter or an impossible value.
+    Raises ValueError, in one sentence, for an unknown name, an unknown parameter, an impossible value, and a system
+    that cannot be imported or loaded.
     """
     declared = system(name)
     known = list(declared.parameters)
@@ -126,7 +140,7 @@ def create(name: str, **given: Any) -> Generator:
 def _installed() -> dict[str, list[EntryPoint]]:
     found: dict[str, dict[str, EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
-        # The same distribution may be found twice on the path, e.g. beside an editable installation.
+        # The same distribution can be found twice, e.g. on the path and as an editable installation.
         found.setdefault(entry.name, {}).setdefault(entry.value, entry)
     return {name: list(entries.values()) for name, entries in found.items()}
 

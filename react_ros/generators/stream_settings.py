@@ -1,4 +1,4 @@
-"""A listener's stream as it is announced, delayed and begun again: the same live and in replay."""
+"""What live listeners and replay share: parameters as text, and the deliberate delay."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from react_ros.generators.contract import Generator
 T = TypeVar("T")
 
 MAX_DELAY = 5.0
-"""The longest deliberate delay, s."""
+"""Longest deliberate delay, s."""
 
 
 def parameters_text(generator: Generator) -> str:
-    """All of a generator's parameters, as YAML in one line; `parameters_from` reads it again."""
+    """All parameters of a generator, as one line of YAML; `parameters_from` reads it."""
     return yaml.safe_dump(asdict(generator.config), default_flow_style=True, sort_keys=False, width=2**20).strip()
 
 
 def parameters_from(text: str) -> dict[str, Any]:
-    """Of a text of `parameters_text`, or written by hand. Raises ValueError where it is no mapping."""
+    """The parameters in one line of YAML. Raises ValueError where it is not a mapping."""
     try:
         parameters = yaml.safe_load(text) if text.strip() else {}
     except yaml.YAMLError:
@@ -35,24 +35,28 @@ def parameters_from(text: str) -> dict[str, Any]:
 
 
 def delay_frames(delay: float, spread: float, seed: int) -> int:
-    """The deliberate delay of a stream, drawn once from its seed: normal, s; at most MAX_DELAY."""
-    drawn = np.random.default_rng([seed, 0xDE1A]).normal(delay, spread)
-    return round(float(np.clip(drawn, 0.0, MAX_DELAY)) * FPS)
+    """The deliberate delay of a stream, in frames, sampled once from its seed.
+
+    delay, spread: mean and standard deviation of the normal distribution, s; clipped to 0 to MAX_DELAY.
+    """
+    sampled = np.random.default_rng([seed, 0xDE1A]).normal(delay, spread)
+    return round(float(np.clip(sampled, 0.0, MAX_DELAY)) * FPS)
 
 
 class Delay(Generic[T]):
-    """Gives each thing back so many steps later.
+    """Delays a sequence by a number of steps; until then, repeats the first item.
 
-    Until the delay has passed once, the first thing stands still: a face at its beginning, not none at all.
+    So a delayed face holds its first pose at the beginning, rather than being missing.
     """
 
     def __init__(self, frames: int) -> None:
         self._waiting: deque[T] = deque(maxlen=frames + 1)
 
     def step(self, new: T) -> T:
+        """The item of `frames` steps ago."""
         self._waiting.append(new)
         return self._waiting[0]
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all items."""
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Where a learned step runs: the device by name, one CPU thread, and a step captured once as a CUDA graph."""
+"""Devices of learned generators: choice by name, one CPU thread, and steps captured as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from react_ros.config import DEVICES
+from react_ros.config import expect_device
 
 _log = logging.getLogger(__name__)
 
 WARM_UP = 3
-"""Runs before a capture: libraries choose their kernels and take their workspaces in the first ones."""
+"""Runs before a capture, in which libraries choose kernels and allocate workspaces."""
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is a usable GPU, else the CPU.
 
-    Raises ValueError, in one sentence, for another name, or where CUDA is asked for and there is none.
+    Raises ValueError, in one sentence, for another name, and for "cuda" where there is no usable GPU.
     """
-    if wanted not in DEVICES:
-        raise ValueError(f"device is {wanted!r}: it must be one of {', '.join(DEVICES)}")
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+    expect_device(name)
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        why = "sees no NVIDIA GPU" if torch.version.cuda else "is built without CUDA"
-        raise ValueError(f"device is 'cuda', but this PyTorch ({torch.__version__}) {why}: it must be cpu or auto here")
+        reason = "sees no NVIDIA GPU" if torch.version.cuda else "is built without CUDA"
+        raise ValueError(
+            f"device is 'cuda', but this PyTorch ({torch.__version__}) {reason}: it must be cpu or auto here"
+        )
     return torch.device("cuda", torch.cuda.current_device())
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One CPU thread for what runs inside, and as many as before after it.
+    """One CPU thread inside the context; the former number of threads after it.
 
-    A step is many small products. Shared among threads they wait for the slowest, which is late whenever perception
-    has its core: of 4 layers of width 256 on two busy cores, one thread took 0.7 ms (median), two took 12 ms. It also
-    keeps the order of sums, and so the bits, whatever the machine's number of cores. Changing it costs 0.2 µs.
+    A step is many small matrix products. Several threads wait for the slowest, which is late whenever another process
+    has its core: 4 layers of width 256 on two busy cores took 0.7 ms (median) with one thread, 12 ms with two. One
+    thread also fixes the order of sums, and so the bits, on any number of cores. Setting it costs 0.2 µs.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -49,12 +50,12 @@ def one_thread() -> Iterator[None]:
 
 
 class CapturedStep:
-    """A function of tensors to call again and again: plainly on the CPU, as a replayed CUDA graph on a GPU.
+    """A function of tensors for repeated calls: called plainly on the CPU, replayed as a CUDA graph on a GPU.
 
-    On CUDA the function's Python runs only while it is captured. So it must do the same work in every call: shapes
-    fixed, no branch on a tensor's value, nothing read back to the host, and no random numbers of its own (they are
-    inputs). It may change tensors in place, its `state`, which lie where they lay at the capture: to begin anew, fill
-    them in place. Each stream has one of its own.
+    On CUDA the function's Python code runs only during the capture. So every call must do the same work: fixed shapes,
+    no branch on a tensor's value, no copy to the host, and no random numbers of its own (pass them as inputs). It may
+    change tensors in place (its `state`); their memory is bound at the capture, so reset them in place. Each stream
+    needs its own captured step.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class CapturedStep:
         state: Sequence[Tensor],
         device: torch.device,
     ) -> None:
-        """inputs: examples on `device`, with the shapes and types of every call, and values the function can take.
+        """inputs: examples on `device`, with the shapes and types of every call and valid values.
 
-        state: every tensor on `device` that the function changes; it is left as it was. Where the capture fails, the
-        reason is logged and the function runs step by step on the GPU.
+        state: every tensor on `device` that the function changes; restored after the capture. Where the capture fails,
+        the reason is logged and the function runs on the GPU without a graph.
         """
         self._function = function
         self._inputs = [example.detach().clone() for example in inputs]
@@ -80,7 +81,7 @@ class CapturedStep:
                     self._graph, self._outputs = self._capture(device)
             except RuntimeError as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                _log.warning("the step could not be captured as a CUDA graph and runs without one: %s", reason)
+                _log.warning("the step cannot be captured as a CUDA graph and runs without one: %s", reason)
             with torch.inference_mode():
                 for tensor, value in zip(state, before, strict=True):
                     tensor.copy_(value)
@@ -91,13 +92,13 @@ class CapturedStep:
         return self._graph is not None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The function's outputs, on its device, valid until the next call; inputs may come from the CPU.
+        """The function's outputs, on its device, valid until the next call; inputs may be on the CPU.
 
-        Raises ValueError where the inputs' number or shapes are not those of the examples.
+        Raises ValueError where the number or shapes of inputs differ from the examples.
         """
         if [x.shape for x in inputs] != [x.shape for x in self._inputs]:
-            given, wanted = ([tuple(x.shape) for x in xs] for xs in (inputs, self._inputs))
-            raise ValueError(f"the step's inputs have the shapes {given}: they must be {wanted}, as at its beginning")
+            given, expected = ([tuple(x.shape) for x in xs] for xs in (inputs, self._inputs))
+            raise ValueError(f"the inputs of the step have the shapes {given}: they must be {expected}")
         with torch.inference_mode(), one_thread():
             for static, value in zip(self._inputs, inputs, strict=True):
                 static.copy_(value)
@@ -108,14 +109,14 @@ class CapturedStep:
 
     def _capture(self, device: torch.device) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]:
         with torch.cuda.device(device):
-            here, side = torch.cuda.current_stream(), torch.cuda.Stream()
-            side.wait_stream(here)
+            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            side.wait_stream(current)
             with torch.cuda.stream(side):
                 for _ in range(WARM_UP):
                     self._function(*self._inputs)
-            here.wait_stream(side)
+            current.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # Another stream may be answering in another thread while this one is captured: it must not spoil it.
+            # A step of another stream in another thread must not invalidate this capture.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 outputs = self._function(*self._inputs)
         return graph, outputs

@@ -1,7 +1,7 @@
-"""Diffusion: noise levels, what a network predicts of them, and DDIM sampling in any number of steps.
+"""Diffusion: noise levels, prediction targets, and DDIM sampling in any number of steps.
 
-Symbols: x_0 is clean data, x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e its mixture with Gaussian noise e at level t, and a_t
-("alpha bar") falls from nearly 1 at level 0 to nearly 0 at the last one.
+Symbols: x_0 is clean data; x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e is its mixture with Gaussian noise e at level t; a_t
+("alpha bar") falls from nearly 1 at level 0 to nearly 0 at the last level.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 """x_t (B, …) and level (B,) int64 to the prediction (B, …)."""
 
 MAX_BETA = 0.999
-"""No level adds more noise to the one before: at 1 nothing of the data would be left to divide by."""
+"""Upper bound of each level's beta: at 1, a_t would be 0, by whose root predictions are divided."""
 _HO_LEVELS, _HO_BETAS = 1000, (1e-4, 0.02)
 
 
@@ -32,9 +32,9 @@ class DiffusionConfig:
     steps: int = 10
     """Noise levels of the forward process."""
     schedule: Literal["cosine", "linear"] = "cosine"
-    """"cosine": Nichol and Dhariwal 2021. "linear": Ho et al. 2020, their 1000 levels read at `steps` of them."""
+    """"cosine": Nichol and Dhariwal 2021. "linear": Ho et al. 2020, `steps` of its 1000 levels."""
     prediction: Literal["x0", "epsilon"] = "x0"
-    """What the network predicts: the clean data, or the noise in it."""
+    """What the network predicts: the clean data x_0, or the noise e."""
 
     def __post_init__(self) -> None:
         whole_in_range("steps", self.steps, 1, 1000)
@@ -44,13 +44,13 @@ class DiffusionConfig:
 
 
 def alpha_bars(steps: int, schedule: str) -> list[float]:
-    """a_t of each level, falling: the share of the data's variance that is left."""
+    """a_t of each level, decreasing: the share of the data's variance that remains."""
     if schedule == "cosine":
 
-        def left(t: float) -> float:
+        def remaining(t: float) -> float:
             return math.cos((t + 0.008) / 1.008 * math.pi / 2.0) ** 2
 
-        betas = [min(1.0 - left((t + 1) / steps) / left(t / steps), MAX_BETA) for t in range(steps)]
+        betas = [min(1.0 - remaining((t + 1) / steps) / remaining(t / steps), MAX_BETA) for t in range(steps)]
         return _products(betas)
     low, high = _HO_BETAS
     fine = _products([low + (high - low) * t / (_HO_LEVELS - 1) for t in range(_HO_LEVELS)])
@@ -66,15 +66,15 @@ def _products(betas: list[float]) -> list[float]:
 
 
 def _trailing(levels: int, steps: int) -> list[int]:
-    """`steps` of `levels` noise levels, evenly spaced and falling; the first is always the last level.
+    """`steps` of `levels` noise levels, evenly spaced, decreasing; the first is always the last level.
 
-    The spacing that Lin et al. 2024 advise: what is sampled from is pure noise, and only the last level was trained so.
+    The spacing of Lin et al. 2024: sampling starts from pure noise, which the network only saw at the last level.
     """
     return [round(levels * (steps - i) / steps) - 1 for i in range(steps)]
 
 
 class Diffusion(nn.Module):
-    """The forward process and its reverse, around any network; it has no weights and draws no random numbers."""
+    """The forward process and DDIM sampling, for any network; without weights or random numbers of its own."""
 
     alpha_bar: Tensor
     """(steps,) a_t."""
@@ -86,16 +86,16 @@ class Diffusion(nn.Module):
         self.register_buffer("alpha_bar", torch.tensor(self._alpha_bars), persistent=False)
 
     def noisy(self, x0: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-        """x_t of the data x0 (B, …) and as much standard normal noise; level (B,) int64, 0 = least noise."""
+        """x_t of data x0 (B, …) and standard normal noise (B, …); level (B,) int64, 0 is the least noise."""
         signal, spread = self._mixture(level, x0.ndim)
         return signal * x0 + spread * noise
 
     def target(self, x0: Tensor, noise: Tensor) -> Tensor:
-        """What the network is to predict."""
+        """The training target of the network."""
         return x0 if self.config.prediction == "x0" else noise
 
     def clean(self, x_t: Tensor, predicted: Tensor, level: Tensor) -> Tensor:
-        """x_0 (B, …) as the network's prediction at these levels (B,) has it."""
+        """x_0 (B, …) according to the network's prediction at these levels (B,)."""
         if self.config.prediction == "x0":
             return predicted
         signal, spread = self._mixture(level, x_t.ndim)
@@ -112,15 +112,15 @@ class Diffusion(nn.Module):
         guidance: float = 1.0,
         clip: float | None = None,
     ) -> Tensor:
-        """Data x_0 (B, …) from noise (B, …) by DDIM (Song et al. 2021).
+        """Sample data x_0 (B, …) from noise (B, …) by DDIM (Song et al. 2021).
 
-        network: with guidance other than 1 it is called with the batch doubled, (2B, …) and (2B,), of which it must
-        predict the first half with its condition and the second half without (Ho and Salimans 2021).
-        steps: of the process's levels, evenly spaced from the last one; None: all of them.
-        eta: 0 is deterministic; 1 renews as much noise as DDPM does. fresh: (steps, B, …) standard normal noise for
-        eta > 0; the last step uses none. guidance: 1 is as trained, more follows the condition further.
-        clip: x_0 is kept within -clip to clip at every step, and the noise follows from it.
-        Raises ValueError for steps out of range, or eta > 0 without as much fresh noise.
+        network: for guidance other than 1 it is called with a doubled batch, (2B, …) and (2B,): it must predict the
+        first half with its condition and the second half without (Ho and Salimans 2021).
+        steps: number of levels that are used, evenly spaced from the last one; None: all.
+        eta: 0 is deterministic; 1 renews as much noise as DDPM. fresh: (steps, B, …) standard normal noise for eta > 0;
+        the last step uses none. guidance: 1 is as trained; more increases the influence of the condition.
+        clip: clamps x_0 to -clip to clip at every step; the noise is recomputed from it.
+        Raises ValueError for steps out of range, and for eta > 0 without fresh noise of that shape.
         """
         levels = self._levels(steps)
         if eta > 0.0 and (fresh is None or fresh.shape != (len(levels), *noise.shape)):

@@ -1,4 +1,4 @@
-"""Linear layers whose weights will not change any more, laid out once as the CPU's vector units want them."""
+"""Linear layers with constant weights in oneDNN's own memory layout, for inference on a CPU."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Packed:
-    """x W^T + b with copies of W and b as they are now; inference only.
+class PrepackedLinear:
+    """x W^T + b with copies of the current W and b; inference only.
 
     PyTorch multiplies float32 by MKL, which does not use all of an AMD core: 97 GFLOP/s, where oneDNN has 200. oneDNN
-    wants weights in an order of its own, and in a plain convolution they are put in that order in every call.
+    needs weights in its own order; a plain convolution reorders them at each call.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         """(out, in) and (out,)."""
         self._bias = None if bias is None else bias.detach().clone()
-        self._packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and _packing()
+        self._packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and _has_operators()
         weight = weight.detach().clone(memory_format=torch.contiguous_format)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
 
@@ -31,8 +31,8 @@ class Packed:
 
 
 @cache
-def _packing() -> bool:
-    """Whether this PyTorch has the operators, which it promises to nobody but its own compiler, and they are right."""
+def _has_operators() -> bool:
+    """Whether this PyTorch has the two operators, which are private to its compiler, and they are correct."""
     weight, bias, x = torch.eye(4) + 1.0, torch.arange(4.0), torch.ones(2, 3, 4)
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)

@@ -1,7 +1,7 @@
-"""Finite scalar, lookup-free and vector quantization of a frame into a few indices, behind one interface.
+"""Finite scalar, lookup-free and vector quantization of a frame into groups of indices, behind one interface.
 
-The mathematics is that of the library vector-quantize-pytorch. What is settled here: how a frame is split into groups,
-that a decoded index is exactly the latent it came from, and that an evaluated quantizer changes nothing.
+The quantizers are those of the library vector-quantize-pytorch. Added here: the split of a frame into groups, decoding
+to exactly the latents of `forward`, and evaluation without side effects.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from react_ros.config import in_range, whole_in_range
 Kind = Literal["fsq", "lfq", "vq"]
 
 LARGEST = 65_536
-"""Most codes of a group. The library lists them all, and so does whoever predicts them: 16 digits of 3 levels in one
-group would be 43 million."""
+"""Most codes of a group. The library and every predictor enumerate them: 16 digits of 3 levels in one group would be
+43 million."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizerConfig:
-    """How a frame becomes a token of `groups` indices. Raises ValueError for an impossible value."""
+    """Quantization of a frame into a token of `groups` indices. Raises ValueError for an impossible value."""
 
     kind: Kind = "fsq"
     groups: int = 4
@@ -33,11 +33,11 @@ class QuantizerConfig:
     codebook_size: int = 81
     """lfq, vq: codes of a group; for lfq a power of two."""
     code_width: int = 16
-    """vq: numbers in a code vector."""
+    """vq: width of a code vector."""
     entropy_weight: float = 0.1
-    """lfq: of the loss that wants each frame sure of its code and all codes in use."""
+    """lfq: weight of the entropy loss (low entropy of each frame's code, high entropy over all frames)."""
     commitment_weight: float = 0.25
-    """lfq, vq: of the loss that draws the latent to its code (van den Oord et al. 2017: 0.25)."""
+    """lfq, vq: weight of the commitment loss (van den Oord et al. 2017: 0.25)."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -53,8 +53,8 @@ class QuantizerConfig:
                 whole_in_range(f"levels[{i}]", level, 2, LARGEST)
             if self.size > LARGEST:
                 raise ValueError(
-                    f"levels {self.levels} make {self.size} codes: a group has at most {LARGEST}, so split the digits "
-                    "over more groups"
+                    f"levels {self.levels} make {self.size} codes: a group has at most {LARGEST}; use more groups with "
+                    "fewer digits"
                 )
         else:
             whole_in_range("codebook_size", self.codebook_size, 2, LARGEST)
@@ -71,21 +71,21 @@ class QuantizerConfig:
 
     @property
     def dim(self) -> int:
-        """Width of the latent, all groups together."""
+        """Width of the latent, over all groups."""
         if self.kind == "fsq":
             return self.groups * len(self.levels)
         return self.groups * (self.code_width if self.kind == "vq" else self.codebook_size.bit_length() - 1)
 
 
 class Quantized(NamedTuple):
-    """What becomes of a continuous latent."""
+    """A quantized latent."""
 
     latent: Tensor
-    """(B, T, dim) of the codes, in the input's type; the gradient passes straight through to the input."""
+    """(B, T, dim) code vectors, in the input's type, with a straight-through gradient."""
     indices: Tensor
     """(B, T, groups) int64, 0 to size - 1."""
     loss: Tensor
-    """() float32, already weighted; 0 for fsq and in evaluation."""
+    """() float32, weighted; 0 for fsq and in evaluation."""
 
 
 class Quantizer(nn.Module):
@@ -94,11 +94,11 @@ class Quantizer(nn.Module):
     fsq: each number, after tanh, to the nearest of L levels equally spaced from -1 to 1 (Mentzer et al. 2024, in the
     symmetric form of Parker et al. 2024). For odd L that is round(floor(L/2) tanh(z)) / floor(L/2), so for L = 3 the
     digits -1, 0 and 1. lfq: each number to its sign (Yu et al. 2024). vq: each group's vector to the nearest of its
-    own codebook, a running mean of the vectors that chose it (van den Oord et al. 2017); codes that nobody chooses
-    begin anew at one of the batch's vectors.
+    own codebook, an exponential moving average of the vectors assigned to each code (van den Oord et al. 2017); unused
+    codes restart at a vector of the batch.
 
-    Inside, all is float32, whatever autocast or half precision is around. In training vq changes its codebook in every
-    forward and draws from PyTorch's random generator; in evaluation all three are pure functions.
+    Computed in float32, also under autocast or half precision. In training vq changes its codebook in every forward and
+    uses PyTorch's random generator; in evaluation all three are pure functions.
     """
 
     group: Tensor
@@ -108,8 +108,8 @@ class Quantizer(nn.Module):
         super().__init__()
         self.config = config
         self.dim, self.groups, self.size = config.dim, config.groups, config.size
-        # Codes that follow from the config are listed here, so that a live listener, which only decodes, need not wait
-        # a second for the library; it is no submodule then, and nothing of it is saved. vq's are learned, inside it.
+        # The codes of fsq and lfq follow from the config and are enumerated here: a live listener only decodes, and
+        # importing the library takes a second. It is then not a submodule and not saved. vq's codes are learned, in it.
         self._unsaved: list[nn.Module] = []
         if config.kind == "vq":
             self.library = self._library()
@@ -122,7 +122,7 @@ class Quantizer(nn.Module):
 
         config = self.config
         if config.kind == "fsq":
-            # Symmetric, because the library's other form has an epsilon that moves the edges between the digits.
+            # The symmetric form: the other one has an epsilon that moves the boundaries between digits.
             return FSQ(
                 list(config.levels), num_codebooks=config.groups, keep_num_codebooks_dim=True, preserve_symmetry=True
             )
@@ -140,7 +140,7 @@ class Quantizer(nn.Module):
 
     @property
     def codebook(self) -> Tensor:
-        """(groups, size, dim / groups) the codes."""
+        """(groups, size, dim / groups) code vectors."""
         if self.config.kind == "vq":
             return cast(Tensor, self.library.codebook).reshape(self.groups, self.size, -1)
         return self.codes.expand(self.groups, -1, -1)
@@ -148,8 +148,8 @@ class Quantizer(nn.Module):
     def forward(self, z: Tensor, valid: Tensor | None = None) -> Quantized:
         """Quantize z (B, T, dim).
 
-        valid: (B, T) bool, the frames that are no padding; only they shape the loss and vq's codebook, and the others
-        have index 0 and a latent without gradient.
+        valid: (B, T) bool, False for padding. Padding contributes neither to the loss nor to vq's codebook, and gets
+        index 0 and a latent without gradient.
         """
         if valid is not None:
             return self._quantize_valid(z, valid)
@@ -158,15 +158,15 @@ class Quantizer(nn.Module):
             soft, indices, loss = self._quantize(values)
             indices = indices.long()
             if self.training and self.config.kind == "vq":
-                latent = soft  # of the codebook before it moved
+                latent = soft  # of the codebook before its update
             else:
-                # The library's straight-through latent is off by rounding; this one is the code itself.
+                # The library's straight-through latent has rounding errors; this one is exactly the code.
                 slope = soft if self.config.kind == "fsq" else values
                 latent = self.decode(indices).to(values.dtype) + (slope - slope.detach())
         return Quantized(latent.to(z.dtype), indices, loss)
 
     def decode(self, indices: Tensor) -> Tensor:
-        """(…, groups) int64 to the latent (…, dim) that `forward` gives with these indices."""
+        """(…, groups) int64 to the latent (…, dim) that `forward` returns with these indices."""
         return self.codebook[self.group, indices].flatten(-2)
 
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,19 +180,19 @@ class Quantizer(nn.Module):
             latent, indices = library(z)
             return latent, indices, z.new_zeros(())
         latent, indices, loss = library(z)
-        indices = indices.reshape(*z.shape[:-1], self.groups)  # vq leaves a single group out
+        indices = indices.reshape(*z.shape[:-1], self.groups)  # vq drops the axis of a single group
         return latent, indices, loss.float().reshape(()) if self.training else z.new_zeros(())
 
     def _quantize_valid(self, z: Tensor, valid: Tensor) -> Quantized:
-        own = self(z[valid].unsqueeze(0))
+        quantized = self(z[valid].unsqueeze(0))
         indices = torch.zeros(*valid.shape, self.groups, dtype=torch.int64, device=z.device)
-        indices[valid] = own.indices[0]
-        latent = self.decode(indices).to(z.dtype).masked_scatter(valid.unsqueeze(-1), own.latent)
-        return Quantized(latent, indices, own.loss)
+        indices[valid] = quantized.indices[0]
+        latent = self.decode(indices).to(z.dtype).masked_scatter(valid.unsqueeze(-1), quantized.latent)
+        return Quantized(latent, indices, quantized.loss)
 
 
 def _codes(config: QuantizerConfig) -> Tensor:
-    """(size, digits) of fsq and lfq, in the library's order: fsq counts its first digit fastest, lfq its last."""
+    """(size, digits) of fsq and lfq, in the library's order: fsq varies its first digit fastest, lfq its last."""
     if config.kind == "fsq":
         digits = [2.0 * torch.arange(level) / (level - 1) - 1.0 for level in reversed(config.levels)]
         return torch.cartesian_prod(*digits).view(config.size, -1).flip(1)
@@ -202,10 +202,10 @@ def _codes(config: QuantizerConfig) -> Tensor:
 
 
 class Usage:
-    """Counts which codes are chosen.
+    """Counts of codes.
 
-    No module, so that data-parallel training does not overwrite it as a buffer: each process counts its own tokens, and
-    the sum of their `counts` is the count over all, exactly.
+    Not a module, so that data-parallel training does not synchronise it as a buffer: each process counts its own
+    tokens, and the sum of their `counts` is the count over all processes.
     """
 
     def __init__(self, groups: int, size: int) -> None:
@@ -220,23 +220,20 @@ class Usage:
         self.counts += counted.view(groups, size).to(self.counts.device)
 
     def perplexity(self) -> Tensor:
-        """(groups,) float64: how many codes, used equally often, would be as hard to guess; 1 to size.
-
-        Raises ValueError where nothing was counted.
-        """
-        self._expect_some()
+        """(groups,) float64: exp of the codes' entropy, 1 to size. Raises ValueError where nothing was counted."""
+        self._expect_tokens()
         p = self.counts.double() / self.counts.sum(1, keepdim=True)
         return torch.exp(-torch.xlogy(p, p).sum(1))
 
     def dead(self) -> Tensor:
-        """(groups,) float64: share of codes that were never chosen. Raises ValueError where nothing was counted."""
-        self._expect_some()
+        """(groups,) float64: share of unused codes. Raises ValueError where nothing was counted."""
+        self._expect_tokens()
         return (self.counts == 0).double().mean(1)
 
     def figures(self) -> dict[str, float]:
-        """Mean over groups of both. Raises ValueError where nothing was counted."""
+        """Means of both over the groups. Raises ValueError where nothing was counted."""
         return {"perplexity": float(self.perplexity().mean()), "dead_codes": float(self.dead().mean())}
 
-    def _expect_some(self) -> None:
+    def _expect_tokens(self) -> None:
         if not int(self.counts.sum()):
-            raise ValueError("no token was counted: add some before asking how the codes are used")
+            raise ValueError("no token was counted: add tokens before computing code usage")

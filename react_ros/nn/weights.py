@@ -1,7 +1,7 @@
-"""The one format of learned systems: tensors as safetensors and, beside them, a YAML that says what they are.
+"""Weights of learned systems on disk: tensors as safetensors and, beside them, a YAML card.
 
-NAME.safetensors holds the tensors, NAME.yaml the system, its config, how it was trained, what a viewer must know, and
-the sha256 of the tensors. Nothing is unpickled. Configs are frozen dataclasses, written and read strictly.
+NAME.safetensors holds the tensors; NAME.yaml the system, its config, how it was trained, what viewers must be told, and
+the SHA-256 of NAME.safetensors. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import os
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
+from react_ros.config import did_you_mean
 from react_ros.package import share
 
-if TYPE_CHECKING:  # a config can be read, and a name looked up, without loading PyTorch
+if TYPE_CHECKING:  # names can be looked up without importing PyTorch
     from torch import Tensor, nn
 
 
 FORMAT = 1
-"""Version of the format; another one is refused."""
+"""Version of the format; others are refused."""
 
 
 _TENSORS, _CARD = ".safetensors", ".yaml"
@@ -41,17 +41,17 @@ _KEYS: dict[str, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What `load_weights` read and checked."""
+    """Weights that were read and checked."""
 
     name: str
     path: Path
     """The .safetensors file."""
     config: Mapping[str, Any]
-    """Plain; `config_from` makes the system's dataclass of it."""
+    """A plain mapping; `config_from` builds the system's dataclass from it."""
     notice: str
-    """What a viewer must know, e.g. that the training data were simulated people; may be empty."""
+    """What viewers must be told, e.g. that the training data were simulated people; may be empty."""
     training: Mapping[str, Any]
-    """Plain: data, command, seed, steps, date, figures."""
+    """A plain mapping: data, command, seed, steps, date, figures."""
     tensors: Mapping[str, Tensor]
     """By name, on the CPU, all finite."""
     sha256: str
@@ -59,34 +59,41 @@ class Weights:
 
 
 def models_folder() -> Path:
-    """Where the packaged weights lie: models/ of the source tree or of the installed package."""
+    """The folder of the packaged weights: models/ of the source tree or of the installed package."""
     return share() / "models"
 
 
 ALIASES = "aliases.yaml"
-"""In models/: which weights a system's short name stands for. Files are dated and never overwritten; aliases move."""
+"""In a folder of weights: short names, with the dated names they stand for. Dated files are never overwritten."""
 
 
-def aliases() -> dict[str, str]:
-    """The short names of packaged weights and the dated names that they stand for."""
+def aliases(folder: Path | None = None) -> dict[str, str]:
+    """The short names in a folder of weights (None: the packaged ones), with the dated names they stand for."""
     try:
-        said = yaml.safe_load((models_folder() / ALIASES).read_text("utf-8"))
+        names = yaml.safe_load(((folder or models_folder()) / ALIASES).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    return {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else {}
+    return {str(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
 
 
-def weights_names(system: str) -> list[str]:
-    """The names of that system's packaged weights, aliases included, in order."""
-    names = []
-    for path in sorted(models_folder().glob(f"*{_CARD}")):
-        try:
-            card = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            continue  # named in full when it is asked for
-        if isinstance(card, dict) and card.get("system") == system:
-            names.append(path.name.removesuffix(_CARD))
-    return sorted({*names, *(alias for alias, name in aliases().items() if name in names)})
+def weights_names(system: str, folder: Path | None = None) -> list[str]:
+    """The names of a system's weights in models/ and in the folder, with aliases, sorted."""
+    out: set[str] = set()
+    for place in _folders(folder):
+        names = []
+        for path in sorted(place.glob(f"*{_CARD}")):
+            try:
+                card = yaml.safe_load(path.read_text("utf-8"))
+            except (OSError, UnicodeDecodeError, yaml.YAMLError):
+                continue  # loading it gives the error
+            if isinstance(card, dict) and card.get("system") == system:
+                names.append(path.name.removesuffix(_CARD))
+        out.update(names, (alias for alias, name in aliases(place).items() if name in names))
+    return sorted(out)
+
+
+def _folders(own: Path | None) -> list[Path]:
+    return [models_folder()] if own is None else [own, models_folder()]
 
 
 def save_weights(
@@ -97,11 +104,11 @@ def save_weights(
     training: Mapping[str, Any],
     notice: str,
 ) -> None:
-    """Write PATH.safetensors and PATH.yaml; each appears whole or not at all, also where one was before.
+    """Write PATH.safetensors and PATH.yaml, each atomically.
 
-    path: with or without either suffix. tensors: in the type they are to be kept in (float32, or float16 for half the
-    size). config, training: names with numbers, text, lists and mappings. Raises ValueError for a tensor that is not
-    finite, no tensors at all, or values that YAML cannot hold; OSError where the folder cannot be written.
+    path: with or without either suffix. tensors: in the type of the file (float32, or float16 for half the size).
+    config, training: mappings of numbers, text, lists and mappings. Raises ValueError for a tensor that is not finite,
+    for no tensors, and for values that YAML cannot hold; OSError where the folder cannot be written.
     """
     import torch
     from safetensors.torch import save
@@ -133,7 +140,7 @@ def save_weights(
 
 
 def _in_order(data: bytes) -> bytes:
-    """The same safetensors file, its metadata in order: the library's order changes, and one run makes one file."""
+    """The same safetensors file with sorted metadata: equal runs give equal files, while the library's order varies."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -142,22 +149,23 @@ def _in_order(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
-def load_weights(name_or_path: str | Path, system: str) -> Weights:
+def load_weights(name_or_path: str | Path, system: str, folder: Path | None = None) -> Weights:
     """Read and check a system's weights.
 
-    name_or_path: the name of packaged weights (dated, or an alias), or the path of either file, of both without suffix, or of a folder that
-    holds exactly one pair. Raises ValueError, in one sentence, for what is not there, damaged, another system's or of
-    another version; a pickle is refused unopened.
+    name_or_path: the name of weights (dated, or an alias), or the path of either file, of both without suffix, or of a
+    folder that holds exactly one pair. folder: the system's own folder of weights, where names are looked up before
+    models/; for systems of other packages. Raises ValueError, in one sentence, for weights that are missing, damaged,
+    of another system or of another format; a pickle is refused unopened.
     """
     from safetensors import SafetensorError, safe_open
 
-    files = _find(name_or_path, system)
+    files = _find(name_or_path, system, folder)
     card = _read_card(files, system)
     try:
         with files.tensors.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         with safe_open(files.tensors, framework="pt") as stored:
-            said = stored.metadata() or {}
+            metadata = stored.metadata() or {}
             names = stored.keys()
             tensors = {name: stored.get_tensor(name) for name in names}
     except OSError as error:
@@ -169,10 +177,10 @@ def load_weights(name_or_path: str | Path, system: str) -> Weights:
             f"{files.tensors} is not the file that {files.card.name} describes: its sha256 begins with {found[:12]}, "
             f"but {card['sha256'][:12]} is expected"
         )
-    if said.get("system") != system or said.get("format") != str(FORMAT):
+    if metadata.get("system") != system or metadata.get("format") != str(FORMAT):
         raise ValueError(
-            f"{files.tensors} says that it holds weights of {said.get('system', 'no system')} in format "
-            f"{said.get('format', 'unknown')}: {system} in format {FORMAT} is expected"
+            f"{files.tensors} holds weights of {metadata.get('system', 'no system')} in format "
+            f"{metadata.get('format', 'unknown')}: {system} in format {FORMAT} is expected"
         )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -189,10 +197,10 @@ def load_weights(name_or_path: str | Path, system: str) -> Weights:
 
 
 def load_into(module: nn.Module, weights: Weights) -> None:
-    """Copy the tensors into the module of the same names and shapes.
+    """Copy the tensors into a module with the same names and shapes.
 
-    Raises ValueError, in one sentence, for a tensor that is missing, one too many, or one of another shape; the module
-    is then unchanged.
+    Raises ValueError, in one sentence, for a tensor that is missing, unexpected, or of another shape; the module is
+    then unchanged.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in weights.tensors]
@@ -200,7 +208,7 @@ def load_into(module: nn.Module, weights: Weights) -> None:
     if missing:
         raise ValueError(f"{weights.path} has no tensor {_some(missing)}, which its config needs")
     if extra:
-        raise ValueError(f"{weights.path} has a tensor {_some(extra)}, for which its config has no place")
+        raise ValueError(f"{weights.path} has a tensor {_some(extra)}, which its config does not have")
     for name, tensor in weights.tensors.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
@@ -212,14 +220,14 @@ def load_into(module: nn.Module, weights: Weights) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The two files of one set of weights."""
+    """The two files of one set of weights, without checks."""
 
     folder: Path
     name: str
 
     @classmethod
     def beside(cls, path: Path) -> _Files:
-        """Of a path to either file, or without suffix; a name may have dots of its own."""
+        """From the path of either file, or without suffix; names may contain dots."""
         name = path.name
         for suffix in (_TENSORS, _CARD):
             name = name.removesuffix(suffix)
@@ -234,11 +242,11 @@ class _Files:
         return self.folder / f"{self.name}{_CARD}"
 
     @property
-    def any(self) -> bool:
+    def any_exists(self) -> bool:
         return self.tensors.is_file() or self.card.is_file()
 
 
-def _find(name_or_path: str | Path, system: str) -> _Files:
+def _find(name_or_path: str | Path, system: str, folder: Path | None) -> _Files:
     given = str(name_or_path)
     path = Path(given).expanduser()
     if path.suffix.lower() in _PICKLES:
@@ -246,8 +254,10 @@ def _find(name_or_path: str | Path, system: str) -> _Files:
             f"{given} is not opened: such a file can run code when it is read; give weights as {_TENSORS} with "
             f"their {_CARD}"
         )
-    if given and given == path.name and (named := _Files(models_folder(), aliases().get(given, given))).any:
-        return named
+    if given and given == path.name:
+        for place in _folders(folder):
+            if (named := _Files(place, aliases(place).get(given, given))).any_exists:
+                return named
     if given and path.is_dir():
         inside = sorted(path.glob(f"*{_TENSORS}"))
         if len(inside) != 1:
@@ -255,19 +265,18 @@ def _find(name_or_path: str | Path, system: str) -> _Files:
             raise ValueError(f"the folder {given} holds {what}: give one that holds exactly one {_TENSORS}, or a file")
         return _Files.beside(inside[0])
     files = _Files.beside(path)
-    if not files.name or not files.any:
-        names = weights_names(system)
-        close = get_close_matches(files.name, names, n=1)
-        guess = f" (did you mean {close[0]!r}?)" if close else ""
-        there = f"the names are {', '.join(names)}" if names else "there are none by name"
-        raise ValueError(f"no weights {given!r} for {system}{guess}: {there}, or give the path of a {_TENSORS} file")
+    if not files.name or not files.any_exists:
+        names = weights_names(system, folder)
+        known = f"the names are {', '.join(names)}" if names else "there are none by name"
+        guess = did_you_mean(files.name, names)
+        raise ValueError(f"no weights {given!r} for {system}{guess}: {known}, or give the path of a {_TENSORS} file")
     return files
 
 
 def _read_card(files: _Files, system: str) -> dict[str, Any]:
-    for there, other in ((files.card, files.tensors), (files.tensors, files.card)):
-        if not there.is_file():
-            raise ValueError(f"{there} is missing: {other.name} needs it beside it")
+    for file, other in ((files.card, files.tensors), (files.tensors, files.card)):
+        if not file.is_file():
+            raise ValueError(f"{file} is missing: it must lie beside {other.name}")
     try:
         card = yaml.safe_load(files.card.read_text("utf-8"))
     except OSError as error:
@@ -275,15 +284,15 @@ def _read_card(files: _Files, system: str) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{files.card} cannot be read as YAML: {_one_line(error)}") from None
     if not isinstance(card, dict) or "system" not in card or "format" not in card:
-        raise ValueError(f"{files.card} describes no weights: it needs {', '.join(_KEYS)}")
+        raise ValueError(f"{files.card} is not a card of weights: it needs {', '.join(_KEYS)}")
     if card["system"] != system:
-        raise ValueError(f"{files.card} describes weights of {card['system']}: {system} is expected")
+        raise ValueError(f"{files.card} is the card of weights of {card['system']}: {system} is expected")
     if card["format"] != FORMAT:
-        raise ValueError(f"{files.card} is of format {card['format']}: this version of react_ros reads format {FORMAT}")
+        raise ValueError(f"{files.card} has format {card['format']}: this version of react_ros reads format {FORMAT}")
     for key, kind in _KEYS.items():
         if not isinstance(card.get(key), kind):
             kinds = {str: "text", int: "a whole number", dict: "names and values"}
-            raise ValueError(f"{files.card} describes no weights: its {key} must be {kinds[kind]}")
+            raise ValueError(f"{files.card} is not a card of weights: its {key} must be {kinds[kind]}")
     return card
 
 

@@ -1,4 +1,4 @@
-"""A window of a face as one latent vector: what VQ-Diff and BeLFusion share, whatever lies between the two halves."""
+"""Windows of a face as one latent vector: recurrent encoder and decoder, and a diffusion of the latents."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from react_ros.config import whole_in_range
-from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, VA
 from react_ros.nn.denoisers import DenoiserConfig, SkipDenoiser
 from react_ros.nn.diffusion import Diffusion, DiffusionConfig
-
-ROTATION_UNIT, TRANSLATION_UNIT = 0.05, 0.004
-"""rad and m: about what a listener's head does. The regressor counts in these."""
+from react_ros.nn.face_units import face_units
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
-    """Sizes of both halves, and of the window. Raises ValueError for an impossible value."""
+    """Sizes of encoder, decoder and window. Raises ValueError for an impossible value."""
 
     cell: Literal["lstm", "gru"] = "lstm"
     layers: int = 2
     width: int = 64
     frames: int = 50
-    """Of a window: w."""
+    """w, frames of a window."""
     latent: int = 128
-    """Numbers in a latent: D."""
+    """D, width of a latent."""
     narrow: int = 32
-    """Numbers of each frame that meet in the latent, and come out of it again."""
+    """Width of each frame where the frames of a window are concatenated, in the encoder and in the decoder."""
     regressor: int = 128
-    """Width of the perceptron from attributes to the face model."""
+    """Hidden width of the perceptron from attributes to the face model."""
 
     def __post_init__(self) -> None:
         if self.cell not in ("lstm", "gru"):
@@ -44,8 +42,8 @@ class WindowConfig:
         whole_in_range("regressor", self.regressor, 4, 4096)
 
 
-class Shown(NamedTuple):
-    """What latents say, of N windows."""
+class DecodedWindows(NamedTuple):
+    """N decoded windows."""
 
     attributes: Tensor
     """(N, W, 25): action units 0 to 1, valence and arousal -1 to 1, expressions that sum to 1."""
@@ -61,9 +59,9 @@ def _cells(config: WindowConfig, inputs: int) -> nn.Module:
 class WindowEncoder(nn.Module):
     """(N, W, 25) attributes to (N, outputs).
 
-    The papers leave open how the states of W frames become one vector: here each state, and the frame itself, is
-    narrowed, and all of them, side by side, are projected. Without the frames themselves, here and in the decoder,
-    hundreds of steps teach nothing but the mean.
+    The papers leave open how the states of W frames become one vector. Here each frame's state and attributes are
+    projected to `narrow` numbers, and the concatenation of all frames to the output. Without the skip connection past
+    the recurrent cells, here and in the decoder, hundreds of training steps only learn the mean.
     """
 
     def __init__(self, config: WindowConfig, outputs: int) -> None:
@@ -78,7 +76,7 @@ class WindowEncoder(nn.Module):
 
 
 class WindowDecoder(nn.Module):
-    """(N, latent) to what is shown: recurrent cells give the attributes, and a regressor reads the face off these."""
+    """(N, latent) to windows: recurrent cells decode the attributes, and a regressor the face model from these."""
 
     units: Tensor
 
@@ -91,33 +89,31 @@ class WindowDecoder(nn.Module):
         self.regressor = nn.Sequential(
             nn.Linear(ATTRIBUTES, config.regressor), nn.SiLU(), nn.Linear(config.regressor, FACE_MODEL)
         )
-        units = torch.ones(FACE_MODEL)
-        units[ROTATION_58], units[TRANSLATION_58] = ROTATION_UNIT, TRANSLATION_UNIT
-        self.register_buffer("units", units, persistent=False)
+        self.register_buffer("units", face_units(), persistent=False)
 
-    def forward(self, latent: Tensor) -> Shown:
+    def forward(self, latent: Tensor) -> DecodedWindows:
         frames = self.spread(latent).unflatten(1, (self.frames, -1))
         x = self.attributes(torch.cat([self.cells(frames)[0], frames], dim=-1))
         attributes = torch.cat([x[..., AU].sigmoid(), x[..., VA].tanh(), x[..., EXPRESSIONS].softmax(-1)], dim=-1)
-        return Shown(attributes, self.regressor(attributes) * self.units)
+        return DecodedWindows(attributes, self.regressor(attributes) * self.units)
 
 
 class Autoencoder(nn.Module):
-    """What stage one learns: windows of attributes to latents and back."""
+    """The first training stage: windows of attributes to latents and back."""
 
     window: WindowConfig
 
     def encode(self, attributes: Tensor) -> Tensor:
-        """(N, W, 25) to continuous latents (N, D), without chance."""
+        """(N, W, 25) to continuous latents (N, D), deterministic."""
         raise NotImplementedError
 
-    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
-        """Latents (N, D) to windows. quantize: by the nearest codes, where the autoencoder has codes."""
+    def decode(self, latent: Tensor, quantize: bool = True) -> DecodedWindows:
+        """Latents (N, D) to windows. quantize: use the nearest codes, where the autoencoder has codes."""
         raise NotImplementedError
 
 
 class LatentScale(nn.Module):
-    """Latents to [-1, 1], number by number, by the least and largest of the training windows."""
+    """Latents to [-1, 1], each dimension by its minimum and maximum over the training windows."""
 
     low: Tensor
     high: Tensor
@@ -128,7 +124,7 @@ class LatentScale(nn.Module):
         self.register_buffer("high", torch.ones(latent))
 
     def fit(self, latents: Tensor) -> None:
-        """latents: (N, D) of all training windows."""
+        """Take the ranges of all training windows' latents (N, D)."""
         self.low.copy_(latents.amin(0))
         self.high.copy_(latents.amax(0))
 
@@ -136,18 +132,18 @@ class LatentScale(nn.Module):
         """(N, D) to the scale of the diffusion."""
         return (latent - self.low) / self._half - 1.0
 
-    def back(self, scaled: Tensor) -> Tensor:
-        """The inverse."""
+    def inverse(self, scaled: Tensor) -> Tensor:
+        """(N, D) on the scale of the diffusion to latents."""
         return (scaled + 1.0) * self._half + self.low
 
     @property
     def _half(self) -> Tensor:
-        # A number that never varied must not be divided by 0.
+        # No division by 0 for a dimension that never varied.
         return ((self.high - self.low) / 2.0).clamp_min(1e-4)
 
 
 class LatentSampling(NamedTuple):
-    """How latents are drawn."""
+    """How latents are sampled; see `Diffusion.sample`."""
 
     steps: int
     eta: float = 0.0
@@ -156,9 +152,9 @@ class LatentSampling(NamedTuple):
 
 
 class LatentListener(nn.Module):
-    """All that the weights of a system hold: the autoencoder, and a diffusion of the listener's latents.
+    """All networks in a system's weights: the autoencoder, and a diffusion of the listener's latents.
 
-    The condition is the speaker's window through the very encoder that reads listeners (VQ-Diff, section II-B).
+    The condition is the speaker's window, encoded by the same encoder as listeners (VQ-Diff, section II-B).
     """
 
     def __init__(self, autoencoder: Autoencoder, denoiser: DenoiserConfig, diffusion: DiffusionConfig) -> None:
@@ -170,32 +166,32 @@ class LatentListener(nn.Module):
         self.diffusion = Diffusion(diffusion)
 
     def latents(self, attributes: Tensor) -> Tensor:
-        """(N, W, 25) of a speaker or a listener to (N, D), on the scale of the diffusion."""
+        """(N, W, 25) of a speaker or a listener to latents (N, D) on the scale of the diffusion."""
         return self.scale(self.autoencoder.encode(attributes))
 
-    def decode(self, scaled: Tensor, quantize: bool = True) -> Shown:
-        """Latents (N, D) on that scale to what is shown."""
-        return self.autoencoder.decode(self.scale.back(scaled), quantize)
+    def decode(self, scaled: Tensor, quantize: bool = True) -> DecodedWindows:
+        """Latents (N, D) on that scale to windows."""
+        return self.autoencoder.decode(self.scale.inverse(scaled), quantize)
 
-    def draw(self, windows: Tensor, noise: Tensor, how: LatentSampling) -> Shown:
-        """Windows (P, W, 25) of speakers and noise (P, S, 1 or more, D) to what P x S listeners show.
+    def sample(self, windows: Tensor, noise: Tensor, sampling: LatentSampling) -> DecodedWindows:
+        """Windows (P, W, 25) of speakers and noise (P, S, 1 or 1 + steps, D) to P x S listeners' windows.
 
-        Of the noise, the first along the third axis is where denoising begins; the others are fresh ones of each step,
-        where eta is above 0.
+        Along the noise's third axis, the first is the start of denoising; the others are the fresh noise of each step,
+        for eta > 0.
         """
         samples = noise.shape[1]
         condition = self.latents(windows).repeat_interleave(samples, 0)
         noise = noise.flatten(0, 1).transpose(0, 1)  # (1 or more, P * S, D)
 
-        if how.guidance != 1.0:
-            unknown = self.latents(torch.zeros_like(windows[:1])).expand_as(condition)
-            condition = torch.cat([condition, unknown])
+        if sampling.guidance != 1.0:
+            unconditional = self.latents(torch.zeros_like(windows[:1])).expand_as(condition)
+            condition = torch.cat([condition, unconditional])
 
         def network(noisy: Tensor, level: Tensor) -> Tensor:
             return self.denoiser(noisy, level, condition)
 
         scaled = self.diffusion.sample(
-            network, noise[0], steps=how.steps, eta=how.eta, fresh=noise[1:] if how.eta > 0.0 else None,
-            guidance=how.guidance, clip=1.0,
+            network, noise[0], steps=sampling.steps, eta=sampling.eta, fresh=noise[1:] if sampling.eta > 0.0 else None,
+            guidance=sampling.guidance, clip=1.0,
         )  # fmt: skip
-        return self.decode(scaled, how.quantize)
+        return self.decode(scaled, sampling.quantize)

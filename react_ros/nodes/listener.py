@@ -164,7 +164,7 @@ class ListenerNode(RobotNode):
         reaction = self._stream.step(frame)
         if late := self._stream.late_chunks:
             self.counts["late chunks"] = self._late_before + late
-        self.warning = self._load_error or self._stream.trouble
+        self.warning = self._load_error or self._stream.warning
         lineage = FACTORY.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
         self._reactions.publish(

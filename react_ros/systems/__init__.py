@@ -1,1 +1,1 @@
-"""Every system that listens, one folder each: a paper, or a rule."""
+"""The systems of this package: one folder for each paper or rule."""

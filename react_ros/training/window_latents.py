@@ -14,13 +14,12 @@ from react_ros.config import config_to, in_range
 from react_ros.face import AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
 from react_ros.nn.denoisers import DenoiserConfig
 from react_ros.nn.diffusion import DiffusionConfig
+from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.window_latents import (
-    ROTATION_UNIT,
-    TRANSLATION_UNIT,
     Autoencoder,
+    DecodedWindows,
     LatentListener,
     LatentSampling,
-    Shown,
 )
 from react_ros.training.data import Batch, Clips
 from react_ros.training.training_stage import Finished, Task
@@ -76,7 +75,7 @@ def over(error: Tensor, weight: Tensor) -> Tensor:
     return (error.flatten(1).mean(1) * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-def errors(shown: Shown, real: Pairs) -> dict[str, Tensor]:
+def errors(shown: DecodedWindows, real: Pairs) -> dict[str, Tensor]:
     """Mean squared errors, of all 25 attributes and of the face in units of about what a listener does."""
     face = (shown.face - real.face) / _FACE_UNITS.to(real.face)
     return {
@@ -172,7 +171,7 @@ class Guess(NamedTuple):
     """(N, D) what it predicts, and …"""
     target: Tensor
     """(N, D) … what that should be."""
-    shown: Shown
+    shown: DecodedWindows
     """The clean latent, decoded, without a codebook: the gradient passes."""
 
 
@@ -190,7 +189,7 @@ class WindowsTask(Task):
         self.config = config
         self.model = self.Model(config.model)
 
-    def missed(self, shown: Shown, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+    def missed(self, shown: DecodedWindows, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
         """() how wrong windows decode, and its parts: log p(x | z) sums over the numbers of a frame."""
         wrong = errors(shown, real)
         parts = {name: error.detach() for name, error in wrong.items()}
@@ -265,7 +264,7 @@ class LatentTask(Task):
             speaker, real = found.speaker[kept], found.attributes[kept]
             shape = (len(speaker), 10, 1, networks.autoencoder.window.latent)
             noise = torch.randn(shape, generator=rng, device=speaker.device)
-            drawn = networks.draw(speaker, noise, LatentSampling(self.config.diffusion.steps)).attributes
+            drawn = networks.sample(speaker, noise, LatentSampling(self.config.diffusion.steps)).attributes
             ten = drawn.unflatten(0, (-1, 10))
             error = ten - real.unsqueeze(1)
             best = error.square().mean((2, 3)).argmin(1)

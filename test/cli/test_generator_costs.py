@@ -98,11 +98,11 @@ def test_what_a_step_takes_is_what_is_measured(busy: None) -> None:
 
 
 def test_what_a_plan_takes_is_measured_beside_the_steps(busy: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def chunk_benchmark(self: Busy, samples: int) -> Any:
+    def chunk_function(self: Busy, samples: int) -> Any:
         return lambda: time.sleep(0.002 * samples)
 
     (still,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=1.0)
-    monkeypatch.setattr(Busy, "chunk_benchmark", chunk_benchmark)
+    monkeypatch.setattr(Busy, "chunk_function", chunk_function)
     (chunk_model,) = bench.bench_generators(simulated_speaker(0, 75), [("busy", "cpu")], seconds=3.0)
     assert still.plans == {}
     assert all(2.0 * samples <= chunk_model.plans[samples] for samples in bench.SAMPLES)
@@ -112,7 +112,7 @@ def test_what_a_plan_takes_is_measured_beside_the_steps(busy: None, monkeypatch:
 
 def test_a_planning_system_rehearses_the_plans_that_its_streams_make() -> None:
     system = registry.create("vqdiff", device="cpu")
-    plan = system.chunk_benchmark(3)
+    plan = system.chunk_function(3)
     assert plan is not None
     first: Any = plan()
     assert first.shape == (1, 3, 50, 83) and np.isfinite(first).all()

@@ -164,21 +164,21 @@ def test_a_file_with_a_flipped_bit_is_not_the_one_described(saved: Path) -> None
 
 
 def test_weights_of_another_system_are_refused(saved: Path) -> None:
-    refused("listener-0.1.yaml describes weights of fsq: reactface is expected", load_weights, saved, "reactface")
+    refused("listener-0.1.yaml is the card of weights of fsq: reactface is expected", load_weights, saved, "reactface")
     change_card(saved, system="reactface")
-    refused("says that it holds weights of fsq in format 1: reactface in format 1", load_weights, saved, "reactface")
+    refused("holds weights of fsq in format 1: reactface in format 1", load_weights, saved, "reactface")
 
 
 def test_another_version_of_the_format_is_refused(saved: Path) -> None:
     change_card(saved, format=2)
-    refused("is of format 2: this version of react_ros reads format 1", load_weights, saved, "fsq")
+    refused("has format 2: this version of react_ros reads format 1", load_weights, saved, "fsq")
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("{", "cannot be read as YAML"),
-        ("a list", "describes no weights: it needs system, format"),
+        ("a list", "is not a card of weights: it needs system, format"),
         ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
         ("\x80", "cannot be read as YAML"),
     ],
@@ -195,14 +195,14 @@ def test_a_card_that_is_none_is_refused(saved: Path, text: str, sentence: str) -
 )
 def test_a_card_with_a_wrong_entry_is_refused(saved: Path, key: str, value: object, wanted: str) -> None:
     change_card(saved, **{key: value})
-    refused(f"describes no weights: its {key} must be {wanted}", load_weights, saved, "fsq")
+    refused(f"is not a card of weights: its {key} must be {wanted}", load_weights, saved, "fsq")
 
 
 @pytest.mark.parametrize(("gone", "left"), [(".yaml", ".safetensors"), (".safetensors", ".yaml")])
 def test_half_a_pair_is_refused(saved: Path, gone: str, left: str) -> None:
     beside(saved, gone).unlink()
     for given in (saved, beside(saved, left)):
-        refused(rf"0.1\{gone} is missing: listener-0.1\{left} needs it", load_weights, given, "fsq")
+        refused(rf"0.1\{gone} is missing: it must lie beside", load_weights, given, "fsq")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -268,7 +268,7 @@ def test_weights_go_into_the_module_they_came_from(tmp_path: Path) -> None:
     ("built", "sentence"),
     [
         (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), "has no tensor 1.weight, 1.bias, which its config needs"),
-        (nn.Sequential(nn.Linear(4, 3, bias=False)), "has a tensor 0.bias, for which its config has no place"),
+        (nn.Sequential(nn.Linear(4, 3, bias=False)), "has a tensor 0.bias, which its config does not have"),
         (nn.Sequential(nn.Linear(5, 3)), r"tensor 0.weight has shape \(3, 4\), but its config needs \(3, 5\)"),
     ],
 )

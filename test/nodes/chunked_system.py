@@ -14,7 +14,7 @@ import numpy as np
 from react_ros.face import Floats
 from react_ros.generators import registry
 from react_ros.generators.action_chunks import ChunkedStream
-from react_ros.generators.chunk_model import ANSWER, ChunkModel
+from react_ros.generators.chunk_model import REACTION_WIDTH, ChunkModel
 from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.generators.contract import Generator, GeneratorInfo
 from react_ros.generators.noise import LatentNoise, Noise
@@ -48,7 +48,7 @@ class SlowChunks(ChunkModel):
             if self._config.fails:
                 raise RuntimeError("a kernel is missing")
         self._first_done = True
-        return np.full((len(windows), noise.shape[1], 50, ANSWER), 0.1, np.float32)
+        return np.full((len(windows), noise.shape[1], 50, REACTION_WIDTH), 0.1, np.float32)
 
 
 class ChunkedGenerator(Generator):

@@ -1,7 +1,7 @@
 """Runs a listener node with a system that loads as slowly as a learned one: `python slow_system.py --ros-args …`.
 
-It imports torch, reads a file of weights if it is given one, and takes two seconds in all; every load and every
-start of a stream is a line in the file that REACT_ROS_TEST_LOG names.
+It imports torch, reads a file of weights where one is given, and takes two seconds; every load and every start of a
+stream appends a line to the file of the environment variable REACT_ROS_TEST_LOG.
 """
 
 from __future__ import annotations

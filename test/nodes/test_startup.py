@@ -298,12 +298,19 @@ def test_the_first_commands_of_a_new_user_explain_themselves(tmp_path: Path, mon
     code, printed = typed("generators")
     assert code == 0 and "attentive" in printed and "mime" in printed
     code, printed = typed("assets", "list")
-    assert code == 0 and "face-landmarker" in printed and "Apache-2.0" in printed and "missing" not in printed.split("demo-")[0]
+    assert (
+        code == 0
+        and "face-landmarker" in printed
+        and "Apache-2.0" in printed
+        and "missing" not in printed.split("demo-")[0]
+    )
     code, printed = typed("doctor")
     assert code == 0 and "rmw_fastrtps_cpp" in printed and "MISS" not in printed
     monkeypatch.setenv("REACT_ROS_CACHE", str(tmp_path))
     code, printed = typed("doctor")
-    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", printed), printed
+    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", printed), (
+        printed
+    )
     code, printed = typed("assets", "list")
     assert code == 0 and "missing" in printed
     code, printed = typed("assets", "fetch", "face-landmark")

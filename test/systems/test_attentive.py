@@ -11,7 +11,8 @@ from rehearsal import Speaker, simulated_speaker
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, FPS, FaceState, SoundState, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.systems.attentive.config import AttentiveConfig
-from react_ros.systems.attentive.generator import Attentive, Hearing
+from react_ros.systems.attentive.cues import CueDetector
+from react_ros.systems.attentive.generator import Attentive
 
 LISTENERS = 8
 LID = ARKIT_INDEX["eyeBlinkLeft"]
@@ -265,7 +266,7 @@ def test_a_region_of_low_pitch_alone_is_a_cue_and_a_high_one_is_none() -> None:
     sound.state = SoundState.SPEECH
     found: dict[str, list[int]] = {"low": [], "high": []}
     for kind, f0 in (("low", 90.0), ("high", 190.0)):
-        hearing = Hearing()
+        hearing = CueDetector()
         for k in range(300):
             dip = 200 <= k < 210
             sound.f0 = f0 if dip else 120.0 + 30.0 * np.sin(k / 3.0)

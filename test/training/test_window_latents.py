@@ -21,7 +21,7 @@ from react_ros.face import ATTRIBUTES, FACE_MODEL
 from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS
 from react_ros.nn.weights import load_weights
-from react_ros.nn.window_latents import LatentScale, Shown
+from react_ros.nn.window_latents import DecodedWindows, LatentScale
 from react_ros.systems.belfusion import training as belfusion
 from react_ros.systems.belfusion.generator import Belfusion, BelfusionConfig
 from react_ros.systems.vqdiff import training as vqdiff
@@ -157,7 +157,7 @@ def test_the_scale_of_the_diffusion_is_from_least_to_largest() -> None:
     moved = scale(found)
     torch.testing.assert_close(moved.amin(0)[[0, 1, 3, 4, 5]], -torch.ones(5))
     torch.testing.assert_close(moved.amax(0)[[0, 1, 3, 4, 5]], torch.ones(5))
-    torch.testing.assert_close(scale.back(moved), found)
+    torch.testing.assert_close(scale.inverse(moved), found)
 
 
 # Losses -------------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_the_loss_of_vqdiff_is_the_mean_of_both_squared_errors(monkeypatch: pyte
     task, batch = diffusion_task("vqdiff").eval(), batch_of(2)
     found = latents.pairs(batch, 10, "online")
     clean = task.networks.latents(found.attributes)
-    shown = Shown(found.attributes + 0.3, found.face)
+    shown = DecodedWindows(found.attributes + 0.3, found.face)
     monkeypatch.setattr(task, "guess", lambda *_: latents.Guess(clean + 0.2, clean, shown))
     losses = task.loss(batch, 0.0, seeded())
     assert float(losses["loss"]) == pytest.approx((0.2**2 + 0.3**2) / 2.0, rel=1e-4)

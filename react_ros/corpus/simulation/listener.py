@@ -19,7 +19,8 @@ from react_ros.corpus.simulation.motion import SECONDS, TIMES, Blink, Doubles, l
 from react_ros.corpus.simulation.speaker import Performance, draw_person
 from react_ros.corpus.simulation.story import Episode, Phrase, Syllable
 from react_ros.face import ARKIT, FPS, SAMPLE_RATE, Floats
-from react_ros.generators.idle import wear_eyes
+from react_ros.generators.backchannel_cues import LOW_PITCH_S
+from react_ros.generators.idle import apply_eyes
 
 ANSWERS = {
     "joy": "joy", "laughter": "laughter", "surprise": "surprise", "irony": "amusement", "sadness": "concern",
@@ -31,9 +32,6 @@ challenge's corpora the mime baseline scores FRCorr 0.38 of 10)."""
 
 BRIEF = ("surprise", "dismay")
 """Faces that nobody holds for long, however long the speaker does."""
-
-LOW_PITCH_S = 0.11
-"""A region of low pitch is a cue once it has lasted this long (Ward and Tsukahara 2000)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ def listen(told: Performance, rng: np.random.Generator, rate: int = SAMPLE_RATE)
     gaze = motion.draw_gaze(rng, style.away, [])
     rotation = _move_head(told, style, nods, gaze, rng)
     shown = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
-    wear_eyes(shown, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
+    apply_eyes(shown, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
     breath = np.sin(2.0 * np.pi * (rng.uniform(0.2, 0.3) * TIMES + rng.random()))
     translation = 0.0012 * motion.smooth_noise(rng, 3, 1.2)
     translation[:, 1] += 0.001 * breath

@@ -13,7 +13,7 @@ from react_ros.corpus.simulation.expressions import annotate, face_of
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Blink, Doubles, lognormal, swell
 from react_ros.corpus.simulation.story import Gesture, Story
 from react_ros.face import ARKIT, ARKIT_INDEX, SAMPLE_RATE, Floats
-from react_ros.generators.idle import wear_eyes
+from react_ros.generators.idle import apply_eyes
 
 _LEFT = np.array([name.endswith("Left") for name in ARKIT])
 _RIGHT = np.array([name.endswith("Right") for name in ARKIT])
@@ -115,7 +115,7 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     # Whoever looks far aside turns the head along, later and less.
     rotation[:, 1::-1] += 0.25 * gaussian_filter1d(gaze, 4.0, axis=0)
     seen = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
-    wear_eyes(seen, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
+    apply_eyes(seen, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
     place = np.array([rng.uniform(-0.05, 0.05), rng.uniform(-0.08, 0.04), rng.uniform(-0.75, -0.5)])
     translation = place + _neck(rotation) + 0.003 * motion.smooth_noise(rng, 3, 1.5)
     posture = np.array([0.05, 0.05, 0.03]) * np.clip(rng.standard_normal(3), -2.0, 2.0)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage, signal
 
 from react_ros.face import ARKIT, ARKIT_INDEX, ATTRIBUTE_INDEX, ATTRIBUTE_NAMES, ATTRIBUTES, AU, FPS
+from react_ros.generators.backchannel_cues import LOW_PITCH_PERCENTILE, LOW_PITCH_S, PAUSE_S, TALK_S
 
 Doubles = npt.NDArray[np.float64]
 AnyFloats = npt.NDArray[np.floating]
@@ -64,12 +65,6 @@ HEAD_HZ = (0.2, 1.1)
 """Where heads mimic each other (Hale 2020)."""
 LEAST_CORRELATION = 0.1
 
-LOW_PITCH_PERCENTILE = 26.0
-LOW_PITCH_S = 0.11
-TALK_S = 0.7
-"""Ward and Tsukahara 2000: at least 110 ms of pitch below the 26th percentile, after at least 700 ms of speech."""
-PAUSE_S = 0.2
-"""The usual gap between turns (Levinson 2015)."""
 ONE_CUE_S = 1.0
 """A low pitch and the pause right after it are one invitation."""
 ANSWER_S = (0.2, 1.5)

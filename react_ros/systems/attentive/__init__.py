@@ -1,4 +1,4 @@
-"""The attentive listener: a rule from published human timing."""
+"""The attentive listener: rules from published figures of human timing."""
 
 from react_ros.generators.system import ContractCases, System
 from react_ros.systems.attentive.config import AttentiveConfig

@@ -5,26 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from react_ros.config import in_range
+from react_ros.generators.backchannel_cues import ANSWER_DELAY_S
 
 
 @dataclass(frozen=True, slots=True)
 class AttentiveConfig:
-    """What an experimenter sets; the defaults are human. Raises ValueError for a value out of range."""
+    """Parameters for an experimenter; the defaults are human. Raises ValueError for a value out of range."""
 
     expressiveness: float = 1.0
-    """Strength of all facial answers."""
+    """Strength of all facial responses."""
     mimicry: float = 1.0
     """Strength of smile, brow and head mimicry."""
     nodding: float = 1.0
-    """How readily cues are answered."""
-    nod_delay_ms: float = 700.0
-    """Mean time from a backchannel cue to the answer (Ward and Tsukahara 2000)."""
+    """Scale of the probability of responding to a backchannel cue."""
+    nod_delay_ms: float = 1000.0 * ANSWER_DELAY_S
+    """Mean time from a backchannel cue to the response (Ward and Tsukahara 2000)."""
     mimicry_delay_ms: float = 350.0
-    """Median time from a speaker's smile or brow to the onset of the answer (300 to 400, Dimberg 1998)."""
+    """Median time from a speaker's smile or brow to the onset of the response (300 to 400, Dimberg 1998)."""
     head_lag_ms: float = 600.0
     """Mean lag of the head behind the speaker's (Hale 2020)."""
     temperature: float = 1.0
-    """How freely personalities are drawn; 0 makes all listeners the same person on different days."""
+    """Scale of the differences between personalities; at 0 all listeners have the same one."""
 
     def __post_init__(self) -> None:
         for name in ("expressiveness", "mimicry", "nodding"):

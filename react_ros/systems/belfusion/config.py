@@ -12,7 +12,7 @@ class BelfusionConfig(ChunkedConfig):
     """Raises ValueError for a value out of range."""
 
     weights: str = "belfusion"
-    """`belfusion` learned from the nearest of k = 10 guesses, as the challenges' better baseline."""
+    """`belfusion` was trained on the nearest of k = 10 samples, as the challenges' better baseline."""
     guidance: float = 2.0
-    """As `ChunkedConfig.guidance`. The challenges do not guide: 1. Chosen on the val split of simulated dyads: FRCorr
-    1.9 at 1, 2.2 at 1.5, 2.4 at 2, where FRVar is that of people, 0.056."""
+    """As `ChunkedConfig.guidance`; 1 in the challenges. Chosen on the val split of simulated dyads: FRCorr 1.9 at 1,
+    2.2 at 1.5, 2.4 at 2, where FRVar is that of people, 0.056."""

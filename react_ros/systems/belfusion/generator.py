@@ -8,7 +8,7 @@ from react_ros.systems.belfusion.config import BelfusionConfig
 
 
 class Belfusion(ChunkedGenerator):
-    """Barquero et al. 2023, as the REACT challenges have it: latent diffusion over a variational autoencoder."""
+    """Barquero et al. 2023, as in the REACT challenges: latent diffusion over a variational autoencoder."""
 
     Config = BelfusionConfig
     config: BelfusionConfig

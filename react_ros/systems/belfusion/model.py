@@ -1,7 +1,7 @@
 """The networks of BeLFusion: a variational autoencoder of windows, and a diffusion of its latents.
 
 After Barquero et al., "BeLFusion: Latent Diffusion for Behavior-Driven Human Motion Prediction" (ICCV 2023), as the
-REACT challenges made it a baseline: a GRU autoencoder of 50 frames of attributes, h = z = 128, a perceptron from 25
+baseline of the REACT challenges: a GRU autoencoder of 50 frames of attributes, h = z = 128, a perceptron from 25
 attributes to the face model, ten denoising steps to x0.
 """
 
@@ -17,8 +17,8 @@ from react_ros.nn.denoisers import DenoiserConfig
 from react_ros.nn.diffusion import DiffusionConfig
 from react_ros.nn.window_latents import (
     Autoencoder,
+    DecodedWindows,
     LatentListener,
-    Shown,
     WindowConfig,
     WindowDecoder,
     WindowEncoder,
@@ -26,13 +26,13 @@ from react_ros.nn.window_latents import (
 
 
 def gru_window() -> WindowConfig:
-    """One GRU layer of 128 cells."""
+    """The encoder and decoder of BeLFusion: one GRU layer of width 128."""
     return WindowConfig(cell="gru", layers=1, width=128)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the weights' YAML says of their networks, and which protocol they were trained for."""
+    """The config in the weights' YAML: sizes of the networks, and the protocol they were trained for."""
 
     window: WindowConfig = field(default_factory=gru_window)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -48,8 +48,8 @@ class Posterior(NamedTuple):
     log_variance: Tensor
     """(N, D)."""
 
-    def draw(self, noise: Tensor) -> Tensor:
-        """A latent for each window; noise (N, D) standard normal."""
+    def sample(self, noise: Tensor) -> Tensor:
+        """(N, D) one latent for each window; noise (N, D) standard normal."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
     def divergence(self) -> Tensor:
@@ -58,7 +58,7 @@ class Posterior(NamedTuple):
 
 
 class Vae(Autoencoder):
-    """Windows of attributes to normal distributions and back."""
+    """A variational autoencoder of windows of attributes."""
 
     def __init__(self, config: WindowConfig) -> None:
         super().__init__()
@@ -75,10 +75,10 @@ class Vae(Autoencoder):
         """The mean (N, D)."""
         return self.posterior(attributes).mean
 
-    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
+    def decode(self, latent: Tensor, quantize: bool = True) -> DecodedWindows:
         return self.decoder(latent)
 
 
 def networks(config: ModelConfig) -> LatentListener:
-    """Untrained."""
+    """Untrained networks of these sizes."""
     return LatentListener(Vae(config.window), config.denoiser, config.diffusion)

@@ -48,7 +48,7 @@ class AutoencoderTask(WindowsTask):
         real = pairs(batch, self.model.window.frames, "offline")
         posterior = self.model.posterior(real.attributes)
         noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
-        reconstruction, parts = self.missed(self.model.decoder(posterior.draw(noise)), real)
+        reconstruction, parts = self.missed(self.model.decoder(posterior.sample(noise)), real)
         divergence = over(posterior.divergence().unsqueeze(1), real.whole)
         return {
             "loss": reconstruction + self.config.divergence * divergence,

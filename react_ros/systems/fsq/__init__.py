@@ -1,4 +1,4 @@
-"""FSQ tokens and the cross-modality transformer (Dam et al. 2024), the learned listener that is live by default."""
+"""FSQ tokens and the cross-modality transformer (Dam et al. 2024): the default generator."""
 
 from react_ros.generators.system import ContractCases, System
 from react_ros.systems.fsq.config import FsqConfig

@@ -1,4 +1,4 @@
-"""The token listener as a generator: learned, streaming, one token a frame and no delay of its own."""
+"""The token listener as a generator: one token a frame, without a delay of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from react_ros.generators.contract import Generator, GeneratorInfo
+from react_ros.systems.fsq.config import FsqConfig
 
 if TYPE_CHECKING:
     from react_ros.systems.fsq.streaming import FsqStream
-from react_ros.systems.fsq.config import FsqConfig
 
 
 class Fsq(Generator):
-    """Dam et al. 2024: finite scalar quantization and a cross-modality transformer, made live."""
+    """Dam et al. 2024: finite scalar quantization and a cross-modality transformer, as a stream."""
 
     Config = FsqConfig
     info = GeneratorInfo(
@@ -24,7 +24,7 @@ class Fsq(Generator):
     )
 
     def __init__(self, config: FsqConfig | None = None) -> None:
-        """Raises ValueError, in one sentence, where the weights are not there, or are not what they should be."""
+        """Raises ValueError, in one sentence, where the weights are missing or invalid."""
         from react_ros.systems.fsq.streaming import Loaded
 
         self.config = config or FsqConfig()
@@ -33,7 +33,7 @@ class Fsq(Generator):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned by gradient."""
+        """Number of parameters that were learned by gradient."""
         return self._loaded.parameters
 
     def start(self, *, samples: int = 1, seed: int = 0) -> FsqStream:

@@ -1,8 +1,8 @@
-"""The networks of the token listener: a tokenizer of faces, and a transformer that says the next token.
+"""The networks of the token listener: a tokenizer of faces, and a transformer that predicts the next token.
 
 After Dam et al., "Facial Reaction Generation with Finite Scalar Quantization and Cross-modality Transformer" (REACT
 2024): a listener's state in one frame is one token; tokens are predicted one after the other from the listener's own
-past and from the human's sound and face. What the poster leaves open is ours and said where it is.
+past and from the speaker's sound and face. Choices that the poster leaves open are marked where they are made.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import in_range, whole_in_range
-from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, VA
 from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
 from react_ros.nn.attention import CausalConv1d, ConvolutionCache, DecoderLayer, LayerCache
+from react_ros.nn.face_units import face_units
 from react_ros.nn.quantizers import Quantized, Quantizer, QuantizerConfig
 from react_ros.systems.fsq.annotation import Annotation
 
-ROTATION_UNIT, TRANSLATION_UNIT = 0.05, 0.004
-"""rad and m: about what a listener's head does. The networks count in these."""
 _SHAPE_UNIT = 0.25
+"""Scale of blendshapes at the tokenizer's input."""
 _LEAST_PROBABILITY = 1e-3
 LEAST_TEMPERATURE = 1e-3
-"""All but certain: the likeliest token."""
-_GRU = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""Effectively greedy: the most likely token."""
 _CLIP = 6.0
-"""Standard deviations: nothing that is measured lies further out for long."""
+"""Standard deviations at which inputs are clipped."""
 _LEAST_DEVIATION = 0.02
-"""A feature that hardly ever moved in training must not shout when it does."""
+"""Lower bound of an input's standard deviation, for features that hardly moved in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class TokenizerConfig:
     width: int = 96
     kernel: int = 3
     dilations: tuple[int, ...] = (1, 2, 4)
-    """Of the causal convolutions, frames; with kernel 3 they see 15 frames."""
+    """Dilations of the causal convolutions, frames; with kernel 3 the receptive field is 15 frames."""
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
 
     def __post_init__(self) -> None:
@@ -62,9 +61,9 @@ class PredictorConfig:
     heads: int = 4
     feedforward: int = 384
     self_window: int = 75
-    """Frames of its own past that the listener remembers."""
+    """Frames of the listener's own past in the self-attention."""
     cross_window: int = 75
-    """Frames of the encoded speaker that the listener looks at; the encoder itself remembers longer."""
+    """Frames of the encoded speaker in the cross-attention; the encoder's own memory is longer."""
     encoder_layers: int = 2
     dropout: float = 0.1
 
@@ -83,16 +82,16 @@ class PredictorConfig:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. Raises ValueError for an impossible value."""
+    """Sampling of tokens. Raises ValueError for an impossible value."""
 
     temperature: float = 1.0
     top_p: float = 1.0
-    """Only the likeliest codes that together have this probability (Holtzman et al. 2020)."""
+    """Sample from the most likely codes of this total probability (Holtzman et al. 2020)."""
     forgetting: float = 0.0
-    """How far the next token is drawn as if the listener's own past were not known: between 0 and 1 the distribution
-    is the geometric mean of the two. A listener who trusts the past alone goes on as before, and answers nobody."""
+    """Share by which the listener's own past is ignored: the distribution is the weighted geometric mean of those with
+    and without the past. A predictor that relies on the past alone continues as before and does not react."""
     guidance: float = 0.0
-    """How much more the speaker counts than in training (Ho and Salimans 2022); exaggerates."""
+    """Extra weight of the speaker by classifier-free guidance (Ho and Salimans 2022); exaggerates."""
 
     def __post_init__(self) -> None:
         in_range("temperature", self.temperature, 0.0, 10.0)
@@ -103,7 +102,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the weights' YAML says of their networks, and how they are best sampled."""
+    """The config in the weights' YAML: sizes of the networks, and sampling."""
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
@@ -111,7 +110,7 @@ class ModelConfig:
 
 
 class Decoded(NamedTuple):
-    """What tokens say, of (…) frames."""
+    """Decoded tokens of (…) frames."""
 
     face: Tensor
     """(…, 58) blendshapes, rad, m; not clipped."""
@@ -136,23 +135,23 @@ class _Block(nn.Module):
 
 
 class TokenizerCache(NamedTuple):
-    """What a stream's decoders remember."""
+    """State of the decoders of a stream."""
 
     convolutions: list[ConvolutionCache]
     shown: Tensor
-    """(S, 58) in the networks' units: the face of the frame before."""
+    """(S, 58) in the networks' units: the face of the former frame."""
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that `Tokenizer.step` changes in place."""
+        """All tensors that `Tokenizer.step` changes in place."""
         return [*(cache.frames for cache in self.convolutions), self.shown]
 
 
 class Tokenizer(nn.Module):
     """Faces to tokens and back: a causal encoder, a quantizer, and the decoders D_3dmm and D_emotion.
 
-    Tokens come in steps, faces do not. So D_3dmm says beside where the face goes (y) also how much of the way it goes
-    in this frame (g, 0 to 1, for each coefficient): face(t) = face(t - 1) + g(t) (y(t) - face(t - 1)).
+    Tokens are discrete, faces move continuously. So D_3dmm decodes a target y and a gate g (0 to 1, for each
+    coefficient): face(t) = face(t - 1) + g(t) (y(t) - face(t - 1)).
     """
 
     units: Tensor
@@ -178,14 +177,12 @@ class Tokenizer(nn.Module):
         self.emotion_decoder = stack(config.dilations[:2])
         self.emotion_norm = nn.LayerNorm(width)
         self.emotion = nn.Linear(width, ATTRIBUTES)
-        units = torch.ones(FACE_MODEL)
-        units[ROTATION_58], units[TRANSLATION_58] = ROTATION_UNIT, TRANSLATION_UNIT
-        self.register_buffer("units", units, persistent=False)
+        self.register_buffer("units", face_units(), persistent=False)
         self.register_buffer("moves", torch.ones(FACE_MODEL))
-        """1 for what ever moved in training, 0 for what nobody's face did there: that stays exactly at rest."""
+        """1 for coefficients that moved in training, 0 for the others, which stay exactly at rest."""
 
     def forward(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> tuple[Decoded, Quantized]:
-        """(B, T, 58) and (B, T, 25) of real listeners to what their tokens say, and the tokens.
+        """(B, T, 58) and (B, T, 25) of real listeners to the decoded tokens, and the tokens.
 
         valid: (B, T) bool, see `Quantizer`.
         """
@@ -193,7 +190,7 @@ class Tokenizer(nn.Module):
         return self.decode(quantized.latent), quantized
 
     def tokens(self, face_model: Tensor, attributes: Tensor, valid: Tensor | None = None) -> Quantized:
-        """(B, T, 58) and (B, T, 25) to tokens; frame t's depends on frames up to t."""
+        """(B, T, 58) and (B, T, 25) to tokens; that of frame t depends on frames up to t."""
         face = torch.cat([face_model[..., :52] / _SHAPE_UNIT, face_model[..., 52:] / self.units[52:]], dim=-1)
         expressions = (attributes[..., EXPRESSIONS] + _LEAST_PROBABILITY).log() / 2.0
         x = torch.cat([face, attributes[..., AU], 3.0 * attributes[..., VA], expressions], dim=-1)
@@ -203,13 +200,13 @@ class Tokenizer(nn.Module):
         return self.quantizer(self.encoder_out(x).float(), valid)
 
     def decode(self, latent: Tensor) -> Decoded:
-        """(B, T, dim) latents of tokens to faces; frame t's depends on tokens up to t."""
+        """(B, T, dim) latents of tokens to faces; that of frame t depends on tokens up to t."""
         x = self.decoder_in(latent)
         for block in self.decoder:
             x = block(x)
-        goal, pace = self._way(x)
-        shown = [goal[:, 0]]
-        for y, g in zip(goal[:, 1:].unbind(1), pace[:, 1:].unbind(1), strict=True):
+        target, gate = self._target(x)
+        shown = [target[:, 0]]
+        for y, g in zip(target[:, 1:].unbind(1), gate[:, 1:].unbind(1), strict=True):
             shown.append(torch.lerp(shown[-1], y, g))
         face = torch.stack(shown, dim=1) * (self.units * self.moves)
         for block in self.emotion_decoder:
@@ -225,25 +222,25 @@ class Tokenizer(nn.Module):
     def step(self, indices: Tensor, cache: TokenizerCache, position: Tensor) -> Decoded:
         """Frame `position` () of each stream: (S, groups) indices to (S, 58) and (S, 25)."""
         x = self.decoder_in(self.quantizer.decode(indices))
-        own = iter(cache.convolutions)
+        caches = iter(cache.convolutions)
         for block in cast("list[_Block]", self.decoder):
-            x = block.step(x, next(own), position)
-        goal, pace = self._way(x)
-        # The first frame comes from nowhere: it is where it goes.
-        cache.shown.lerp_(goal, torch.where(position == 0, 1.0, pace))
+            x = block.step(x, next(caches), position)
+        target, gate = self._target(x)
+        # The first frame has no former one: it is the target itself.
+        cache.shown.lerp_(target, torch.where(position == 0, 1.0, gate))
         face = cache.shown * (self.units * self.moves)
         for block in cast("list[_Block]", self.emotion_decoder):
-            x = block.step(x, next(own), position)
+            x = block.step(x, next(caches), position)
         return Decoded(face, self.emotion(self.emotion_norm(x)))
 
-    def _way(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, width) to where the face goes and to how much of the way, (…, 58) each."""
+    def _target(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, width) to targets y and gates g, (…, 58) each."""
         x = self.face_norm(x)
         return self.face(x), self.pace(x).sigmoid()
 
 
 class SpeakerEncoder(nn.Module):
-    """The human's face and sound, frame by frame, with a memory of its own; either may be missing."""
+    """The speaker's face and sound, frame by frame, with a recurrent memory; either may be missing."""
 
     mean: Tensor
     deviation: Tensor
@@ -259,22 +256,22 @@ class SpeakerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def fit(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take the (INPUTS,) mean and standard deviation of the features over present frames."""
+        """Set the (INPUTS,) mean and standard deviation of the inputs, over frames in which they are present."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
 
     def forward(self, speaker: Tensor) -> Tensor:
         """(B, T, INPUTS) to (B, T, width)."""
-        hidden, _ = self.memory(self.dropout(self._seen_and_heard(speaker)))
+        hidden, _ = self.memory(self.dropout(self._embed(speaker)))
         return self.norm(hidden)
 
     def start(self) -> Tensor:
-        """The memory of one stream that has heard nothing: (layers, 1, width)."""
+        """The initial memory of one stream: (layers, 1, width)."""
         return self.mean.new_zeros(self.memory.num_layers, 1, self.memory.hidden_size)
 
     def step(self, speaker: Tensor, state: Tensor) -> Tensor:
         """(1, INPUTS) to (1, width); `state` is changed in place."""
-        x = self._seen_and_heard(speaker)
+        x = self._embed(speaker)
         for layer in range(self.memory.num_layers):
             weights = [
                 getattr(self.memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -283,19 +280,19 @@ class SpeakerEncoder(nn.Module):
             state[layer].copy_(x)
         return self.norm(x)
 
-    def _seen_and_heard(self, speaker: Tensor) -> Tensor:
+    def _embed(self, speaker: Tensor) -> Tensor:
         x = ((speaker - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
-        sees, hears = speaker[..., FACE_PRESENT, None], speaker[..., SOUND_PRESENT, None]
-        face = self.face(torch.cat([x[..., FACE_INPUTS] * sees, sees], dim=-1))
-        sound = self.sound(torch.cat([x[..., SOUND_INPUTS] * hears, hears], dim=-1))
+        has_face, has_sound = speaker[..., FACE_PRESENT, None], speaker[..., SOUND_PRESENT, None]
+        face = self.face(torch.cat([x[..., FACE_INPUTS] * has_face, has_face], dim=-1))
+        sound = self.sound(torch.cat([x[..., SOUND_INPUTS] * has_sound, has_sound], dim=-1))
         return F.gelu(face + sound)
 
 
 class Predictor(nn.Module):
-    """The next token of a listener, from their own past tokens and the speaker until now.
+    """The next token of a listener, from its own past tokens and the speaker's frames so far.
 
-    The groups of a token are drawn one after the other, each knowing those before it. A past token may be unknown
-    (index `size`), as at the beginning, or for a listener who forgets; a speaker may be unknown too (`nobody`).
+    The groups of a token are sampled one after the other, each given the former ones. Past tokens may be masked (index
+    `size`), as at the beginning; the speaker may be masked too (`nobody`, a learned vector).
     """
 
     def __init__(self, config: PredictorConfig, groups: int, size: int) -> None:
@@ -320,10 +317,10 @@ class Predictor(nn.Module):
     def forward(self, past: Tensor, memory: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, T, groups, size) of frame t's token.
 
-        past: (B, T, groups), the token before frame t's, `size` where unknown. memory: (B, T, width) of the encoder.
-        tokens: (B, T, groups), frame t's own: each group's logits know the groups before it.
+        past: (B, T, groups), the token of frame t - 1, `size` where masked. memory: (B, T, width) of the encoder.
+        tokens: (B, T, groups), the token of frame t: the logits of a group depend on the groups before it.
         """
-        x = self._read(past, memory)
+        x = self._run(past, memory)
         out = []
         for group in range(self.groups):
             out.append(self._logits(x, group))
@@ -332,57 +329,62 @@ class Predictor(nn.Module):
         return torch.stack(out, dim=-2)
 
     def start(self, samples: int) -> list[LayerCache]:
-        """Caches for `samples` listeners, and one more who forgets, to one speaker; on the weights' device."""
+        """Caches for `samples` listeners of one speaker, and one more whose past is masked; on the weights' device."""
         return [layer.start(samples + 1, 1) for layer in cast("list[DecoderLayer]", self.layers)]
 
     def step(self, past: Tensor, memory: Tensor, caches: list[LayerCache], position: Tensor) -> Tensor:
-        """Frame `position` (): past (S, groups) and memory (1, width) to (S + 1, width), from which `draw` draws.
+        """Frame `position` (): past (S, groups) and memory (1, width) to (S + 1, width), the input of `sample`.
 
-        The last row is of a listener whose past is never known.
+        The last row is that of a listener whose past is masked.
         """
-        x = self._past(F.pad(past, (0, 0, 0, 1), value=self.size)) + self.speaker_in(memory)
+        x = self._embed_past(F.pad(past, (0, 0, 0, 1), value=self.size)) + self.speaker_in(memory)
         for layer, cache in zip(cast("list[DecoderLayer]", self.layers), caches, strict=True):
             x = layer.step(x, memory, cache, position)
         return self.norm(x)
 
-    def nobody_heard(self) -> Tensor:
-        """(1, width): what `step` gives a listener without past to a speaker who is not known. Always the same.
+    def unconditional(self) -> Tensor:
+        """(1, width): the output of `step` with masked past and masked speaker, a constant.
 
-        All that the attentions see then is the same in each frame, so their weights make no difference.
+        All frames that the attentions see are then equal, so the attention weights have no influence.
         """
         memory = self.nobody[None, None]
-        return self._read(torch.full((1, 1, self.groups), self.size, device=memory.device), memory)[0]
+        return self._run(torch.full((1, 1, self.groups), self.size, device=memory.device), memory)[0]
 
-    def draw(self, x: Tensor, nobody: Tensor, chance: Tensor, how: Sampling) -> Tensor:
-        """(S, groups) tokens by inverting the distribution's cumulative sum at `chance` (S, groups), 0 to 1.
+    def sample(self, x: Tensor, unconditional: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+        """(S, groups) tokens by inverting the cumulative distribution at `uniform` (S, groups), 0 to 1.
 
-        x: (S + 1, width) of `step`. nobody: (1, width) of `nobody_heard`. With logits l(past, speaker), logits are
+        x: (S + 1, width) of `step`. unconditional: (1, width). With l(past, speaker) and - for masked, the logits are
         l(past, speaker) + forgetting (l(-, speaker) - l(past, speaker)) + guidance (l(-, speaker) - l(-, -)).
         """
-        samples = len(chance)
-        known, forgetful, alone = x[:-1], x[-1:].expand(samples, -1), nobody.expand(samples, -1)
-        x = torch.cat([known, forgetful, alone])
+        samples = len(uniform)
+        x = torch.cat([x[:-1], x[-1:].expand(samples, -1), unconditional.expand(samples, -1)])
         tokens = []
         for group in range(self.groups):
-            told, forgot, unheard = self._logits(x, group).log_softmax(-1).split(samples)
-            logits = told + how.forgetting * (forgot - told) + how.guidance * (forgot - unheard)
-            probability, order = (logits / max(how.temperature, LEAST_TEMPERATURE)).softmax(-1).sort(descending=True)
-            kept = probability.cumsum(-1) - probability < how.top_p
-            reached = (probability * kept).cumsum(-1)
-            place = (reached < chance[:, group, None] * reached[:, -1:]).sum(-1, keepdim=True).clamp_max(self.size - 1)
+            full, no_past, nothing = self._logits(x, group).log_softmax(-1).split(samples)
+            logits = full + sampling.forgetting * (no_past - full) + sampling.guidance * (no_past - nothing)
+            probability, order = (
+                (logits / max(sampling.temperature, LEAST_TEMPERATURE)).softmax(-1).sort(descending=True)
+            )
+            kept = probability.cumsum(-1) - probability < sampling.top_p
+            cumulative = (probability * kept).cumsum(-1)
+            place = (
+                (cumulative < uniform[:, group, None] * cumulative[:, -1:])
+                .sum(-1, keepdim=True)
+                .clamp_max(self.size - 1)
+            )
             token = order.gather(1, place).squeeze(1)
             tokens.append(token)
             if group < self.groups - 1:
                 x = x + self.said[group](token).repeat(3, 1)
         return torch.stack(tokens, dim=1)
 
-    def _read(self, past: Tensor, memory: Tensor) -> Tensor:
-        x = self._past(past) + self.speaker_in(memory)
+    def _run(self, past: Tensor, memory: Tensor) -> Tensor:
+        x = self._embed_past(past) + self.speaker_in(memory)
         for layer in self.layers:
             x = layer(x, memory)
         return self.norm(x)
 
-    def _past(self, tokens: Tensor) -> Tensor:
+    def _embed_past(self, tokens: Tensor) -> Tensor:
         x = self.past[0](tokens[..., 0])
         for group in range(1, self.groups):
             x = x + self.past[group](tokens[..., group])
@@ -393,7 +395,7 @@ class Predictor(nn.Module):
 
 
 class Networks(nn.Module):
-    """All that the weights hold."""
+    """All networks in the weights."""
 
     def __init__(self, tokenizer: Tokenizer, predictor: Predictor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The token listener's weights, and its streams: one token a listener and frame, drawn where the weights lie."""
+"""The token listener's loaded weights, and its streams: one token for each listener and frame."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Loaded:
-    """The networks of some weights on a device, shared by all streams and changed by none."""
+    """Loaded networks on a device, shared by all streams and changed by none."""
 
     def __init__(self, config: FsqConfig) -> None:
-        """Raises ValueError, in one sentence, where the weights are not there, or are not what they should be."""
+        """Raises ValueError, in one sentence, where the weights are missing or invalid."""
         self.device = choose_device(config.device)
         weights = load_weights(config.weights, "fsq")
         model = config_from(ModelConfig, weights.config, f"{weights.path}: config")
@@ -41,12 +41,12 @@ class Loaded:
             name: getattr(networks, f"annotation_{name}").numpy().astype(np.float64) for name in Annotation.PARAMETERS
         }
         self.networks = networks.eval().requires_grad_(False).to(self.device)
-        advised = model.sampling
+        own = model.sampling
         self.sampling = Sampling(
-            config.temperature * advised.temperature,
-            advised.top_p if config.top_p is None else config.top_p,
-            advised.forgetting if config.forgetting is None else config.forgetting,
-            advised.guidance if config.guidance is None else config.guidance,
+            config.temperature * own.temperature,
+            own.top_p if config.top_p is None else config.top_p,
+            own.forgetting if config.forgetting is None else config.forgetting,
+            own.guidance if config.guidance is None else config.guidance,
         )
 
     def start(self, samples: int, seed: int) -> FsqStream:
@@ -55,44 +55,44 @@ class Loaded:
 
     @torch.inference_mode()
     def step(self, samples: int) -> CapturedStep:
-        """The step of a new stream: speaker (1, INPUTS) and chance (S, groups) to (S, 58) and (S, 25)."""
+        """The step of a new stream: speaker (1, INPUTS) and uniform numbers (S, groups) to (S, 58) and (S, 25)."""
         predictor, tokenizer = self.networks.predictor, self.networks.tokenizer
-        device, nobody = self.device, predictor.nobody_heard()
+        device, unconditional = self.device, predictor.unconditional()
         position = torch.zeros((), dtype=torch.int64, device=device)
         past = torch.full((samples, predictor.groups), predictor.size, device=device)
-        heard = predictor.encoder.start()
+        memory_state = predictor.encoder.start()
         layers, faces = predictor.start(samples), tokenizer.start(samples)
 
-        def step(speaker: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
-            memory = predictor.encoder.step(speaker, heard)
+        def step(speaker: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+            memory = predictor.encoder.step(speaker, memory_state)
             x = predictor.step(past, memory, layers, position)
-            past.copy_(predictor.draw(x, nobody, chance, self.sampling))
+            past.copy_(predictor.sample(x, unconditional, uniform, self.sampling))
             decoded = tokenizer.step(past, faces, position)
             position.add_(1)
             return decoded.face, decoded.emotion
 
         caches = [cache for layer in layers for cache in layer]
-        state = [position, past, heard, *(t for cache in caches for t in cache), *faces.tensors]
-        chance = torch.zeros(samples, predictor.groups, device=device)
-        return CapturedStep(step, [torch.zeros(1, INPUTS, device=device), chance], state, device)
+        state = [position, past, memory_state, *(t for cache in caches for t in cache), *faces.tensors]
+        inputs = [torch.zeros(1, INPUTS, device=device), torch.zeros(samples, predictor.groups, device=device)]
+        return CapturedStep(step, inputs, state, device)
 
 
 class FsqStream(Stream):
-    """S listeners that hear one speaker; where nobody is there, idle life takes over within a second."""
+    """S listeners of one speaker; idle life takes over within a second where nobody is present."""
 
     def __init__(self, loaded: Loaded, samples: int, seed: int) -> None:
-        self.listener_rngs = sample_rngs(seed, samples, purpose=4)
+        self._rngs = sample_rngs(seed, samples, purpose=4)
         self.samples, self.seed = samples, seed
-        self._inputs, self._living = SpeakerInputs(), IdleBlending(seed, samples)
+        self._inputs, self._blending = SpeakerInputs(), IdleBlending(seed, samples)
         self._annotation = Annotation(loaded.annotation, sample_rngs(seed, samples, purpose=5))
         self._step = loaded.step(samples)
-        self._chance = np.empty((samples, loaded.networks.predictor.groups), np.float32)
+        self._uniform = np.empty((samples, loaded.networks.predictor.groups), np.float32)
 
     def step(self, frame: SpeakerFrame) -> Reaction:
         frame = sanitize(frame)
         row = self._inputs.step(frame)
-        for i, rng in enumerate(self.listener_rngs):
-            self._chance[i] = rng.random(self._chance.shape[1], np.float32)
-        face, emotion = self._step(torch.from_numpy(row[None]), torch.from_numpy(self._chance))
+        for i, rng in enumerate(self._rngs):
+            self._uniform[i] = rng.random(self._uniform.shape[1], np.float32)
+        face, emotion = self._step(torch.from_numpy(row[None]), torch.from_numpy(self._uniform))
         attributes = self._annotation.step(emotion.numpy(force=True))
-        return self._living.step(frame, np.concatenate([face.numpy(force=True), attributes], axis=1))
+        return self._blending.step(frame, np.concatenate([face.numpy(force=True), attributes], axis=1))

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from react_ros.config import config_to, in_range, whole_in_range
 from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.quantizers import Usage
 from react_ros.systems.fsq import annotation
 from react_ros.systems.fsq.model import (
-    ROTATION_UNIT,
-    TRANSLATION_UNIT,
     ModelConfig,
     Networks,
     Predictor,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MeanConfig:
-    """Raises ValueError for a path that is no text."""
+    """Raises ValueError for a path that is not a text."""
 
     statistics: str = ""
-    """Path of a safetensors file with its card; empty for the packaged one."""
+    """Path of a safetensors file with its YAML card; empty: the packaged one."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.statistics, str):

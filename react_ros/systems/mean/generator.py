@@ -1,4 +1,4 @@
-"""The two mean baselines: the mean listener's face, as one frame and as a sequence, whatever the speaker does."""
+"""The two mean baselines: the mean listener's face as one frame or as a sequence, independent of the speaker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHAPES = {"blendshapes": len(ARKIT), "rotation": 3, "translation": 3, "attribut
 
 @dataclass(frozen=True, slots=True)
 class MeanListener:
-    """The mean of many listeners' reactions in each frame of a clip. Arrays float32."""
+    """The mean over many listeners' reactions, for each frame of a clip. Arrays float32."""
 
     blendshapes: Floats
     """(T, 52) in the order of `ARKIT`, 0 to 1."""
@@ -35,14 +35,14 @@ class MeanListener:
     attributes: Floats
     """(T, 25) in the order of `ATTRIBUTE_NAMES`."""
     notice: str = ""
-    """What a viewer must know of whom this is the mean."""
+    """What viewers must be told about the listeners that were averaged."""
 
 
 def measure(clips: Iterable[tuple[Floats, Floats]], notice: str = "") -> MeanListener:
-    """The mean over clips, frame by frame.
+    """The mean over clips, for each frame.
 
-    clips: of each listener the face model (T, 58) and the attributes (T, 25), T the same for all. Raises ValueError
-    where there are none or lengths differ.
+    clips: for each listener, the face model (T, 58) and the attributes (T, 25), with the same T. Raises ValueError
+    where there are no clips or their lengths differ.
     """
     total: np.ndarray | None = None
     count = 0
@@ -59,14 +59,17 @@ def measure(clips: Iterable[tuple[Floats, Floats]], notice: str = "") -> MeanLis
 
 
 def save(listener: MeanListener, path: Path, **card: object) -> None:
-    """Write the statistics as safetensors (16-bit floats) and, beside it, their card in YAML."""
+    """Write the statistics as safetensors (float16) and, beside it, their card in YAML.
+
+    card: further entries of the card.
+    """
     path.write_bytes(dump({name: getattr(listener, name).astype(np.float16) for name in _SHAPES}))
     text = yaml.safe_dump({"name": path.stem, "notice": listener.notice, **card}, sort_keys=False, width=110)
     path.with_suffix(".yaml").write_text(text, encoding="utf-8")
 
 
 def load(path: Path) -> MeanListener:
-    """Read what `save` wrote. Raises ValueError, in one sentence, for a file that is missing or something else."""
+    """Read what `save` wrote. Raises ValueError, in one sentence, for a file that is missing or invalid."""
     try:
         arrays = load_file(path)
         card = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -77,24 +80,24 @@ def load(path: Path) -> MeanListener:
     frames = len(arrays["blendshapes"]) if "blendshapes" in arrays else 0
     for name, width in _SHAPES.items():
         if name not in arrays or arrays[name].shape != (frames, width) or not frames:
-            raise ValueError(f"{path} is no mean listener: it needs {name} of shape (T, {width})")
+            raise ValueError(f"{path} is not a mean listener: it needs {name} of shape (T, {width})")
         if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{path} is no mean listener: {name} has values that are not finite")
+            raise ValueError(f"{path} is not a mean listener: {name} has values that are not finite")
     if not isinstance(card, dict) or not isinstance(card.get("notice"), str):
-        raise ValueError(f"{path.with_suffix('.yaml')} is no card: it needs a notice that says whose mean this is")
+        raise ValueError(f"{path.with_suffix('.yaml')} is not a card: it needs a notice about the averaged listeners")
     return MeanListener(**{n: arrays[n].astype(np.float32) for n in _SHAPES}, notice=card["notice"])
 
 
 def packaged() -> Path:
-    """Where the packaged statistics lie."""
+    """Path of the packaged statistics."""
     return share() / "models" / "mean_listener.safetensors"
 
 
 class MeanStream(Stream):
-    """S equal listeners that play the mean forwards and backwards for ever, so that no seam shows."""
+    """S equal listeners that play the mean forwards and backwards in turns, so that it never jumps."""
 
     def __init__(self, mean: MeanListener, samples: int, seed: int) -> None:
-        sample_rngs(seed, samples, purpose=0)  # nothing is drawn, but the contract's errors hold
+        sample_rngs(seed, samples, purpose=0)  # for its errors only: nothing is random
         self.samples, self.seed = samples, seed
         self._mean = mean
         self._step = 0
@@ -114,15 +117,15 @@ class MeanStream(Stream):
 
 
 class MeanSequence(Generator):
-    """The challenge's MeanSeq: the mean over listeners in each frame of a clip."""
+    """The REACT challenge's MeanSeq: the mean over listeners, for each frame of a clip."""
 
     Config = MeanConfig
     info = GeneratorInfo(
         name="mean_sequence",
-        summary="baseline: the mean reaction of all listeners, frame by frame",
+        summary="baseline: the mean reaction of all listeners, for each frame of a clip",
         inputs=(),
         stochastic=False,
-        living=False,
+        idles=False,
     )
 
     def __init__(self, config: MeanConfig | None = None) -> None:
@@ -135,10 +138,10 @@ class MeanSequence(Generator):
 
 
 class MeanFrame(MeanSequence):
-    """The challenge's MeanFr: the mean over listeners and over time, one frame for ever."""
+    """The REACT challenge's MeanFr: the mean over listeners and over time, a constant face."""
 
     info = replace(
-        MeanSequence.info, name="mean_frame", summary="baseline: the mean reaction of all listeners and times"
+        MeanSequence.info, name="mean_frame", summary="baseline: the mean reaction over all listeners and frames"
     )
 
     def __init__(self, config: MeanConfig | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The mime baseline: the speaker's own face, some frames late."""
+"""The mime baseline: the speaker's own face, optionally delayed."""
 
 from react_ros.generators.system import ContractCases, System
 from react_ros.systems.mime.config import MimeConfig

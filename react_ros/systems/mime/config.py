@@ -15,7 +15,7 @@ class MimeConfig:
     """Raises ValueError for a value out of range."""
 
     delay_frames: int = 0
-    """How long after the speaker, in frames of 40 ms."""
+    """Delay behind the speaker, in frames of 40 ms."""
 
     def __post_init__(self) -> None:
         whole_in_range("delay_frames", self.delay_frames, 0, MAX_DELAY)

@@ -1,4 +1,4 @@
-"""The mime baseline: the speaker's own face, at once or after a delay."""
+"""The mime baseline: the speaker's own face, optionally delayed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from react_ros.face import (
-    ARKIT,
     ATTRIBUTES,
     EXPRESSION_58,
     FACE_MODEL,
@@ -19,27 +18,21 @@ from react_ros.face import (
     SpeakerFrame,
     split_face_model,
 )
-from react_ros.generators.attributes import attributes_of
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream
-from react_ros.generators.idle import IdleLife, wear_eyes
+from react_ros.generators.idle import IdleLife
+from react_ros.generators.idle_blending import MAX_ANGLE, MAX_SHIFT, Fade, blend, idle_face
 from react_ros.generators.sanitize import sanitize
 from react_ros.systems.mime.config import MimeConfig
 
 REST_FRAMES = 250
-"""Time constant of the speaker's rest, and the absence after which it is taken anew."""
-
-
-FADE = 0.12
-
-
-MAX_ANGLE, MAX_SHIFT = 0.55, 0.25
-"""Bounds of the mimed head's motion, rad and m."""
+"""Time constant of the speaker's rest pose, and the absence after which it is estimated anew."""
 
 
 class MimeStream(Stream):
-    """S times the speaker's face; the head's motion is relative to the speaker's own running rest (10 s).
+    """S equal copies of the speaker's face; head motion is relative to the speaker's running rest pose (10 s).
 
-    A face that goes missing fades, within half a second, into idle life, and back when it returns.
+    Where the face goes missing, the copy fades into idle life, and back when it returns. A clip is mimed from its first
+    frame on, without a fade.
     """
 
     def __init__(self, config: MimeConfig, samples: int, seed: int) -> None:
@@ -47,39 +40,27 @@ class MimeStream(Stream):
         self.samples, self.seed = samples, seed
         rows = config.delay_frames + 1
         self._seen = np.zeros((rows, FACE_MODEL + ATTRIBUTES))
-        """Ring of what the listener saw: the face model, then the attributes."""
-        self._there = np.zeros(rows, bool)
+        """Ring of the speaker's frames: the face model, then the attributes."""
+        self._present = np.zeros(rows, bool)
         self._row = 0
-        self._before = rows
-        """Steps until the first frame is due."""
         self._rest = np.zeros(6)
         self._absent = REST_FRAMES
         self._shown = np.zeros(FACE_MODEL + ATTRIBUTES)
-        self._weight = 0.0
-        """Share of the speaker's face in what is shown; the rest is idle life."""
+        self._fade = Fade(config.delay_frames)
 
     def step(self, frame: SpeakerFrame) -> Reaction:
-        self._take(sanitize(frame).face)
-        self._row = (self._row + 1) % len(self._there)  # the oldest row: delay_frames ago
-        present = bool(self._there[self._row])
+        self._add(sanitize(frame).face)
+        self._row = (self._row + 1) % len(self._present)  # the oldest row: delay_frames ago
+        present = bool(self._present[self._row])
         if present:
             self._shown = self._seen[self._row].copy()
-        self._before = max(self._before - 1, -1)
-        # A clip is mimed from its first frame on; whoever comes later is faded in.
-        self._weight = float(present) if self._before == 0 else self._weight + FADE * (present - self._weight)
-        if present and self._weight > 0.99:
-            self._weight = 1.0
-        w, idle = self._weight, self._idle.step()
-        calm = np.zeros((self.samples, len(ARKIT)))
-        wear_eyes(calm, idle.blink, idle.gaze)
-        calm_face = np.concatenate([calm, idle.rotation, idle.translation, attributes_of(calm)], axis=1)
-        out = (w * self._shown + (1.0 - w) * calm_face).astype(np.float32)
+        out = blend(self._fade.step(present), self._shown, idle_face(self._idle.step())).astype(np.float32)
         blendshapes, rotation, translation = split_face_model(out[:, :FACE_MODEL])
         return Reaction(frame.index, frame.stamp_ns, blendshapes, rotation, translation, out[:, FACE_MODEL:], present)
 
-    def _take(self, face: Face) -> None:
+    def _add(self, face: Face) -> None:
         """Write a frame into the ring."""
-        self._there[self._row] = face.state.present
+        self._present[self._row] = face.state.present
         if not face.state.present:
             self._absent = min(self._absent + 1, REST_FRAMES)
             return
@@ -98,7 +79,7 @@ class MimeStream(Stream):
 
 
 class Mime(Generator):
-    """The challenge's mime baseline, made live."""
+    """The REACT challenge's mime baseline, as a stream."""
 
     Config = MimeConfig
     info = GeneratorInfo(

@@ -12,7 +12,7 @@ class RandomConfig:
     """Raises ValueError for a value out of range."""
 
     head_rad: float = 0.03
-    """Bound of each head angle: small, so that a viewer can bear it."""
+    """Bound of each head angle; small, so that the avatar can be watched."""
 
     def __post_init__(self) -> None:
         in_range("head_rad", self.head_rad, 0.0, 0.5, "rad")

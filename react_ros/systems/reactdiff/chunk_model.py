@@ -1,4 +1,4 @@
-"""ReactDiff's weights as chunks: from a speaker's window, a latent by denoising, and of that a listener's window."""
+"""ReactDiff's action chunks: a speaker's window to latents by denoising, and these to a listener's window."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
 from react_ros.nn.device import choose_device, one_thread
 from react_ros.nn.weights import load_into, load_weights
 from react_ros.systems.reactdiff.config import ReactDiffConfig
-from react_ros.systems.reactdiff.drawing import FastDenoiser
+from react_ros.systems.reactdiff.fast_denoiser import FastDenoiser
 from react_ros.systems.reactdiff.model import ModelConfig, Networks
 from react_ros.systems.reactdiff.style import read_reactions, style_of
 
 _UNITS = slice(FACE_MODEL + AU.start, FACE_MODEL + AU.stop)
 
 
-class SpeakerPast:
-    """Rows that hold a frame and, behind it, the frames one window ago, two, …, for as much context as the decoder has.
+class ContextInputs:
+    """Rows with the current frame and the frames 1 to `context` windows ago.
 
-    So the rows of one window hold all the windows that a chunk is made of; before the first frame there is nobody.
+    So the rows of one window hold all windows that the decoder needs; zeros before the first frame.
     """
 
     def __init__(self, window: int, context: int) -> None:
@@ -40,7 +40,7 @@ class SpeakerPast:
         self._k = 0
 
     def step(self, frame: SpeakerFrame) -> Floats:
-        """((1 + context) INPUTS,), the newest first."""
+        """((1 + context) INPUTS,), newest first."""
         self._ring[self._k % len(self._ring)] = self._inputs.step(frame)
         row = self._ring[(self._k - self._lags) % len(self._ring)]
         self._k += 1
@@ -48,17 +48,17 @@ class SpeakerPast:
 
 
 class ReactDiffChunkModel(ChunkModel):
-    """The networks of some weights on a device, shared by all streams and changed by none."""
+    """Loaded networks on a device, shared by all streams and changed by none."""
 
     def __init__(self, config: ReactDiffConfig) -> None:
-        """Raises ValueError, in one sentence, where weights or style are not there, or not what they should be."""
+        """Raises ValueError, in one sentence, where weights or style are missing or invalid."""
         self.device = choose_device(config.device)
         weights = load_weights(config.weights, "reactdiff")
         model = config_from(ModelConfig, weights.config, f"{weights.path}: config")
         if model.mmt.features.inputs != INPUTS:
             raise ValueError(
-                f"{weights.path} was trained on rows of {model.mmt.features.inputs} numbers, but the robot's have "
-                f"{INPUTS}: its features are others than the live ones"
+                f"{weights.path} was trained on rows of {model.mmt.features.inputs} numbers, but live rows have "
+                f"{INPUTS}: live listeners need weights of the live features"
             )
         networks = Networks(model)
         load_into(networks, weights)
@@ -71,21 +71,23 @@ class ReactDiffChunkModel(ChunkModel):
         levels = model.latent.diffusion.steps
         self._steps = config.steps or levels
         if self._steps > levels:
-            raise ValueError(f"steps is {self._steps}: the weights of {weights.name} have {levels} noise levels")
+            raise ValueError(
+                f"steps is {self._steps}: it must be at most {levels}, the noise levels of the weights {weights.name}"
+            )
         self._config = config
         if config.style:
             if model.mmt.listener and not config.diffusion:
                 raise ValueError(
-                    "style is given with diffusion=false: with these weights a style moves the diffusion only"
+                    "style is given with diffusion=false: with these weights a style only edits the diffusion"
                 )
             style = style_of(networks.personal.encoder, read_reactions(config.style))
             networks.personal.edit(networks.movable(), style)
         denoiser = self.networks.latent.denoiser
-        # The fast one is laid out for a CPU; on a GPU it was never measured.
+        # FastDenoiser is laid out for CPUs; it was not measured on a GPU.
         self._denoiser = FastDenoiser(denoiser) if self.device.type == "cpu" else denoiser
 
-    def inputs(self) -> SpeakerPast:
-        return SpeakerPast(self.window, self._context)
+    def inputs(self) -> ContextInputs:
+        return ContextInputs(self.window, self._context)
 
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
         shape = (1 + self._steps * (self._config.eta > 0.0), self.networks.latent.width)
@@ -97,11 +99,11 @@ class ReactDiffChunkModel(ChunkModel):
         rows = rows.flip(2).transpose(1, 2).flatten(1, 2)  # (P, (context + 1) W, INPUTS), oldest first
         x0 = mmt.encoder(rows)
         before, now = x0[:, : -self.window], x0[:, -self.window :]
-        found = self._sample(now, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
-        # What was said in former windows is decoded from the speaker alone, so that a chunk depends on its rows only.
-        face, emotion = self.networks.mmt.decoder.after(before, found.flatten(0, 1))
-        answers = torch.cat([face, emotion], dim=-1).unflatten(0, found.shape[:2])
-        return answers.expand(-1, noise.shape[1], -1, -1).numpy(force=True)
+        latents = self._sample(now, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
+        # Former windows are decoded from the speaker's latents, so that a chunk depends on its rows and noise only.
+        face, emotion = self.networks.mmt.decoder.after(before, latents.flatten(0, 1))
+        reactions = torch.cat([face, emotion], dim=-1).unflatten(0, latents.shape[:2])
+        return reactions.expand(-1, noise.shape[1], -1, -1).numpy(force=True)
 
     def finish(self, shown: Floats) -> Floats:
         if not self._config.binarize:
@@ -111,48 +113,48 @@ class ReactDiffChunkModel(ChunkModel):
         return shown
 
     def offline(self, frames: Sequence[SpeakerFrame], samples: int, seed: int) -> list[Reaction]:
-        """The paper's offline protocol: each window to the listener's same one, decoded over the whole clip at once."""
-        heard = [sanitize(frame) for frame in frames]
-        if not heard:
+        """The paper's offline protocol: windows of the same times, decoded over the whole clip at once."""
+        speaker = [sanitize(frame) for frame in frames]
+        if not speaker:
             return []
         inputs = SpeakerInputs()
-        rows = np.zeros((1, -(-len(heard) // self.window) * self.window, INPUTS), np.float32)
-        for k, frame in enumerate(heard):
+        rows = np.zeros((1, -(-len(speaker) // self.window) * self.window, INPUTS), np.float32)
+        for k, frame in enumerate(speaker):
             rows[0, k] = inputs.step(frame)
         noise = self.noise(sample_rngs(seed, samples, purpose=7), self.window)
-        drawn = np.stack([noise.draw(begin) for begin in range(0, rows.shape[1], self.window)])
+        noises = np.stack([noise.at(first) for first in range(0, rows.shape[1], self.window)])
         with torch.inference_mode(), one_thread():
             x0 = self.networks.mmt.encoder(torch.from_numpy(rows).to(self.device))[0].unflatten(0, (-1, self.window))
-            found = self._sample(x0, torch.from_numpy(drawn).to(self.device))  # (n, S, W, latent)
-            face, emotion = self.networks.mmt.decoder(found.transpose(0, 1).flatten(1, 2))  # (S, T, …)
-            answer = torch.cat([face, emotion], dim=-1).expand(samples, -1, -1)
-        living = IdleBlending(seed, samples)
-        shown = self.finish(answer.numpy(force=True))
-        return [living.step(frame, shown[:, k]) for k, frame in enumerate(heard)]
+            latents = self._sample(x0, torch.from_numpy(noises).to(self.device))  # (n, S, W, latent)
+            face, emotion = self.networks.mmt.decoder(latents.transpose(0, 1).flatten(1, 2))  # (S, T, …)
+            reactions = torch.cat([face, emotion], dim=-1).expand(samples, -1, -1)
+        blending = IdleBlending(seed, samples)
+        shown = self.finish(reactions.numpy(force=True))
+        return [blending.step(frame, shown[:, k]) for k, frame in enumerate(speaker)]
 
     def _sample(self, x0: Tensor, noise: Tensor) -> Tensor:
         """(P, W, latent) of the encoder and noise (P, S, W, 1 or 1 + steps, width) to latents (P, S, W, latent).
 
-        Without diffusion all listeners are one, and S is 1.
+        Without diffusion all listeners are equal, and S is 1.
         """
         if not self._config.diffusion:
             return x0.unsqueeze(1)
         noise = noise.permute(3, 0, 1, 2, 4)  # (1 or 1 + steps, P, S, W, width)
         fresh = noise[1:] if self._config.eta > 0.0 else None
         start = self._config.temperature * noise[0]
-        found = self.networks.latent.sample(
+        sampled = self.networks.latent.sample(
             x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh, guidance=self._config.guidance,
             denoiser=self._denoiser,
         )  # fmt: skip
         listening = self.networks.mmt.listening
-        return listening.latents(found) if listening is not None else found
+        return listening.latents(sampled) if listening is not None else sampled
 
 
 def live(window: int) -> ChunkSchedule:
-    """The live schedule: a chunk every 320 ms, each crossfaded into the one before.
+    """The live schedule: a chunk every 320 ms, each crossfaded into the former.
 
-    An inference delay of 160 ms is time for twenty denoising steps on a busy core; in the mean, half of what is shown
-    knows of what was heard 420 ms ago.
+    The inference delay of 160 ms suffices for twenty denoising steps on a busy core; half of what is shown depends on a
+    speaker frame after 420 ms in the mean.
     """
     return (
         ChunkSchedule(window, hop=8, inference_delay=4, crossfade=4)

@@ -14,15 +14,17 @@ class ReactDiffConfig(ChunkedConfig):
 
     weights: str = "reactdiff"
     lasting: bool = True
-    """Whether a listener's noise has a part that is the same in all chunks, so that who smiles a lot goes on to."""
+    """Whether the mean of a listener's noise is the same in all chunks (`FieldNoise`), so that its character lasts."""
     diffusion: bool = True
-    """False is the paper's ablation "w/o diffusion": the transformer alone, and all samples are one listener."""
+    """False: the paper's ablation "w/o diffusion", the transformer alone; all samples are equal."""
     style: str = ""
-    """A listener's reactions, to listen as they do: an npz with `face_model` (T, 58) and `attributes` (T, 25), a folder
-    of such clips, or one of the packaged simulated listeners, lively or quiet. Empty: nobody in particular."""
+    """Clips of the listener whose style is taken: an npz with `face_model` (T, 58) and `attributes` (T, 25), a folder
+    of such files, or a packaged simulated listener, lively or quiet. Empty: no style."""
 
     def __post_init__(self) -> None:
         ChunkedConfig.__post_init__(self)
         expect_flags(self, "lasting", "diffusion")
         if not isinstance(self.style, str):
-            raise ValueError(f"style is {self.style!r}: it must be the path of a listener's clips")
+            raise ValueError(
+                f"style is {self.style!r}: it must be the path of a listener's clips, or a packaged listener"
+            )

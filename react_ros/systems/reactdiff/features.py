@@ -1,4 +1,4 @@
-"""Which columns of the speaker's row each of the transformer's five named features is."""
+"""The columns of the speaker's row that form each of the transformer's five named features."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ Columns = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """First column, and the one behind the last, of each feature in the row; the defaults are the live robot's.
+    """First column, and the one after the last, of each feature in the row; the defaults are those of live rows.
 
-    The paper takes its features from the last layers of three image networks and one of speech. The live row has
-    what perception measures: blendshapes are the muscles' own motion (AU), the same less the speaker's rest is what
-    the face says now (FE), and the head's pose less its rest stands where VA does. Sound: MFCC and their slopes;
-    energy, voicing, pitch and speech probability where the speech network's features (AFR) are. Raises ValueError for
-    columns outside the row.
+    The paper takes its features from the last layers of three image networks and a speech network. Live rows have
+    perception's measurements instead: blendshapes for AU, the same minus the speaker's rest for FE, the head pose minus
+    its rest for VA, MFCC and their slopes for MFCC, and energy, voicing, pitch and speech probability for the speech
+    network's features (AFR). Raises ValueError for columns outside the row.
     """
 
     va: Columns = (_FACE + 2 * _SHAPES, FACE_INPUTS.stop)
@@ -31,7 +30,7 @@ class Features:
     mfcc: Columns = (_SOUND, _SOUND + 52)
     afr: Columns = (_SOUND + 52, SOUND_INPUTS.stop)
     face_present: int = FACE_PRESENT
-    """The column that says, as 0 or 1, whether there is a face."""
+    """The column that is 1 where there is a face, else 0."""
     sound_present: int = SOUND_PRESENT
     inputs: int = INPUTS
     """Width of the row."""
@@ -48,13 +47,13 @@ class Features:
                 )
 
     def width(self, name: str) -> int:
-        """How many columns the feature of that name has."""
+        """Number of columns of a feature."""
         first, end = getattr(self, name)
         return end - first
 
     @classmethod
     def of_widths(cls, *, va: int, au: int, fe: int, mfcc: int, afr: int) -> Features:
-        """The five features one behind the other, then the two columns of presence."""
+        """The five features one after the other, then the two columns of presence."""
         ends = list(accumulate((va, au, fe, mfcc, afr), initial=0))
         columns = dict(zip(NAMES, pairwise(ends), strict=True))
         return cls(**columns, face_present=ends[-1], sound_present=ends[-1] + 1, inputs=ends[-1] + 2)

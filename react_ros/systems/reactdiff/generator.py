@@ -1,4 +1,4 @@
-"""ReactDiff as a generator: action chunks by latent diffusion, in the style of one listener where one is given."""
+"""ReactDiff as a generator: action chunks by latent diffusion, optionally in the style of one listener."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ReactDiff(ChunkedGenerator):
     config: ReactDiffConfig
     info = GeneratorInfo(
         name="reactdiff",
-        summary="learned: action chunks of two seconds by diffusion in a transformer's latent space, over face and sound",
+        summary="learned: action chunks of two seconds by diffusion in a transformer's latent space",
         inputs=("blendshapes", "rotation", "translation", "sound"),
         delay_frames=10,
         learned=True,

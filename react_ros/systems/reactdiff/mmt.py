@@ -1,7 +1,7 @@
-"""The Multi-Modality Transformer: a speaker's face and sound to a latent sequence, and that to a listener's reaction.
+"""The Multi-Modality Transformer: a speaker's face and sound to a latent sequence, and this to a listener's reaction.
 
-Li et al., "ReactDiff: Latent Diffusion for Facial Reaction Generation", section 3.3. The encoder sees the speaker
-only, and the listener only teaches what its latents must decode to.
+Li et al., "ReactDiff: Latent Diffusion for Facial Reaction Generation", section 3.3. The encoder's only input
+is the speaker; the listener is only the target of the decoder.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import in_range, whole_in_range
-from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, VA
 from react_ros.nn.attention import WindowedAttention
+from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
+from react_ros.nn.face_units import face_units as nn_face_units
 from react_ros.systems.reactdiff.features import ACOUSTIC, FACIAL, Features
 
-ROTATION_UNIT, TRANSLATION_UNIT = 0.25, 0.02
-"""rad and m that weigh as much as a whole blendshape, in the output and in its loss."""
 _CLIP = 6.0
-"""Standard deviations: nothing that is measured lies further out for long."""
+"""Standard deviations at which inputs are clipped."""
 _LEAST_DEVIATION = 0.02
-"""A feature that hardly ever moved in training must not shout when it does."""
+"""Lower bound of an input's standard deviation, for features that hardly moved in training."""
 
 
 @dataclass(frozen=True, slots=True)
 class MmtConfig:
-    """Sizes of the transformer, and what it is trained for. Raises ValueError for an impossible value."""
+    """Sizes of the transformer, and its protocol. Raises ValueError for an impossible value."""
 
     features: Features = field(default_factory=Features)
     protocol: Literal["online", "offline"] = "online"
-    """online: a window of the speaker decodes to the listener's next one (the paper's 50-frame shift); offline: to the
-    same one."""
+    """online: a window of the speaker decodes to the listener's next window (the paper's shift by 50 frames); offline:
+    to the window of the same time."""
     width: int = 64
-    """Of the cross-attentions; 1024 in the paper."""
+    """Width of the cross-attentions; 1024 in the paper."""
     latent: int = 128
-    """Numbers a frame of the latent reaction space, and width of the decoder; the paper's 128."""
+    """Width of the latent reaction space and of the decoder; 128 in the paper."""
     listener: int = 24
-    """Numbers a frame of a listener's own latents, see `Listening`; 0: there are none, as we read the paper."""
+    """Width of a listener's own latents, see `ListenerLatents`; 0: none, as in our reading of the paper."""
     window: int = 50
     """Frames."""
     heads: int = 4
@@ -49,14 +49,14 @@ class MmtConfig:
     """Of the decoder."""
     feedforward: int = 256
     attention: Literal["causal", "both"] = "causal"
-    """What a frame of the decoder sees: frames up to itself, or, offline only, the whole clip, as in the paper."""
+    """Attention of the decoder: frames up to the current one, or, offline only, the whole clip, as in the paper."""
     memory: int = 50
-    """Frames that a causal decoder layer sees."""
+    """Frames in the attention of a causal decoder layer."""
     context: int = 2
-    """Windows before the newest one that are decoded with it when the robot plans online."""
+    """Former windows that are decoded with the newest one, online."""
     cross: bool = True
-    """Whether there is a transformer at all. Without it (the ablation "w/o MMT", which the paper does not describe)
-    features are put side by side and projected frame by frame, and two heads read each latent by itself."""
+    """Whether there is a transformer. Without it (the ablation "w/o MMT", which the paper does not describe) features
+    are concatenated and projected frame by frame, and two linear heads decode each latent by itself."""
     video: bool = True
     audio: bool = True
     dropout: float = 0.1
@@ -69,23 +69,25 @@ class MmtConfig:
         whole_in_range("heads", self.heads, 1, 64)
         for name in ("width", "latent"):
             if getattr(self, name) % self.heads:
-                raise ValueError(f"{name} is {getattr(self, name)} with {self.heads} heads: the heads must share it")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)} with {self.heads} heads: the heads must share it equally"
+                )
         whole_in_range("layers", self.layers, 1, 48)
         whole_in_range("feedforward", self.feedforward, 1, 65536)
         whole_in_range("memory", self.memory, 1, 10_000, "frames")
         whole_in_range("context", self.context, 0, 100, "windows")
         in_range("dropout", self.dropout, 0.0, 0.9)
         if not (self.video or self.audio):
-            raise ValueError("video and audio are both off: there must be something to listen to")
+            raise ValueError("video and audio are both off: at least one of them must be on")
         if self.attention == "both" and self.protocol == "online":
             raise ValueError("attention is both with protocol online: a decoder that sees the whole clip is offline")
 
 
 class Attention(nn.Module):
-    """Frames ask the frames of another sequence of the same length, before and after themselves.
+    """Attention to the frames of another sequence of the same length, in both directions.
 
-    Each head learns a bias for each distance, which begins as ALiBi both ways; frames further than `reach` - 1 are not
-    seen. A window's whole content is known when it is read, so inside it nothing is causal.
+    Each head learns a bias for each distance, initialised as ALiBi in both directions; frames further than `reach` - 1
+    are masked. Not causal: a window is complete when it is encoded.
     """
 
     def __init__(self, width: int, heads: int, reach: int, dropout: float) -> None:
@@ -102,21 +104,22 @@ class Attention(nn.Module):
         """(B, T, width) and a memory (B, T, width) to (B, T, width)."""
         q = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        at = torch.arange(x.shape[1], device=x.device)
-        distance = at[:, None] - at + self.reach - 1  # (T, T)
+        frame = torch.arange(x.shape[1], device=x.device)
+        distance = frame[:, None] - frame + self.reach - 1  # (T, T)
         bias = self.bias[:, distance.clamp(0, 2 * self.reach - 2)]
         bias = bias.masked_fill((distance < 0) | (distance > 2 * self.reach - 2), -math.inf).to(q.dtype)
         dropout = self.dropout if self.training else 0.0
-        heard = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], dropout_p=dropout)
-        return self.out(heard.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], dropout_p=dropout)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """A perceptron with one hidden GELU layer."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
 class Cross(nn.Module):
-    """One feature asks others: pre-norm attention to each of them, then a feed-forward."""
+    """Cross-attention of one feature to others: pre-norm attention to each of them, then a feed-forward."""
 
     def __init__(self, width: int, others: int, heads: int, window: int, dropout: float) -> None:
         super().__init__()
@@ -129,9 +132,9 @@ class Cross(nn.Module):
 
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         """(B, window, width) each to (B, window, width)."""
-        asked = self.norm(x)
+        query = self.norm(x)
         for other, norm, attention in zip(others, self.other_norms, self.attentions, strict=True):
-            x = x + self.dropout(attention(asked, norm(other)))
+            x = x + self.dropout(attention(query, norm(other)))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
 
@@ -148,7 +151,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.zeros(self.features.inputs))
         self.register_buffer("deviation", torch.ones(self.features.inputs))
         names = FACIAL * config.video + ACOUSTIC * config.audio
-        # Each feature is told, too, whether its modality is there.
+        # Each feature's input includes the presence of its modality.
         self.read = nn.ModuleDict({name: mlp(self.features.width(name) + 1, width, width) for name in names})
         self.dropout = nn.Dropout(config.dropout)
         if config.cross:
@@ -166,12 +169,12 @@ class Encoder(nn.Module):
         self.out = mlp(config.latent, config.latent, config.latent)
 
     def fit(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take the (inputs,) mean and standard deviation of the features over frames in which they are present."""
+        """Set the (inputs,) mean and standard deviation of the features, over frames in which they are present."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
 
     def forward(self, speaker: Tensor) -> Tensor:
-        """(B, n window, inputs) to x_0 (B, n window, latent); a window's depends on that window only."""
+        """(B, n window, inputs) to x_0 (B, n window, latent); each window depends on itself only."""
         x = ((speaker - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
         window = self.config.window
         x, raw = (t.reshape(-1, window, t.shape[-1]) for t in (x, speaker))
@@ -187,8 +190,8 @@ class Encoder(nn.Module):
         f = self.features
         first, end = getattr(f, name)
         column = f.face_present if name in FACIAL else f.sound_present
-        there = raw[..., column, None]
-        return self.dropout(self.read[name](torch.cat([x[..., first:end] * there, there], dim=-1)))
+        present = raw[..., column, None]
+        return self.dropout(self.read[name](torch.cat([x[..., first:end] * present, present], dim=-1)))
 
     def _attend(self, read: dict[str, Tensor]) -> list[Tensor]:
         out = []
@@ -197,15 +200,15 @@ class Encoder(nn.Module):
         if self.config.audio:
             out.append(self.acoustic(read["mfcc"], read["afr"]))
         if len(out) == 2:
-            seen, heard = out
-            out = [self.facial_hears(seen, heard), self.acoustic_sees(heard, seen)]
+            facial, acoustic = out
+            out = [self.facial_hears(facial, acoustic), self.acoustic_sees(acoustic, facial)]
         return out
 
 
 class Shift(nn.Module):
-    """How a listener's style s moves one linear layer: y + B (g(s) * A x) + c(s), a change of low rank of its weights.
+    """A low-rank change of one linear layer by a listener's style s: y + B (g(s) * A x) + c(s).
 
-    Nothing where s is 0, and nothing before it is trained.
+    No change where s is 0, or before training.
     """
 
     def __init__(self, style: int, rank: int, layer: nn.Linear) -> None:
@@ -218,13 +221,13 @@ class Shift(nn.Module):
         nn.init.zeros_(self.offset.weight)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(B, …, in) and (B, style) to what is added to the layer's output, (B, …, out)."""
+        """(B, …, in) and (B, style) to the change of the layer's output, (B, …, out)."""
         between = (slice(None), *[None] * (x.ndim - 2))
         return self.up(self.down(x) * self.gate(style)[between]) + self.offset(style)[between]
 
     @torch.no_grad()
     def edit(self, layer: nn.Linear, style: Tensor) -> None:
-        """Change the layer as one style (style,) does, once and for all."""
+        """Change the layer's weights permanently by one style (style,)."""
         layer.weight += (self.up.weight * self.gate(style)) @ self.down.weight
         layer.bias += self.offset(style)
 
@@ -234,7 +237,7 @@ Through = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def shifted(shifts: Sequence[Shift], style: Tensor | None) -> Through:
-    """Calls linear layers, each moved by the next of the shifts as a style (B, style) says; unmoved without one."""
+    """A function that calls linear layers, each with the next of the shifts applied by a style (B, style), if any."""
     following = iter(shifts)
 
     def through(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -262,13 +265,13 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def attend(self, x: Tensor, before: Tensor | None = None) -> Tensor:
-        """before: (M, T', width), the frames before those of x (B, T, width), which a causal layer sees, too."""
+        """x: (B, T, width). before: (M, T', width), former frames, which a causal layer attends to as well."""
         y = self.norm(x)
         if isinstance(self.attention, WindowedAttention):
-            seen = self.attention(y, None if before is None else self.norm(before))
+            attended = self.attention(y, None if before is None else self.norm(before))
         else:
-            seen = self.attention(y, y)
-        return x + self.dropout(seen)
+            attended = self.attention(y, y)
+        return x + self.dropout(attended)
 
     def advance(self, x: Tensor, through: Through) -> Tensor:
         hidden = self.dropout(F.gelu(through(self.widen, self.feedforward_norm(x))))
@@ -276,7 +279,7 @@ class _Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The latent sequence of a clip to the listener's 58 + 25 numbers a frame (equation 4)."""
+    """The latent sequence of a clip to the listener's 58 + 25 outputs a frame (equation 4)."""
 
     units: Tensor
 
@@ -292,7 +295,7 @@ class Decoder(nn.Module):
     def forward(self, x0: Tensor, shifts: Sequence[Shift] = (), style: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, T, latent) to the face model (B, T, 58), not clipped, and attributes (B, T, 25) within their ranges.
 
-        shifts: one for each of `linears`, in order, and the style (B, style) that moves them; or none.
+        shifts: one for each of `linears`, in order, applied with the style (B, style); or none.
         """
         through = shifted(shifts, style)
         x = x0
@@ -301,9 +304,9 @@ class Decoder(nn.Module):
         return self._read(x, through)
 
     def after(self, before: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` says of the last T frames where the T' before them are shared: each is decoded once.
+        """`forward` for the last T frames, where several sequences share the T' frames before them.
 
-        before (M, T', latent), and x0 (B, T, latent), of which B / M rows follow each. For a causal decoder.
+        before: (M, T', latent), decoded once. x0: (B, T, latent), B / M rows for each of `before`. Causal only.
         """
         if not before.shape[1]:
             return self(x0)
@@ -319,28 +322,26 @@ class Decoder(nn.Module):
         return through(self.face, x) * self.units, _emotion(through(self.emotion, x))
 
     def linears(self) -> list[nn.Linear]:
-        """The layers that a style moves."""
+        """The layers that a style edits."""
         within = [linear for layer in cast("list[_Layer]", self.layers) for linear in (layer.widen, layer.narrow)]
         return [*within, self.face, self.emotion]
 
 
 def face_units() -> Tensor:
-    """(58,): 1 for blendshapes, `ROTATION_UNIT` and `TRANSLATION_UNIT` for the pose."""
-    units = torch.ones(FACE_MODEL)
-    units[ROTATION_58], units[TRANSLATION_58] = ROTATION_UNIT, TRANSLATION_UNIT
-    return units
+    """(58,) scales of outputs and loss: 0.25 rad and 0.02 m count as much as a whole blendshape."""
+    return nn_face_units(5.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT)
 
 
 def _emotion(x: Tensor) -> Tensor:
-    """(…, 25) of any size to action units 0 to 1, valence and arousal -1 to 1, expressions that sum to 1."""
+    """(…, 25) unbounded to action units 0 to 1, valence and arousal -1 to 1, expressions that sum to 1."""
     return torch.cat([x[..., AU].sigmoid(), x[..., VA].tanh(), x[..., EXPRESSIONS].softmax(-1)], dim=-1)
 
 
-class Listening(nn.Module):
-    """What a listener does, as a few numbers a frame, and these as latents that the decoder reads as a speaker's.
+class ListenerLatents(nn.Module):
+    """A listener's reaction as a code of a few numbers a frame, and these codes as latents for the decoder.
 
-    Not the paper's: it gives the latent space points that other listeners of the same speaker would have, so that a
-    diffusion has something to choose among.
+    Not in the paper: it gives the latent space different points for different listeners of the same speaker, which the
+    diffusion can sample.
     """
 
     units: Tensor
@@ -363,17 +364,17 @@ class Listening(nn.Module):
 
 
 class Mmt(nn.Module):
-    """The encoder, the decoder, and what a listener's latents are."""
+    """The encoder, the decoder, and the listener's latents."""
 
-    listening: Listening | None
+    listening: ListenerLatents | None
 
     def __init__(self, config: MmtConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.listening = Listening(config) if config.listener else None
+        self.listening = ListenerLatents(config) if config.listener else None
 
     def forward(self, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, n window, inputs) to what the listener does, without diffusion: (B, n window, 58) and (…, 25)."""
+        """(B, n window, inputs) to the reaction without diffusion: (B, n window, 58) and (B, n window, 25)."""
         return self.decoder(self.encoder(speaker))

@@ -1,4 +1,4 @@
-"""All networks of ReactDiff: the transformer, the diffusion in its latent space, and a listener's own shifts."""
+"""All networks of ReactDiff: the transformer, the diffusion in its latent space, and the style shifts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from react_ros.config import in_range
 from react_ros.nn.diffusion import Diffusion, DiffusionConfig
 from react_ros.systems.reactdiff.denoiser import Denoiser, DenoiserConfig
-from react_ros.systems.reactdiff.drawing import FastDenoiser
+from react_ros.systems.reactdiff.fast_denoiser import FastDenoiser
 from react_ros.systems.reactdiff.mmt import Mmt, MmtConfig
 from react_ros.systems.reactdiff.style import Personal, StyleConfig
 
 _LEAST_DEVIATION = 0.02
-"""Of a latent that hardly ever moved: it is not to be told apart from the others' noise."""
+"""Lower bound of a latent's standard deviation."""
 BOUND = 4.0
-"""Standard deviations of the latents that no clean one leaves while it is denoised."""
+"""Standard deviations at which clean latents are clipped while denoising."""
 
 
 def _diffusion() -> DiffusionConfig:
@@ -26,16 +26,16 @@ def _diffusion() -> DiffusionConfig:
 
 @dataclass(frozen=True, slots=True)
 class LatentConfig:
-    """The diffusion in the latent space: T = 20 levels and epsilon as in the paper, the public code's cosine."""
+    """The diffusion in the latent space: T = 20 levels and epsilon as in the paper, cosine as in the public code."""
 
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     diffusion: DiffusionConfig = field(default_factory=_diffusion)
-    """A U-Net that has fewer channels than the latent has numbers cannot hand on noise of full rank, so it cannot
-    predict it: with small ones take `prediction: x0`."""
+    """A U-Net with fewer channels than the latent's dimensions cannot pass on, and so not predict, noise of full rank:
+    small ones need `prediction: x0`."""
     scale: float = 1.0
-    """What standardised latents are divided by. The numbers of a window say much the same: noise as loud as each of
-    them hides what they say together at the last levels only, so nearly all is decided there; divided by 8, it is
-    decided over many."""
+    """Divisor of the standardised latents. The latents of a window are strongly correlated: with noise of their own
+    amplitude, their common part is hidden at the last levels only, and nearly all is decided there; divided by 8, it is
+    decided over many levels."""
 
     def __post_init__(self) -> None:
         in_range("scale", self.scale, 1.0, 100.0)
@@ -43,7 +43,7 @@ class LatentConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the weights' YAML says of their networks."""
+    """The config in the weights' YAML."""
 
     mmt: MmtConfig = field(default_factory=MmtConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
@@ -51,12 +51,12 @@ class ModelConfig:
 
 
 class Latent(nn.Module):
-    """The diffusion of a listener's latents, told by z_bc what the speaker did.
+    """The diffusion of a listener's latents, conditioned on z_bc of the speaker.
 
-    With `MmtConfig.listener`: p(listener's latents | z_bc of the speaker's), which has as many answers as there are
-    listeners. Without, as we read the paper: x_0 is the speaker's, the encoder's output, and z_bc is made of the same
-    x_0. So the diffusion learns to give back, from a summary of x_0, x_0 itself. All that is left to chance is what the
-    summary leaves out, and the network's own error: a well trained one has little diversity.
+    With `MmtConfig.listener`: p(listener's latents | z_bc of the speaker), which has as many outcomes as there are
+    listeners. Without, our reading of the paper: x_0 is the encoder's output for the speaker, and z_bc is computed from
+    the same x_0. Then the diffusion learns to reconstruct x_0 from a summary of it, and samples differ only by what the
+    summary omits and by the network's error: a well trained one has little diversity.
     """
 
     mean: Tensor
@@ -75,15 +75,14 @@ class Latent(nn.Module):
         self.denoiser = Denoiser(config.denoiser, mmt.window, self.width, mmt.latent, config.diffusion.steps)
 
     def fit(self, x0: Tensor, speaker: Tensor) -> None:
-        """Take the means and standard deviations of the latents that are diffused (N, width), and of the speakers'
-        (M, latent)."""
+        """Set means and deviations from the diffused latents (N, width) and the speakers' latents (M, latent)."""
         self.mean.copy_(x0.mean(0))
         self.deviation.copy_(x0.std(0).clamp_min(_LEAST_DEVIATION))
         self.speaker_mean.copy_(speaker.mean(0))
         self.speaker_deviation.copy_(speaker.std(0).clamp_min(_LEAST_DEVIATION))
 
     def standard(self, x0: Tensor) -> Tensor:
-        """(…, width) that are diffused to mean 0 and standard deviation 1 / scale."""
+        """(…, width) diffused latents to mean 0 and standard deviation 1 / scale."""
         return (x0 - self.mean) / (self.config.scale * self.deviation)
 
     def constraint(self, speaker: Tensor) -> Tensor:
@@ -103,23 +102,23 @@ class Latent(nn.Module):
     ) -> Tensor:
         """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
 
-        fresh: (steps, P, S, window, width) for eta > 0. guidance: how much more z_bc counts than in training, with
-        weights that were trained with some windows unknown. denoiser: a faster one than its own, of the same weights.
+        fresh: (steps, P, S, window, width) for eta > 0. guidance: classifier-free, for weights that were trained with
+        masked speakers. denoiser: a faster one with the same weights.
         """
         samples = noise.shape[1]
         z_bc = self.constraint(speaker).repeat_interleave(samples, dim=0)
         if guidance != 1.0:
             z_bc = torch.cat([z_bc, torch.zeros_like(z_bc)])
-        found = self.diffusion.sample(
+        latents = self.diffusion.sample(
             (denoiser or self.denoiser).given(z_bc), noise.flatten(0, 1), steps=steps, eta=eta,
             fresh=None if fresh is None else fresh.flatten(1, 2), clip=BOUND / self.config.scale,
             guidance=guidance,
         )  # fmt: skip
-        return (found * (self.config.scale * self.deviation) + self.mean).unflatten(0, (-1, samples))
+        return (latents * (self.config.scale * self.deviation) + self.mean).unflatten(0, (-1, samples))
 
 
 class Networks(nn.Module):
-    """All that the weights hold."""
+    """All networks in the weights."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -129,5 +128,5 @@ class Networks(nn.Module):
         self.personal = Personal(config.style, self.movable())
 
     def movable(self) -> list[nn.Linear]:
-        """The layers that a style moves: of the denoiser where it draws what a listener does, else of the decoder."""
+        """The layers that a style edits: of the denoiser where it samples listener latents, else of the decoder."""
         return (self.latent.denoiser if self.config.mmt.listener else self.mmt.decoder).linears()

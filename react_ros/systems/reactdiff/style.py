@@ -1,9 +1,8 @@
-"""Listener reaction shifts: a few clips of somebody's reactions to a style, and a style to edited weights.
+"""Listener reaction shifts: clips of one listener's reactions to a style vector, and a style vector to edited weights.
 
-Of these shifts the paper says that they are inspired by PerFRDiff's weight editing and model personalised cognitive
-styles, and no more. Ours: an encoder whose answer does not depend on the clips' order makes a vector of the clips, and
-the vector moves linear layers of the denoiser (or the decoder, see `Networks.movable`) by changes of low rank. With a
-style of 0 nothing moves.
+The paper only states that these shifts are inspired by PerFRDiff's weight editing and model personalised cognitive
+styles. Ours: an encoder, invariant to the order of clips, maps them to a vector; the vector changes linear layers of
+the denoiser (or the decoder, see `Networks.movable`) by low-rank updates. A style of 0 changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from react_ros.nn.weights import models_folder
 from react_ros.systems.reactdiff.mmt import Shift, face_units
 
 LEAST_FRAMES = 25
-"""A clip shorter than a second tells nothing of how somebody listens."""
+"""Least length of a clip, frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,12 @@ class StyleConfig:
     """Sizes of the style encoder and of the shifts. Raises ValueError for an impossible value."""
 
     size: int = 16
-    """Numbers of a style."""
+    """Width of a style."""
     rank: int = 4
-    """Of each layer's change of weights."""
+    """Rank of each layer's change of weights."""
     width: int = 64
     kernel: int = 9
-    """Frames that the encoder's convolution sees at once: a nod's cycle has about 7."""
+    """Frames of the encoder's convolution; a nod's cycle has about 7."""
 
     def __post_init__(self) -> None:
         whole_in_range("size", self.size, 1, 4096)
@@ -48,7 +47,7 @@ class StyleConfig:
 
 
 class StyleEncoder(nn.Module):
-    """Clips of one listener to their style."""
+    """Clips of a listener to its style."""
 
     units: Tensor
 
@@ -65,23 +64,23 @@ class StyleEncoder(nn.Module):
     def forward(self, face_model: Tensor, attributes: Tensor, valid: Tensor) -> Tensor:
         """K clips each of B listeners, (B, K, T, 58), (B, K, T, 25) and valid (B, K, T) bool, to (B, size) in [-1, 1].
 
-        The order of the clips does not matter. A clip without enough valid frames in a row is not counted; a listener
-        with no other has the style 0.
+        Invariant to the order of clips. Clips without `kernel` consecutive valid frames do not count; a listener
+        without any other has the style 0.
         """
         listeners, clips, _ = valid.shape
         face = face_model / self.units * valid[..., None]
-        # How a face moves says as much of its owner as where it rests.
+        # Motion is scaled to weigh about as much as the pose.
         motion = 10.0 * F.pad(face.diff(dim=2), (0, 0, 1, 0)) * (valid & F.pad(valid[..., :-1], (1, 0)))[..., None]
         x = torch.cat([face, motion, attributes * valid[..., None]], dim=-1).flatten(0, 1).transpose(1, 2)
         x = self.mix(F.gelu(self.frames(x)))  # (B K, width, T - kernel + 1)
-        seen = valid.flatten(0, 1).float().unfold(1, self.config.kernel, 1).amin(2)[:, None]
-        count = seen.sum(2).clamp_min(1.0)
-        mean = (x * seen).sum(2) / count
-        deviation = (((x - mean[..., None]).square() * seen).sum(2) / count + 1e-6).sqrt()
+        complete = valid.flatten(0, 1).float().unfold(1, self.config.kernel, 1).amin(2)[:, None]
+        count = complete.sum(2).clamp_min(1.0)
+        mean = (x * complete).sum(2) / count
+        deviation = (((x - mean[..., None]).square() * complete).sum(2) / count + 1e-6).sqrt()
         each = self.clip(self.norm(torch.cat([mean, deviation], dim=1))).view(listeners, clips, -1)
-        told = seen.amax(2).view(listeners, clips, 1)
-        style = torch.tanh(self.out((each * told).sum(1) / told.sum(1).clamp_min(1.0)))
-        return style * told.amax(1)
+        counts = complete.amax(2).view(listeners, clips, 1)
+        style = torch.tanh(self.out((each * counts).sum(1) / counts.sum(1).clamp_min(1.0)))
+        return style * counts.amax(1)
 
 
 class Personal(nn.Module):
@@ -98,13 +97,13 @@ class Personal(nn.Module):
         return cast("Sequence[Shift]", self.shifts)
 
     def edit(self, layers: Sequence[nn.Linear], style: Tensor) -> None:
-        """Change the layers' weights, once and for all, as one style (size,) does: no plan takes longer for it."""
+        """Change the layers' weights permanently by one style (size,): action chunks then cost no more than without."""
         for shift, linear in zip(self.each, layers, strict=True):
             shift.edit(linear, style)
 
 
 class Reactions(NamedTuple):
-    """What one listener did in one clip."""
+    """The reactions of one listener in one clip."""
 
     face_model: Floats
     """(T, 58)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from react_ros.config import config_to, in_range
 from react_ros.generators.speaker_inputs import INPUTS
-from react_ros.systems.reactdiff.mmt import Listening, Mmt, MmtConfig, Shift, face_units
+from react_ros.systems.reactdiff.mmt import ListenerLatents, Mmt, MmtConfig, Shift, face_units
 from react_ros.systems.reactdiff.model import Latent, LatentConfig, ModelConfig, Networks
 from react_ros.systems.reactdiff.style import StyleConfig
 from react_ros.training.data import Batch, Clips, mean_over
@@ -150,7 +150,7 @@ class MmtTask(Task):
     def _weighed(self, decoded: tuple[Tensor, Tensor], batch: Batch, valid: Tensor) -> dict[str, Tensor]:
         return _weighed(self.config.losses, reaction_losses(decoded[0], decoded[1], batch, valid))
 
-    def _told(self, x0: Tensor, batch: Batch, listening: Listening, rng: torch.Generator) -> Tensor:
+    def _told(self, x0: Tensor, batch: Batch, listening: ListenerLatents, rng: torch.Generator) -> Tensor:
         """Latents (B, n window, latent) of which some windows are the listener's own instead of the speaker's."""
         window = self.config.model.window
         code = listening.code(*shown(batch, x0.shape[1]))

@@ -14,10 +14,10 @@ class VqDiffConfig(ChunkedConfig):
 
     weights: str = "vqdiff"
     guidance: float = 1.5
-    """As `ChunkedConfig.guidance`. The paper does not guide: 1. Chosen on the val split of simulated dyads: FRCorr 2.2
-    at 1, 2.6 at 1.5, 2.7 at 2, where listeners are too lively (FRVar 0.045, 0.055, 0.061; people have 0.056)."""
+    """As `ChunkedConfig.guidance`; 1 in the paper. Chosen on the val split of simulated dyads: FRCorr 2.2 at 1, 2.6 at
+    1.5, 2.7 at 2, with FRVar 0.045, 0.055 and 0.061 (people: 0.056)."""
     codebook: bool = True
-    """Show the nearest codes of the sampled latent; false: the latent itself, the paper's "w/o codebook"."""
+    """Whether sampled latents are replaced by the nearest codes; false: the paper's "w/o codebook"."""
 
     def __post_init__(self) -> None:
         ChunkedConfig.__post_init__(self)

@@ -3,11 +3,11 @@
 After Nguyen et al., "Vector Quantized Diffusion Models for Multiple Appropriate Reactions Generation" (FG 2024):
 windows of 50 frames, two LSTM layers in encoder and decoder, D = 128, K = 200, beta = 0.25, ten denoising steps.
 
-What the paper leaves open. Whether z_e is one vector a window or one a frame: the denoiser of the public code, a
-perceptron over 128 numbers, has a place for one a window, and so have we. One of 200 codes then says all of two
-seconds, 7.6 bits: `codes` splits z_e into so many parts, each with its own 200 (product quantization, Jégou et al.
-2011); `codes: 1` is the paper's reading by the letter. How the codebook is learned: by a running mean of the vectors
-that chose each code, van den Oord's own alternative to the codebook term of equation 1.
+What the paper leaves open. Whether z_e is one vector for each window or each frame: the denoiser of the public code, a
+perceptron of 128 inputs, takes one for each window, and so does ours. One of 200 codes is then 7.6 bits for two
+seconds: `codes` splits z_e into parts with a codebook of 200 each (product quantization, Jégou et al. 2011); `codes: 1` is the
+literal reading of the paper. How the codebook is learned: by the exponential moving average of the vectors assigned to
+each code, van den Oord's alternative to the codebook term of equation 1.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from react_ros.nn.diffusion import DiffusionConfig
 from react_ros.nn.quantizers import Quantized, Quantizer, QuantizerConfig
 from react_ros.nn.window_latents import (
     Autoencoder,
+    DecodedWindows,
     LatentListener,
-    Shown,
     WindowConfig,
     WindowDecoder,
     WindowEncoder,
@@ -38,11 +38,11 @@ class VqVaeConfig:
 
     window: WindowConfig = field(default_factory=lambda: WindowConfig(cell="lstm", layers=2))
     codes: int = 16
-    """Codes that a window's latent is made of; the paper's is 1."""
+    """Codes of each window's latent; 1 in the paper."""
     codebook_size: int = 200
-    """K, of each of them."""
+    """K, size of each codebook."""
     commitment: float = 0.25
-    """beta."""
+    """beta, weight of the commitment loss."""
 
     def __post_init__(self) -> None:
         whole_in_range("codes", self.codes, 1, 64)
@@ -50,7 +50,7 @@ class VqVaeConfig:
         in_range("commitment", self.commitment, 0.0, 100.0)
         if self.window.latent % self.codes:
             raise ValueError(
-                f"codes is {self.codes}: they must share the latent's {self.window.latent} numbers equally"
+                f"codes is {self.codes}: they must share the latent's {self.window.latent} dimensions equally"
             )
 
     @property
@@ -63,7 +63,7 @@ class VqVaeConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the weights' YAML says of their networks, and which protocol they were trained for."""
+    """The config in the weights' YAML: sizes of the networks, and the protocol they were trained for."""
 
     autoencoder: VqVaeConfig = field(default_factory=VqVaeConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -72,7 +72,7 @@ class ModelConfig:
 
 
 class VqVae(Autoencoder):
-    """Windows of attributes to codes and back."""
+    """A vector-quantized autoencoder of windows of attributes."""
 
     def __init__(self, config: VqVaeConfig) -> None:
         super().__init__()
@@ -82,17 +82,17 @@ class VqVae(Autoencoder):
         self.decoder = WindowDecoder(config.window)
 
     def quantize(self, latent: Tensor, valid: Tensor | None = None) -> Quantized:
-        """z_e (N, D) to its nearest codes, as a batch of one clip; only valid windows (N,) shape the codebook."""
+        """z_e (N, D) to its nearest codes, as one clip; only valid windows (N,) update the codebook."""
         return self.quantizer(latent.unsqueeze(0), None if valid is None else valid.unsqueeze(0))
 
     def encode(self, attributes: Tensor) -> Tensor:
-        """z_e (N, D), each of mean 0 and variance 1, so that codes and latents keep one scale."""
+        """z_e (N, D), normalised to mean 0 and variance 1, so that codes and latents have one scale."""
         return F.layer_norm(self.encoder(attributes), (self.window.latent,))
 
-    def decode(self, latent: Tensor, quantize: bool = True) -> Shown:
+    def decode(self, latent: Tensor, quantize: bool = True) -> DecodedWindows:
         return self.decoder(self.quantize(latent).latent[0] if quantize else latent)
 
 
 def networks(config: ModelConfig) -> LatentListener:
-    """Untrained."""
+    """Untrained networks of these sizes."""
     return LatentListener(VqVae(config.autoencoder), config.denoiser, config.diffusion)

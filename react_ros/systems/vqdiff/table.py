@@ -5,7 +5,7 @@ from __future__ import annotations
 from react_ros.generators.system import Direction, PaperTable, published_rows
 
 _WINDOW = "schedule=window,guidance=1.0"
-"""The papers' schedule and sampling; the robot's default is live and guided."""
+"""Schedule and sampling of the papers; the default is live and guided."""
 _BINARIZED, _CODELESS = "VQ-Diff + binarized AUs", "VQ-Diff w/o codebook"
 
 TABLE = PaperTable(

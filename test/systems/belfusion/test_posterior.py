@@ -21,7 +21,7 @@ def test_the_divergence_is_that_of_two_normal_distributions() -> None:
 
 def test_draws_have_the_distributions_mean_and_deviation() -> None:
     posterior = Posterior(torch.full((20_000, 1), 2.0), torch.full((20_000, 1), -1.0))
-    drawn = posterior.draw(torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)))
+    drawn = posterior.sample(torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(drawn.mean(), torch.tensor(2.0), atol=0.02, rtol=0)
     torch.testing.assert_close(drawn.std(), torch.tensor(-0.5).exp(), atol=0.02, rtol=0)
 

@@ -10,13 +10,14 @@ from scipy.special import softmax
 
 from react_ros.face import AU, EXPRESSIONS, VA
 from react_ros.generators.contract import sample_rngs
-from react_ros.systems.fsq.annotation import FELT, Annotation, _lacking, fit
+from react_ros.systems.fsq.annotation import AFFECT as CHANNELS
+from react_ros.systems.fsq.annotation import Annotation, _lacking, fit
 
 UNITS, DOUBTED = 15, 10
 CERTAIN: dict[str, Any] = {
     "margin": 1.0, "slow": 0.0, "persistence": 0.95, "flicker": 0.0, "circumplex": 0.0, "beyond": 1.0,
 }  # fmt: skip
-AFFECT = np.array([[0.0, 0.8, -0.6, 0.4, -0.6, -0.5, -0.5, -0.1], [0.1, 0.5, -0.3, 0.7, 0.6, 0.8, 0.6, -0.5]]).T
+CIRCUMPLEX_8 = np.array([[0.0, 0.8, -0.6, 0.4, -0.6, -0.5, -0.5, -0.1], [0.1, 0.5, -0.3, 0.7, 0.6, 0.8, 0.6, -0.5]]).T
 """(8, 2) valence and arousal of expressions."""
 
 
@@ -97,10 +98,10 @@ def test_each_unit_has_a_margin_of_its_own() -> None:
 
 
 def test_without_doubt_what_is_likely_and_does_not_tremble_is_what_is_written_down() -> None:
-    emotion = 2.0 * decoded(3, 100, circumplex=AFFECT)
+    emotion = 2.0 * decoded(3, 100, circumplex=CIRCUMPLEX_8)
     emotion += 0.1 * np.random.default_rng(1).standard_normal(emotion.shape).astype(np.float32)
-    out = annotated(emotion, parameters(circumplex=AFFECT.ravel()))
-    steady = followed(emotion[..., FELT])
+    out = annotated(emotion, parameters(circumplex=CIRCUMPLEX_8.ravel()))
+    steady = followed(emotion[..., CHANNELS])
     np.testing.assert_allclose(out[..., EXPRESSIONS], softmax(steady[..., 2:], axis=-1), atol=1e-6)
     np.testing.assert_allclose(out[..., VA], steady[..., :2].clip(-1, 1), atol=1e-6)
 
@@ -127,13 +128,13 @@ def test_a_small_change_that_lasts_is_followed_in_the_end() -> None:
 def test_valence_and_arousal_follow_from_the_expressions_that_are_written_down(doubt: float) -> None:
     """Doubted or not; what is decoded beyond them is believed as far as is said, each of both on its own."""
     each = np.repeat([0.0, doubt], [2, 8])
-    emotion = decoded(4, 60, circumplex=AFFECT)
-    beyond = followed(emotion[..., FELT])
-    beyond = beyond[..., :2] - softmax(beyond[..., 2:], axis=-1) @ AFFECT
+    emotion = decoded(4, 60, circumplex=CIRCUMPLEX_8)
+    beyond = followed(emotion[..., CHANNELS])
+    beyond = beyond[..., :2] - softmax(beyond[..., 2:], axis=-1) @ CIRCUMPLEX_8
     for believed in ([0.0, 0.0], [0.3, 0.8]):
-        how = parameters(circumplex=AFFECT.ravel(), beyond=believed, slow=each, flicker=each / 2)
+        how = parameters(circumplex=CIRCUMPLEX_8.ravel(), beyond=believed, slow=each, flicker=each / 2)
         out = annotated(emotion, how).astype(float)
-        expected = out[..., EXPRESSIONS] @ AFFECT + believed * beyond
+        expected = out[..., EXPRESSIONS] @ CIRCUMPLEX_8 + believed * beyond
         np.testing.assert_allclose(out[..., VA], expected.clip(-1.0, 1.0), atol=1e-5)
     assert np.abs(beyond).std() > 0.02, "there is something beyond"
 
@@ -180,7 +181,7 @@ def test_doubt_is_each_listeners_own_and_another_seeds_another() -> None:
 def test_whatever_is_decoded_the_attributes_are_attributes(size: float) -> None:
     rng = np.random.default_rng(2)
     emotion = (size * rng.standard_normal((4, 100, 25))).astype(np.float32)
-    out = annotated(emotion, parameters(margin=0.5, slow=0.5, flicker=0.3, circumplex=AFFECT.ravel(), beyond=0.5))
+    out = annotated(emotion, parameters(margin=0.5, slow=0.5, flicker=0.3, circumplex=CIRCUMPLEX_8.ravel(), beyond=0.5))
     assert out.dtype == np.float32 and np.isfinite(out).all()
     assert np.isin(out[..., AU], (0.0, 1.0)).all()
     assert np.abs(out[..., VA]).max() <= 1.0
@@ -202,18 +203,20 @@ def test_margins_are_recovered_exactly() -> None:
 def test_the_circumplex_and_how_far_the_decoded_affect_is_believed_are_recovered(
     believed: tuple[float, float],
 ) -> None:
-    emotion = decoded(circumplex=AFFECT, strong=1.0)
-    truth = parameters(circumplex=AFFECT.ravel(), beyond=believed, slow=np.repeat([0.02, 0.2], [2, 8]), flicker=0.01)
+    emotion = decoded(circumplex=CIRCUMPLEX_8, strong=1.0)
+    truth = parameters(
+        circumplex=CIRCUMPLEX_8.ravel(), beyond=believed, slow=np.repeat([0.02, 0.2], [2, 8]), flicker=0.01
+    )
     found = fit(emotion, annotated(emotion, truth))
-    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), AFFECT, atol=0.1)
+    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), CIRCUMPLEX_8, atol=0.1)
     np.testing.assert_allclose(found["beyond"], believed, atol=0.1)
 
 
 def test_without_anything_beyond_the_circumplex_is_recovered_exactly() -> None:
     emotion = decoded(20, 300)
-    truth = parameters(circumplex=AFFECT.ravel(), beyond=0.0, slow=np.repeat([0.0, 0.2], [2, 8]))
+    truth = parameters(circumplex=CIRCUMPLEX_8.ravel(), beyond=0.0, slow=np.repeat([0.0, 0.2], [2, 8]))
     found = fit(emotion, annotated(emotion, truth))
-    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), AFFECT, atol=1e-4)
+    np.testing.assert_allclose(found["circumplex"].reshape(8, 2), CIRCUMPLEX_8, atol=1e-4)
 
 
 @pytest.mark.parametrize(("slow", "persistence", "flicker"), [(0.2, 0.97, 0.05), (0.3, 0.95, 0.1), (0.2, 0.93, 0.1)])
@@ -221,10 +224,10 @@ def test_doubt_is_recovered_from_faces_that_were_annotated_with_it(
     slow: float, persistence: float, flicker: float
 ) -> None:
     """Of 90 minutes. The flicker is found well, the slow doubt roughly: the decoded face changes slowly as well."""
-    emotion = decoded(180, circumplex=AFFECT)
+    emotion = decoded(180, circumplex=CIRCUMPLEX_8)
     size = np.array([0.5] * 2 + [1.0] * 8)
     truth = parameters(slow=slow * size, persistence=persistence, flicker=flicker * size,
-                       circumplex=AFFECT.ravel())  # fmt: skip
+                       circumplex=CIRCUMPLEX_8.ravel())  # fmt: skip
     found = fit(emotion, annotated(emotion, truth))
     assert {name: len(x) for name, x in found.items()} == dict(Annotation.PARAMETERS)
     np.testing.assert_allclose(found["flicker"], truth["flicker"], rtol=0.05)

@@ -125,10 +125,10 @@ def test_the_listener_who_forgets_is_the_same_whatever_the_others_said(networks:
 
 
 @torch.inference_mode()
-def test_whoever_hears_nobody_and_knows_no_past_is_in_every_frame_who_nobody_heard_says(networks: Networks) -> None:
+def test_whoever_hears_nobody_and_knows_no_past_is_in_every_frame_who_unconditional_says(networks: Networks) -> None:
     """Frame by frame, the rows with and without a past, and in the whole clip: one vector for all frames."""
     predictor, clip = networks.predictor, Clip.of(networks, 2)
-    nobody = predictor.nobody_heard()
+    nobody = predictor.unconditional()
     assert nobody.shape == (1, predictor.config.width)
     unknown, memory = torch.full_like(clip.past, predictor.size), predictor.nobody.expand(1, FRAMES, -1)
     alone = stepped(networks, unknown, memory)

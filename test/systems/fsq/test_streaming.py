@@ -73,20 +73,20 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Fills while listeners listen."""
     told = Seen()
-    draw, step = Predictor.draw, Tokenizer.step
+    sample, step = Predictor.sample, Tokenizer.step
 
-    def watched_draw(self: Predictor, x: Tensor, nobody: Tensor, chance: Tensor, how: Sampling) -> Tensor:
+    def watched_sample(self: Predictor, x: Tensor, nobody: Tensor, chance: Tensor, how: Sampling) -> Tensor:
         told.x.append(x.clone())
         told.nobody.append(nobody.clone())
         told.chance.append(chance.clone())
-        told.tokens.append(draw(self, x, nobody, chance, how))
+        told.tokens.append(sample(self, x, nobody, chance, how))
         return told.tokens[-1]
 
     def watched_step(self: Tokenizer, *given: object) -> Decoded:
         told.decoded.append(Decoded(*(part.clone() for part in step(self, *given))))  # type: ignore[arg-type]
         return told.decoded[-1]
 
-    monkeypatch.setattr(Predictor, "draw", watched_draw)
+    monkeypatch.setattr(Predictor, "sample", watched_sample)
     monkeypatch.setattr(Tokenizer, "step", watched_step)
     return told
 

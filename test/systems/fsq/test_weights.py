@@ -83,10 +83,10 @@ def test_weights_that_are_sound_listen(saved: Path) -> None:
     [
         (corrupt, r"small\.safetensors is not the file that small\.yaml describes: its sha256 begins with"),
         (truncate, r"small\.safetensors is truncated or no safetensors file"),
-        (lambda p: beside(p, ".yaml").unlink(), r"small\.yaml is missing: small\.safetensors needs it beside it"),
-        (lambda p: beside(p, ".safetensors").unlink(), r"small\.safetensors is missing: small\.yaml needs it"),
-        (spoiled(lambda t, c: c.update(system="vq_diff")), r"describes weights of vq_diff: fsq is expected"),
-        (spoiled(lambda t, c: c.update(format=2)), r"small\.yaml is of format 2: this version .* reads format 1"),
+        (lambda p: beside(p, ".yaml").unlink(), r"small\.yaml is missing: it must lie beside small\.safetensors"),
+        (lambda p: beside(p, ".safetensors").unlink(), r"small\.safetensors is missing: it must lie beside small"),
+        (spoiled(lambda t, c: c.update(system="vq_diff")), r"is the card of weights of vq_diff: fsq is expected"),
+        (spoiled(lambda t, c: c.update(format=2)), r"small\.yaml has format 2: this version .* reads format 1"),
         (
             spoiled(lambda t, c: t.update({"predictor.nobody": torch.zeros(17)})),
             r"tensor predictor\.nobody has shape \(17,\), but its config needs \(16,\)",
@@ -94,7 +94,7 @@ def test_weights_that_are_sound_listen(saved: Path) -> None:
         (spoiled(lambda t, c: t.pop("predictor.nobody")), r"has no tensor predictor\.nobody, which its config needs"),
         (
             spoiled(lambda t, c: t.update({"more": torch.zeros(1)})),
-            r"has a tensor more, for which its config has no place",
+            r"has a tensor more, which its config does not have",
         ),
         (
             spoiled(lambda t, c: t["tokenizer.face.weight"].fill_(torch.nan)),

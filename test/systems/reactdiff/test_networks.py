@@ -12,7 +12,7 @@ from torch import Tensor
 from react_ros.face import AU, EXPRESSIONS, VA
 from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
 from react_ros.systems.reactdiff.denoiser import Denoiser, DenoiserConfig
-from react_ros.systems.reactdiff.drawing import FastDenoiser
+from react_ros.systems.reactdiff.fast_denoiser import FastDenoiser
 from react_ros.systems.reactdiff.features import NAMES, PAPER, Features
 from react_ros.systems.reactdiff.mmt import Attention, Mmt, MmtConfig
 from react_ros.systems.reactdiff.model import BOUND, LatentConfig, Networks

@@ -14,7 +14,7 @@ from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import AU, FRAME_NS, Face, FaceState, Reaction, Sound, SpeakerFrame
 from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
-from react_ros.systems.reactdiff.chunk_model import ReactDiffChunkModel, SpeakerPast
+from react_ros.systems.reactdiff.chunk_model import ContextInputs, ReactDiffChunkModel
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 from react_ros.systems.reactdiff.model import ModelConfig
 
@@ -80,7 +80,7 @@ def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained
 
     begin = 250
     noise = FieldNoise(sample_rngs(1, 2, purpose=6), 50, (1, width), lasting=True)
-    drawn = [noise.draw(k) for k in range(0, begin + 1, 50)][-1][:, :, 0]
+    drawn = [noise.at(k) for k in range(0, begin + 1, 50)][-1][:, :, 0]
     with torch.inference_mode():
         x0 = networks.mmt.encoder(rows[None, begin - 150 : begin])[0]
         latent = networks.latent
@@ -99,7 +99,7 @@ def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained
 
 
 def test_a_row_holds_the_frames_one_and_two_windows_ago() -> None:
-    past, inputs = SpeakerPast(50, 2), SpeakerInputs()
+    past, inputs = ContextInputs(50, 2), SpeakerInputs()
     rows = np.stack([past.step(frame).copy() for frame in FRAMES]).reshape(-1, 3, INPUTS)
     plain = np.stack([inputs.step(frame).copy() for frame in FRAMES])
     for lag in range(3):
@@ -219,9 +219,11 @@ def test_binarised_action_units_are_there_or_not(saved: Saved) -> None:
 
 def test_a_planner_is_changed_by_none_of_its_chunks(saved: Saved) -> None:
     generator = system(saved(), steps=3)
-    before = {name: t.clone() for name, t in generator.chunk_model.networks.state_dict().items()}
+    model = generator.chunk_model
+    assert isinstance(model, ReactDiffChunkModel)
+    before = {name: t.clone() for name, t in model.networks.state_dict().items()}
     play(generator, FRAMES[:60])
-    for name, tensor in generator.chunk_model.networks.state_dict().items():
+    for name, tensor in model.networks.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
 

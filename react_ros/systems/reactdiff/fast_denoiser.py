@@ -1,7 +1,7 @@
-"""The noise predictor as plans call it on a CPU: `Denoiser`'s numbers, laid out to be computed fast.
+"""A faster `Denoiser` for inference on a CPU, with the same results.
 
-What depends on the noise level alone is computed once a model, and what depends on the speaker alone once a plan.
-Features stand channels last, (B, length, channels): so each convolution is one matrix product.
+What depends on the noise level only is computed once for the model, what depends on the speaker only once for each
+action chunk. Features are channels last, (B, length, channels), so that each convolution is one matrix product.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from react_ros.nn.denoisers import level_embedding
 from react_ros.nn.diffusion import Network
-from react_ros.nn.prepacked import Packed
+from react_ros.nn.prepacked import PrepackedLinear
 from react_ros.systems.reactdiff.denoiser import Denoiser, Residual, SelfAttention
 
 
 class FastDenoiser:
-    """A denoiser with the weights that it has now, for inference; several threads may call it at once."""
+    """A denoiser with a copy of the current weights, for inference; safe to call from several threads."""
 
     @torch.no_grad()
     def __init__(self, denoiser: Denoiser) -> None:
@@ -35,27 +35,27 @@ class FastDenoiser:
         self._attention = _SelfAttention(attention) if isinstance(attention, SelfAttention) else None
         self._blocks = config.blocks
 
-        told = [*down, denoiser.middle, *up]
-        self._widths = [block.norm.num_channels for block in told]
+        blocks = [*down, denoiser.middle, *up]
+        self._widths = [block.norm.num_channels for block in blocks]
         self._condition = denoiser.condition
-        self._condition_weight = torch.cat([block.condition.weight for block in told])
-        self._condition_bias = torch.cat([cast(Tensor, block.condition.bias) for block in told])
+        self._condition_weight = torch.cat([block.condition.weight for block in blocks])
+        self._condition_bias = torch.cat([cast(Tensor, block.condition.bias) for block in blocks])
         level = torch.arange(denoiser.levels, device=self._condition_weight.device)
         t = F.silu(denoiser.level(level_embedding(denoiser.scale * level, config.channels)))
         gains, shifts = [], []
-        for block in told:
+        for block in blocks:
             scale, shift = block.level(t).chunk(2, dim=1)
             gains.append((1.0 + scale) * block.norm.weight)
             shifts.append((1.0 + scale) * block.norm.bias + shift)
         self._gain, self._shift = torch.cat(gains, dim=1), torch.cat(shifts, dim=1)  # (levels, sum of widths)
 
     def given(self, z_bc: Tensor) -> Network:
-        """The network of x_t and level alone, for `Diffusion.sample`."""
-        told = 1.0 + F.linear(F.silu(self._condition(z_bc)), self._condition_weight, self._condition_bias)
-        return lambda x, level: self._predict(x, self._gain[level] * told, self._shift[level] * told)
+        """The network with a fixed condition, for `Diffusion.sample`."""
+        scale = 1.0 + F.linear(F.silu(self._condition(z_bc)), self._condition_weight, self._condition_bias)
+        return lambda x, level: self._predict(x, self._gain[level] * scale, self._shift[level] * scale)
 
     def _predict(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-        """gain and shift: (B, sum of widths), what all blocks do to their normalised features."""
+        """gain and shift: (B, sum of widths), applied to the normalised features of all blocks."""
         moves = zip(*(t.unsqueeze(1).split(self._widths, dim=2) for t in (gain, shift)), strict=True)
         x, kept = self._first(x if self._along_time else x.transpose(1, 2)), []
         for k, block in enumerate(self._down):
@@ -78,7 +78,7 @@ class FastDenoiser:
 class _Convolution:
     def __init__(self, conv: nn.Conv1d) -> None:
         (self._kernel,), (self._stride,), self._edge = conv.kernel_size, conv.stride, cast("int", conv.padding[0])
-        self._product = Packed(conv.weight.transpose(1, 2).flatten(1), conv.bias)
+        self._product = PrepackedLinear(conv.weight.transpose(1, 2).flatten(1), conv.bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernel > 1:
@@ -115,6 +115,6 @@ def _normalised(x: Tensor, norm: nn.GroupNorm) -> Tensor:
 
 
 def _standardised(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    # As an image of one row: PyTorch keeps channels last of images only.
+    # As an image of one row: PyTorch supports channels last for images only.
     image = x.unsqueeze(1).permute(0, 3, 1, 2)
     return torch.group_norm(image, groups, weight, bias, eps).permute(0, 2, 3, 1).squeeze(1)

@@ -72,7 +72,7 @@ def test_tokens_are_those_of_the_written_distribution(
 ) -> None:
     samples, how = 40, Sampling(temperature, top_p, forgetting, guidance)
     x, nobody, chance = states(small, samples + 1, seed=3), states(small, 1, seed=1), chances(small, samples)
-    drawn = small.predictor.draw(x, nobody, chance, how)
+    drawn = small.predictor.sample(x, nobody, chance, how)
     known, forgetful, alone = x[:-1].numpy(), x[-1].numpy(), nobody[0].numpy()
     expected = [by_hand(small, known[s], forgetful, alone, chance[s].numpy(), how) for s in range(samples)]
     assert drawn.shape == (samples, small.predictor.groups) and drawn.dtype == torch.int64
@@ -84,9 +84,9 @@ def test_tokens_are_those_of_the_written_distribution(
 def test_without_forgetting_and_guidance_tokens_are_the_plain_models(small: Networks) -> None:
     """Neither the listener who forgets nor the one who hears nobody is asked."""
     x, nobody, chance = states(small, 201), states(small, 1, seed=1), chances(small, 200)
-    drawn = small.predictor.draw(x, nobody, chance, PLAIN)
+    drawn = small.predictor.sample(x, nobody, chance, PLAIN)
     elsewhere = torch.cat([x[:-1], states(small, 1, seed=2)])
-    assert torch.equal(drawn, small.predictor.draw(elsewhere, states(small, 1, seed=3), chance, PLAIN))
+    assert torch.equal(drawn, small.predictor.sample(elsewhere, states(small, 1, seed=3), chance, PLAIN))
     own = torch.zeros_like(drawn)
     now = x[:-1]
     for group in range(small.predictor.groups):
@@ -103,7 +103,7 @@ def test_who_forgets_altogether_answers_whatever_their_own_past_was(small: Netwo
     another_past = torch.cat([other[:-1], x[-1:]])
     for guidance in (0.0, 1.5):
         how = Sampling(forgetting=1.0, guidance=guidance)
-        draw = small.predictor.draw
+        draw = small.predictor.sample
         assert torch.equal(draw(x, nobody, chance, how), draw(another_past, nobody, chance, how))
         half = Sampling(forgetting=0.5, guidance=guidance)
         assert not torch.equal(draw(x, nobody, chance, half), draw(another_past, nobody, chance, half))
@@ -116,10 +116,10 @@ def test_guidance_moves_tokens_away_from_what_is_said_to_nobody(small: Networks)
     against = np.log(softmax(logits(small, x[-1].numpy(), 0))) - np.log(softmax(alone))
     gains = []
     for guidance in (0.0, 0.5, 1.0, 2.0):
-        drawn = small.predictor.draw(x, nobody, chance, Sampling(guidance=guidance))
+        drawn = small.predictor.sample(x, nobody, chance, Sampling(guidance=guidance))
         gains.append(against[drawn[:, 0].numpy()].mean())
-        heard_nobody = small.predictor.draw(x, x[-1:], chance, Sampling(guidance=guidance))
-        assert torch.equal(heard_nobody, small.predictor.draw(x, x[-1:], chance, Sampling(guidance=0.0)))
+        heard_nobody = small.predictor.sample(x, x[-1:], chance, Sampling(guidance=guidance))
+        assert torch.equal(heard_nobody, small.predictor.sample(x, x[-1:], chance, Sampling(guidance=0.0)))
     assert (np.diff(gains) > 0.0).all()
 
 
@@ -129,7 +129,7 @@ def test_codes_come_as_often_as_they_are_probable(small: Networks) -> None:
     x, nobody = states(small, 1), states(small, 1, seed=1)
     chance = np.random.default_rng(0).random((draws, small.predictor.groups))
     how = Sampling(1.3, 1.0, 0.0, 0.0)
-    drawn = small.predictor.draw(x.expand(draws + 1, -1), nobody, torch.from_numpy(chance), how).numpy()
+    drawn = small.predictor.sample(x.expand(draws + 1, -1), nobody, torch.from_numpy(chance), how).numpy()
     first = softmax(logits(small, x[0].numpy(), 0) / 1.3)
     counts = np.bincount(drawn[:, 0], minlength=small.predictor.size)
     assert chisquare(counts, first * draws).pvalue > 1e-3
@@ -151,7 +151,7 @@ def test_the_ends_of_chance_stay_among_the_codes(networks: Networks, temperature
     for end in ends:
         chance = end.expand(samples, predictor.groups)
         for how in (Sampling(temperature, top_p, 0.5, 1.0), Sampling(temperature, top_p, 0.0, 0.0)):
-            drawn = predictor.draw(x, predictor.nobody_heard(), chance, how)
+            drawn = predictor.sample(x, predictor.unconditional(), chance, how)
             assert int(drawn.min()) >= 0 and int(drawn.max()) < predictor.size
         likely = predictor._logits(x[:-1], 0).double().div(max(temperature, LEAST_TEMPERATURE)).softmax(-1)
         own = likely.gather(1, drawn[:, :1])
@@ -166,13 +166,13 @@ def test_a_small_top_p_and_temperature_0_both_leave_the_likeliest(networks: Netw
     """At temperature 0 where two codes are not all but equally likely: it stands for a small one."""
     predictor, samples = networks.predictor, 50
     x = states(networks, samples + 1).to(predictor.nobody.dtype)
-    chance, nobody = chances(networks, samples, 3).to(x.dtype), predictor.nobody_heard()
+    chance, nobody = chances(networks, samples, 3).to(x.dtype), predictor.unconditional()
     best, ahead = likeliest(predictor, x[:-1])
     sure = ahead > 20.0 * LEAST_TEMPERATURE
     assert sure.float().mean() > 0.7
-    assert torch.equal(predictor.draw(x, nobody, chance, Sampling(1.0, 0.01, 0.0, 0.0)), best)
-    assert torch.equal(predictor.draw(x, nobody, chance, Sampling(0.0, 1.0, 0.0, 0.0))[sure], best[sure])
-    assert not torch.equal(predictor.draw(x, nobody, chance, Sampling(5.0, 1.0, 0.0, 0.0))[sure], best[sure])
+    assert torch.equal(predictor.sample(x, nobody, chance, Sampling(1.0, 0.01, 0.0, 0.0)), best)
+    assert torch.equal(predictor.sample(x, nobody, chance, Sampling(0.0, 1.0, 0.0, 0.0))[sure], best[sure])
+    assert not torch.equal(predictor.sample(x, nobody, chance, Sampling(5.0, 1.0, 0.0, 0.0))[sure], best[sure])
 
 
 def likeliest(predictor: Predictor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Claims about VQ-Diff and BeLFusion as generators: what a window of theirs is, computed once more from the weights."""
+"""VQ-Diff and BeLFusion as chunked generators: windows of reactions against a second computation from the weights."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def loaded(system: str) -> tuple[Any, Any]:
 
 
 def rows(frames: list[SpeakerFrame]) -> Tensor:
-    """(T, 25) what the listener is told, and zeros up to whole windows."""
+    """(T, 25) inputs of the speaker, padded with zeros to whole windows."""
     inputs = AttributeInputs()
-    told = torch.zeros(-(-len(frames) // WINDOW) * WINDOW, ATTRIBUTES)
+    out = torch.zeros(-(-len(frames) // WINDOW) * WINDOW, ATTRIBUTES)
     for k, frame in enumerate(frames):
-        told[k] = torch.from_numpy(inputs.step(frame))
-    return told
+        out[k] = torch.from_numpy(inputs.step(frame))
+    return out
 
 
-def drawn(system: str, windows: Tensor, samples: int, seed: int, guidance: float, codebook: bool) -> Tensor:
-    """(S, windows W, 25) of windows (P, W, 25) of the speaker, by a loop over steps that is written out."""
+def sampled(system: str, windows: Tensor, samples: int, seed: int, guidance: float, codebook: bool) -> Tensor:
+    """(S, windows W, 25) of windows (P, W, 25) of the speaker, by an explicit loop over denoising steps."""
     _, networks = loaded(system)
     steps = networks.diffusion.config.steps
     noise = LatentNoise(sample_rngs(seed, samples, purpose=6), WINDOW, (1, networks.autoencoder.window.latent))
     bars = [float(a) for a in networks.diffusion.alpha_bar]
     shown = []
     for n, window in enumerate(windows):
-        x = torch.from_numpy(noise.draw(n * WINDOW))[:, 0]
-        told, nobody = (networks.latents(w[None]).expand(samples, -1) for w in (window, torch.zeros_like(window)))
+        x = torch.from_numpy(noise.at(n * WINDOW))[:, 0]
+        speaker, nobody = (networks.latents(w[None]).expand(samples, -1) for w in (window, torch.zeros_like(window)))
         for t in reversed(range(steps)):
             level = torch.full((samples,), t)
-            known, unknown = networks.denoiser(x, level, told), networks.denoiser(x, level, nobody)
+            known, unknown = networks.denoiser(x, level, speaker), networks.denoiser(x, level, nobody)
             x0 = (unknown + guidance * (known - unknown)).clamp(-1.0, 1.0)
             after = bars[t - 1] if t else 1.0
             x = after**0.5 * x0 + (1.0 - after) ** 0.5 * (x - bars[t] ** 0.5 * x0) / (1.0 - bars[t]) ** 0.5
@@ -71,19 +71,19 @@ def attributes(answers: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("system", sorted(MODELS))
-def test_online_a_window_answers_the_window_before_it_and_the_first_one_nobody(system: str) -> None:
-    # Where a rounding chose another code, the face would be another: codes have tests of their own.
+def test_online_a_window_depends_on_the_speaker_s_former_window_and_the_first_on_zeros(system: str) -> None:
+    # Without codes: rounding could select another code. Codes have tests of their own.
     given = {"codebook": False} if system == "vqdiff" else {}
     generator = registry.create(system, schedule="window", guidance=1.5, device="cpu", **given)
     answers = attributes(generator.generate(FRAMES, samples=3, seed=5))
-    told = rows(FRAMES).unflatten(0, (-1, WINDOW))
-    expected = drawn(system, torch.cat([torch.zeros_like(told[:1]), told[:-1]]), 3, 5, 1.5, False)
+    speaker = rows(FRAMES).unflatten(0, (-1, WINDOW))
+    expected = sampled(system, torch.cat([torch.zeros_like(speaker[:1]), speaker[:-1]]), 3, 5, 1.5, False)
     np.testing.assert_allclose(answers, expected[:, : len(FRAMES)], atol=1e-4)
 
 
 @pytest.mark.parametrize("system", sorted(MODELS))
-def test_offline_a_window_answers_itself(system: str, tmp_path: Path) -> None:
-    """The packaged tensors, said to have been trained for it."""
+def test_offline_a_window_depends_on_the_speaker_s_window_of_the_same_time(system: str, tmp_path: Path) -> None:
+    """With the packaged tensors, declared as trained for the offline protocol."""
     sizes, networks = loaded(system)
     path = tmp_path / "offline"
     config = config_to(replace(sizes, protocol="offline"))
@@ -91,7 +91,7 @@ def test_offline_a_window_answers_itself(system: str, tmp_path: Path) -> None:
     given = {"codebook": False} if system == "vqdiff" else {}
     generator = registry.create(system, weights=str(path), guidance=1.0, device="cpu", **given)
     answers = attributes(generator.generate_offline(FRAMES, samples=2, seed=1))
-    expected = drawn(system, rows(FRAMES).unflatten(0, (-1, WINDOW)), 2, 1, 1.0, False)
+    expected = sampled(system, rows(FRAMES).unflatten(0, (-1, WINDOW)), 2, 1, 1.0, False)
     np.testing.assert_allclose(answers, expected[:, : len(FRAMES)], atol=1e-4)
     for ask in (generator.start, lambda: generator.generate(FRAMES)):
         with pytest.raises(ValueError, match="offline protocol, which needs the speaker's future"):
@@ -99,7 +99,7 @@ def test_offline_a_window_answers_itself(system: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("system", sorted(MODELS))
-def test_binarised_action_units_are_there_or_not_and_nothing_else_changes(system: str) -> None:
+def test_binarised_action_units_are_0_or_1_and_nothing_else_changes(system: str) -> None:
     soft, hard = (
         attributes(registry.create(system, binarize=b, device="cpu").generate(FRAMES[:120], samples=2))
         for b in (False, True)
@@ -108,9 +108,9 @@ def test_binarised_action_units_are_there_or_not_and_nothing_else_changes(system
     np.testing.assert_array_equal(hard[..., AU.stop :], soft[..., AU.stop :])
 
 
-def test_without_the_codebook_listeners_show_more_than_its_codes() -> None:
-    coded, drawn_ = (
+def test_without_the_codebook_reactions_differ() -> None:
+    coded, continuous = (
         attributes(registry.create("vqdiff", codebook=c, schedule="window", device="cpu").generate(FRAMES, samples=4))
         for c in (True, False)
     )
-    assert np.abs(coded - drawn_).max() > 0.01
+    assert np.abs(coded - continuous).max() > 0.01

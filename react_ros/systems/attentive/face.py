@@ -1,0 +1,43 @@
+"""The attentive listener's face: drives (smile, brows, micro-movements) as blendshapes, with rise and fall times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from react_ros.face import ARKIT, ARKIT_INDEX
+from react_ros.generators.idle import Doubles
+
+DRIVES: Mapping[str, Mapping[str, float]] = {
+    "smile": {"mouthSmile": 0.8, "cheekSquint": 0.5, "eyeSquint": 0.3, "mouthDimple": 0.12, "mouthUpperUp": 0.1},
+    "brow_up": {"browInnerUp": 0.7, "browOuterUp": 0.6, "eyeWide": 0.2},
+    "brow_down": {"browDown": 0.7, "eyeSquint": 0.2},
+    "alert": {"eyeWide": 0.14, "browInnerUp": 0.06, "browOuterUp": 0.09},
+    "lips_together": {"mouthPress": 0.09, "mouthRollLower": 0.05, "mouthRollUpper": 0.04},
+    "chin": {"mouthShrugLower": 0.09, "mouthShrugUpper": 0.04},
+    "pout": {"mouthPucker": 0.06, "mouthFunnel": 0.02},
+    "lips_apart": {"jawOpen": 0.03, "mouthLowerDown": 0.02},
+    "inner_brow": {"browInnerUp": 0.04},
+    "lids": {"eyeSquint": 0.07},
+}
+"""Blendshape weights of each drive; a name without Left or Right moves both sides."""
+
+MICRO = slice(4, len(DRIVES))
+"""Drives that are moved by noise only."""
+
+
+def _basis() -> Doubles:
+    basis = np.zeros((len(DRIVES), len(ARKIT)))
+    for row, shapes in enumerate(DRIVES.values()):
+        for name, weight in shapes.items():
+            for side in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
+                basis[row, ARKIT_INDEX[side]] = weight
+    return basis
+
+
+BASIS = _basis()  # (10, 52)
+
+# Expressions rise faster than they fall; alertness changes over a second. Weights a frame of each of two poles.
+RISE = np.array([0.34, 0.3, 0.3, 0.08] + [0.25] * 6)
+FALL = np.array([0.14, 0.2, 0.16, 0.05] + [0.25] * 6)
