@@ -1,4 +1,4 @@
-"""Live page: an HTTP server that shows the human, the avatar and the robot's status in a browser."""
+"""A web page that shows human and avatar live, with the robot's status."""
 
 from __future__ import annotations
 
@@ -12,50 +12,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from react_ros import pages
+
 Image = npt.NDArray[np.uint8]
 
 _BOUNDARY = "frame"
 _KEEP_ALIVE_S = 5.0
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>react_ros</title><link rel="icon" href="data:,">
-<style>
-:root{color-scheme:dark;
---ground:#12171d;--panel:#1b232c;--line:#2b3743;--text:#e4eaee;--dim:#93a3b0;--glow:#78e2de}
-*{box-sizing:border-box}body{margin:0;min-height:100vh;display:flex;flex-direction:column;background:var(--ground);
-color:var(--text);font:15px/1.45 system-ui,sans-serif}header,main,footer{width:100%;
-max-width:1200px;margin:0 auto;padding:0 20px}
-header{display:flex;align-items:baseline;gap:12px;padding-top:18px;padding-bottom:14px}h1{font-size:18px;margin:0}
-header span{color:var(--dim)}main{flex:1;display:flex;align-items:center;justify-content:center}
-figure{margin:0;width:100%;background:var(--panel);border:1px solid var(--line);border-radius:12px;overflow:hidden}
-img{display:block;width:100%;max-height:72vh;object-fit:contain;min-height:200px}
-footer{display:flex;flex-wrap:wrap;gap:10px;padding-top:16px;padding-bottom:24px}
-.fact{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:7px 13px;display:flex;gap:9px}
-.fact b{color:var(--dim);font-weight:400}.fact.state{border-color:var(--glow)}.lost{border-color:#d98a5c!important}
-</style></head><body>
-<header><h1>react_ros</h1><span>a face that listens</span></header>
-<main><figure><img id="live" src="/stream.mjpg" alt="the human and the avatar, live"></figure></main>
-<footer id="facts" aria-live="off"><div class="fact state"><b>state</b><span>waiting</span></div></footer>
-<script>
-const facts=document.getElementById("facts"),live=document.getElementById("live");
-function show(status,lost){facts.replaceChildren(...Object.entries(status).map(([name,value])=>{
-const box=document.createElement("div"),key=document.createElement("b"),text=document.createElement("span");
-box.className="fact"+(name==="state"?" state":"")+(lost?" lost":"");key.textContent=name.replaceAll("_"," ");
-text.textContent=value===null?"-":value;box.append(key,text);return box}))}
-const events=new EventSource("/events");let away=false;
-events.onmessage=e=>{show(JSON.parse(e.data),false);if(away){away=false;live.src="/stream.mjpg?"+Date.now()}};
-events.onerror=()=>{away=true;show({state:"the robot does not answer; trying again"},true)};
-</script></body></html>
-"""
+"""Interval of comments on an event stream without news, so that a lost browser is noticed."""
 
 
 class ViewError(Exception):
-    """The page cannot be served; the message is one sentence for users."""
+    """The page cannot be served; the message is one sentence with what to do."""
 
 
 class _Latest:
-    """The newest picture and status; readers wait for newer ones without blocking the writer."""
+    """The newest picture and status, to be waited for by any number of threads; `show` and `status` never block."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -86,7 +57,7 @@ class _Latest:
             self._changed.notify_all()
 
     def pictures(self) -> Iterator[bytes]:
-        """JPEG files, each newer than the one before; a slow reader skips pictures."""
+        """JPEG files of the newest picture each time; pictures that were replaced before they were sent are skipped."""
         seen = 0
         while True:
             with self._changed:
@@ -106,7 +77,7 @@ class _Latest:
             return self._jpeg
 
     def statuses(self) -> Iterator[str]:
-        """JSON texts as they change; "" after 5 s without a change (keep-alive)."""
+        """JSON texts as they change; "" after `_KEEP_ALIVE_S` without a change."""
         seen = 0
         while True:
             with self._changed:
@@ -120,11 +91,12 @@ class _Latest:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    # On Linux this allows binding a port with connections in TIME_WAIT; a port in use is still refused.
+    # On Linux a port in TIME_WAIT can be bound again; a port in use is still refused.
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], latest: _Latest):
         self.latest = latest
+        self.page = pages.render("live.html.j2").encode()
         super().__init__(address, _Handler)
 
 
@@ -144,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(404)
         except OSError:
-            # The browser disconnected or stopped reading.
+            # The browser closed the connection or stopped reading.
             self.close_connection = True
 
     def _head(self, kind: str, length: int | None = None) -> None:
@@ -157,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _page(self) -> None:
-        body = _PAGE.encode()
+        body = self.server.page
         self._head("text/html; charset=utf-8", len(body))
         self.wfile.write(body)
 
@@ -177,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ViewServer:
-    """Serves the page from its own thread.
+    """Serves the live page in a thread.
 
     `/` is the page, `/stream.mjpg` the pictures (multipart JPEG), `/events` the status (server-sent events, JSON).
-    Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts.
-    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
+    Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts. port: 0 for any
+    free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8025):
@@ -207,15 +179,15 @@ class ViewServer:
     def show(self, image_rgb: Image) -> None:
         """Show a picture: (height, width, 3) uint8 RGB. Does not block. Raises ValueError for other shapes or types."""
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
-            raise ValueError(f"a picture is (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
+            raise ValueError(f"a picture must be (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
         self._latest.show(image_rgb.copy())
 
     def status(self, facts: Mapping[str, str | float | bool | None]) -> None:
-        """Show the status: names and values, in this order, e.g. state, generator, latency, late."""
+        """Show facts by name, in this order, e.g. state, generator, latency, late."""
         self._latest.status(json.dumps(dict(facts)))
 
     def close(self) -> None:
-        """Stop serving. A second call does nothing."""
+        """Stop serving. Further calls do nothing."""
         if self._latest.closed:
             return
         self._latest.close()

@@ -1,4 +1,4 @@
-"""`react-ros ablation`: the token listener with three quantizers, everything else equal, in one table."""
+"""`react-ros ablation`: the token listener with three quantizers, all else equal, in one table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import plain_console, user_errors
 from react_ros.cli.train import training_config, watcher
-from react_ros.evaluation.report.published import PublishedRow
+from react_ros.generators.system import PublishedRow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ POSTER = (
     PublishedRow("LFQ-val", "online", 0.2625, 99.8672, 0.1213, 0.0434, 0.1213, 73.2092, 45.8896),
     PublishedRow("VQ-val", "online", 0.2693, 91.5249, 0.0943, 0.0370, 0.0943, 96.1280, 46.2099),
 )
-"""The poster's ablation (Dam et al., REACT 2024), on the challenge's validation set: real people."""
+"""The poster's ablation (Dam et al., REACT 2024) on the challenge's validation set of real people."""
 
 _METRICS = {"FRCorr": ("↑", 4), "FRDist": ("↓", 2), "FRDvs": ("", 4), "FRVar": ("", 4), "FRDiv": ("", 4)}
 _UNITS = {"rotation": ", rad", "translation": ", m"}
@@ -39,11 +39,11 @@ _UNITS = {"rotation": ", rad", "translation": ", m"}
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measured column: a quantizer's weights and what they scored."""
+    """One measured column: a quantizer's weights and their scores."""
 
     trained: Trained
     guidance: float | None
-    """None: as the weights advise."""
+    """None: the scale stored in the weights' config."""
     scored: RowSummary
 
     @property
@@ -55,37 +55,48 @@ def ablation(
     corpus: Annotated[list[Path], typer.Option(help="folder of a corpus to train on; repeatable", metavar="DIR")],
     evaluate: Annotated[Path, typer.Option(help="folder of the corpus to evaluate on", metavar="DIR")],
     split: Annotated[
-        str, typer.Option(help="of the corpus to evaluate on: train, val or test", metavar="NAME")
+        str, typer.Option(help="split of the corpus to evaluate on: train, val or test", metavar="NAME")
     ] = "test",
     out: Annotated[
-        Path, typer.Option(help="folder of runs and results; the same command again goes on", metavar="DIR")
+        Path, typer.Option(help="folder of runs and results; the same command resumes it", metavar="DIR")
     ] = Path("runs/ablation"),
-    config: Annotated[Path | None, typer.Option(help="YAML, as train's; default: fsq-ablation", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file, as for train; default: fsq-ablation", metavar="FILE")
+    ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="over the config, e.g. stages.predictor.epochs=10", metavar="KEY.PATH=VALUE"),
+        typer.Option(
+            "--set", help="change a value of the config, e.g. stages.predictor.epochs=10", metavar="KEY.PATH=VALUE"
+        ),
     ] = None,
-    kinds: Annotated[str, typer.Option(help="quantizers, with commas", metavar="NAMES")] = "fsq,lfq,vq",
+    kinds: Annotated[str, typer.Option(help="quantizers, separated by commas", metavar="NAMES")] = "fsq,lfq,vq",
     guidance: Annotated[
         str,
-        typer.Option(help="a column for each, 0 as in training; default: as the weights advise", metavar="NUMBERS"),
+        typer.Option(
+            help="guidance scales, one column each, 0: none; default: the one stored in the weights", metavar="NUMBERS"
+        ),
     ] = "",
-    samples: Annotated[int, typer.Option(help="reactions a clip", metavar="N")] = 10,
-    limit: Annotated[int, typer.Option(help="evaluate only the first so many clips; 0: all", metavar="N")] = 0,
-    seed: Annotated[int | None, typer.Option(help="of training and evaluation; over the config's", metavar="N")] = None,
-    steps_limit: Annotated[int, typer.Option(help="a trial: no stage is longer; 0: all", min=0, metavar="N")] = 0,
-    device: Annotated[str, typer.Option(help="to train on: auto, cpu or cuda", metavar="NAME")] = "auto",
-    jobs: Annotated[int, typer.Option(help="processes that read and evaluate; 0: one a core", min=0, metavar="N")] = 0,
+    samples: Annotated[int, typer.Option(help="reactions per clip", metavar="N")] = 10,
+    limit: Annotated[int, typer.Option(help="evaluate the first N clips only; 0: all", metavar="N")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="seed of training and evaluation; default: the config's", metavar="N")
+    ] = None,
+    steps_limit: Annotated[
+        int, typer.Option(help="most steps of each stage, for a trial; 0: all", min=0, metavar="N")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="device for training: auto, cpu or cuda", metavar="NAME")] = "auto",
+    jobs: Annotated[
+        int, typer.Option(help="processes that read and evaluate; 0: one per core", min=0, metavar="N")
+    ] = 0,
 ) -> None:
-    """Train the token listener with FSQ, LFQ and VQ, evaluate each; leaves OUT/ablation.json and OUT/ablation.md.
+    """Train the token listener with FSQ, LFQ and VQ and evaluate each; writes OUT/ablation.json and OUT/ablation.md.
 
     Same data, seed, steps and sizes: only the quantizer differs. After a Ctrl-C, a crash or a kill the same command
-    goes on.
+    resumes.
     """
     out = out.expanduser()
     console = plain_console()
-    goes_on = f"the same command goes on where it was ({out})"
-    with user_errors(goes_on):
+    with user_errors(f"the same command resumes it ({out})"):
         from react_ros.corpus.cache import atomically
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.evaluation.corpora.plan import Plan, Row
@@ -106,21 +117,21 @@ def ablation(
         plan = read_config(tasks("fsq"), config or own, changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=plan.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
-        # First: half an hour of training for data that cannot be evaluated would be a pity.
+        # Before training, so that data that cannot be evaluated are reported at once.
         to_score = Plan(evaluate, split, "online", samples, plan.seed, plan.frames, limit=limit)  # type: ignore[arg-type]
-        with progress("reading the corpus") as tell:
-            prepared = prepare(to_score, jobs=jobs, progress=tell)
+        with progress("reading the corpus") as report:
+            prepared = prepare(to_score, jobs=jobs, progress=report)
         with joined(device) as world, watcher(world.first) as (shown, reading):
-            whole = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
-            trained = train_kinds(whole, chosen, world, shown, reading)
+            training = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
+            trained = train_kinds(training, chosen, world, shown, reading)
         rows: dict[Row, tuple[Trained, float | None]] = {}
         for one in trained:
             for scale in scales:
                 given: dict[str, Any] = {"weights": str(one.weights)} | ({} if scale is None else {"guidance": scale})
                 rows[Row("fsq", tuple(sorted(given.items())))] = (one, scale)
         folder = out / "evaluation"
-        with progress(f"{len(rows)} rows, clips scored") as tell:
-            results = run(prepared, list(rows), folder, jobs=jobs, progress=tell)
+        with progress(f"{len(rows)} rows, clips scored") as report:
+            results = run(prepared, list(rows), folder, jobs=jobs, progress=report)
         with console.status("figures, two-sample test, report"):
             summary = summarise(prepared, results)
             write_results(summary, folder / "results.json")
@@ -135,8 +146,8 @@ def ablation(
             "code": code_version(),
             "machine": describe_machine(),
         }
-        told = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
-        atomically(out / "ablation.json", lambda file: file.write(told))
+        figures = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
+        atomically(out / "ablation.json", lambda file: file.write(figures))
         text = markdown(measured, summary, about).encode()
         atomically(out / "ablation.md", lambda file: file.write(text))
     _print(console, measured, summary)
@@ -163,12 +174,12 @@ def _guidances(text: str) -> list[float | None]:
     except ValueError:
         scales = [-1.0]
     if not all(0.0 <= scale <= 10.0 for scale in scales):
-        raise ValueError(f"--guidance {text}: it must be numbers from 0 to 10, with commas, e.g. 0,0.5")
+        raise ValueError(f"--guidance {text}: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5")
     return list(dict.fromkeys(scales))
 
 
 def table(measured: Sequence[Measured], *, intervals: bool) -> list[tuple[str, list[str]]]:
-    """The one table: what is measured, and a cell for each measured column and then each of the poster's."""
+    """The rows of the table: a heading, and one cell per measured column, then one per column of the poster."""
 
     def cell(value: Value | None, digits: int) -> str:
         if value is None:
@@ -205,19 +216,19 @@ def table(measured: Sequence[Measured], *, intervals: bool) -> list[tuple[str, l
 
 
 def notes(measured: Sequence[Measured], summary: Summary) -> list[str]:
-    """What a reader of the table must know."""
+    """Notes below the table."""
     out = [
-        "Measured here: same data, seed, steps and networks; only the quantizer differs. The speaker's encoder knows "
-        "no tokens and was trained once for all.",
-        "Published: the poster's ablation (Dam et al., REACT 2024 validation set, real people). Other data: it "
-        "compares the quantizers with each other, not with what is measured here, and FRRea-motion is no FRRea.",
+        "Measured here: same data, seed, steps and networks; only the quantizer differs. The speaker's encoder does "
+        "not depend on tokens and was trained once for all columns.",
+        "Published: the poster's ablation (Dam et al., REACT 2024 validation set, real people). The data differ: "
+        "compare the quantizers with each other, not with the measured columns. FRRea-motion is not FRRea.",
     ]
     sizes = {m.trained.kind: m.trained.quantizer.size for m in measured}
     if "lfq" in sizes and set(sizes.values()) != {sizes["lfq"]}:
         others = " and ".join(str(n) for n in sorted(set(sizes.values()) - {sizes["lfq"]}))
-        out.append(f"lfq can only have a power of two codes a group: {sizes['lfq']}, the nearest one to {others}.")
+        out.append(f"lfq needs a power of two codes per group: {sizes['lfq']}, the nearest one to {others}.")
     if any(not m.trained.tokenizer.figures for m in measured):
-        out.append("Without a val split to train with there are no figures of the tokens.")
+        out.append("The training corpora have no val split, and so there are no figures of the tokens.")
     out += [f"{note}." for note in dict.fromkeys(note for m in measured for note in m.scored.notes)]
     failed = [sentence for m in measured for sentence in m.scored.failed]
     if summary.problems or failed:
@@ -226,18 +237,18 @@ def notes(measured: Sequence[Measured], summary: Summary) -> list[str]:
 
 
 def markdown(measured: Sequence[Measured], summary: Summary, about: Mapping[str, Any]) -> str:
-    """The table for a document, with 95 % intervals and all that is needed to make it again."""
+    """The table as Markdown, with 95 % intervals and what is needed to reproduce it."""
     heads = [m.label for m in measured] + [f"*published: {p.system}*" for p in POSTER]
     body = table(measured, intervals=True)
     plan = summary.plan
     steps = {m.trained.kind: (m.trained.tokenizer.steps, m.trained.predictor.steps) for m in measured}
-    taken = "; ".join(f"{kind} {a} of the tokenizer, {b} of the predictor" for kind, (a, b) in steps.items())
-    told = [
+    trained = "; ".join(f"{kind} {a} of the tokenizer, {b} of the predictor" for kind, (a, b) in steps.items())
+    text = [
         *([f"**{summary.notice}**", ""] if summary.notice else []),
         "```", about["command"], "```", "",
         f"Seed {about['seed']}. Trained on: {'; '.join(about['trained_on'])}. Evaluated on: {about['evaluated_on']}, "
         f"{plan['split']} split, {summary.clips} clips, {plan['samples']} samples, {plan['protocol']}. "
-        f"In brackets: 95 % intervals over {summary.groups} groups of clips. Steps: {taken}. "
+        f"In brackets: 95 % intervals over {summary.groups} groups of clips. Steps: {trained}. "
         f"react_ros {about['code']}; {about['machine']}.",
         "",
         f"| | {' | '.join(heads)} |",
@@ -247,13 +258,13 @@ def markdown(measured: Sequence[Measured], summary: Summary, about: Mapping[str,
         *(f"- {note}" for note in notes(measured, summary)),
         "",
     ]  # fmt: skip
-    return "\n".join(told)
+    return "\n".join(text)
 
 
 def _figures(
     measured: Sequence[Measured], about: Mapping[str, Any], config: Mapping[str, Any], results: Path
 ) -> dict[str, Any]:
-    """Everything, in plain types, for JSON."""
+    """All figures in plain types, for JSON."""
     scored = json.loads(results.read_text("utf-8"))
     columns = [
         {

@@ -1,4 +1,4 @@
-"""`react-ros bench generators`: what every listener costs on this machine."""
+"""`react-ros bench generators`: the cost of every generator on this machine."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 
 def bench_generators(
-    names: Annotated[list[str] | None, typer.Argument(help="which; all without any (react-ros generators)")] = None,
-    device: Annotated[str, typer.Option(help="auto (the CPU, and CUDA too where there is one), cpu or cuda")] = "auto",
-    seconds: Annotated[float, typer.Option(help="of frames that each system answers", min=1.0)] = 30.0,
-    file: Annotated[Path | None, typer.Option("--json", help="also write the figures into this file")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="systems to measure; default: all (react-ros generators)")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto (CPU, and CUDA where available), cpu or cuda")] = "auto",
+    seconds: Annotated[float, typer.Option(help="seconds of speaker frames per system", min=1.0)] = 30.0,
+    file: Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")] = None,
 ) -> None:
-    """Time a step, batch throughput, parameters, memory, loading and delay of the listeners, in one run."""
+    """Measure time per step, batch throughput, parameters, memory, loading time and delay of generators."""
     from react_ros.cli import generator_costs as bench
     from react_ros.machine import describe_machine
 
     with user_errors():
         where = bench.places(names or [], device)
-        with progress("measuring") as tell:
-            costs = bench.bench_generators(simulated_speaker(), where, seconds=seconds, progress=tell)
+        with progress("measuring") as report:
+            costs = bench.bench_generators(simulated_speaker(), where, seconds=seconds, progress=report)
         if file is not None:
             figures = {"machine": describe_machine(), "seconds": seconds, "generators": [asdict(c) for c in costs]}
             file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -37,17 +39,16 @@ def bench_generators(
     console.print(describe_machine())
     console.print(bench.cost_table(costs))
     console.print(
-        f"1 p50 …: ms a step for 1 listener; 10 p50 …: for 10 at once; steps without a pause, in turns of one second, "
-        f"{seconds:g} s of frames each, one thread. A listener that plans makes its plans beside the clock when it "
-        "runs live; here a step waits for the plan that is due. plan 1, plan 10: ms of the median plan. batch: "
-        "reactions a second of a clip with 10 listeners. load: to "
-        f"the first reaction, memory: after {bench.ALONE_STEPS} steps of 1 listener, both in a fresh process beside "
-        "Python and numpy. The speaker is simulated."
+        "1 p50 …: ms per step with 1 sample; 10 p50 …: with 10 samples; steps without a pause, systems in turns "
+        f"of one second, {seconds:g} s of frames each, one thread. Live, action chunks are made in a worker; here the "
+        "step that needs a chunk waits for it. chunk 1, chunk 10: median ms per action chunk. batch: reactions per "
+        f"second of a clip with 10 samples. load: until the first reaction; memory: after {bench.ALONE_STEPS} steps "
+        "with 1 sample; both in a fresh process, in addition to Python and numpy. The speaker is simulated."
     )
 
 
 def simulated_speaker() -> list[SpeakerFrame]:
-    """30 s of a simulated speaker, seen and heard as live."""
+    """30 s of a simulated speaker with face and sound, as from live perception."""
     import numpy as np
 
     from react_ros.corpus.simulation.session import simulate_session

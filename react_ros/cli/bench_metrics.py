@@ -1,4 +1,4 @@
-"""How fast the metrics are beside the official way to compute them, on one core, and how much memory they take."""
+"""`react-ros bench metrics`: our metrics against the official way to compute them, on one core, and their memory."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CLIPS, SAMPLES, NEIGHBOURS, FRAMES = 1612, 10, 50, 750
-"""REACT 2024's test set, and the neighbours a clip that the totals are extrapolated to."""
+"""REACT 2024's test set, and the appropriate listeners per clip to which totals are extrapolated."""
 _MEMORY_NEIGHBOURS = 3
 
 
 class BenchError(ValueError):
-    """Nothing could be measured; the message is one sentence for people."""
+    """Nothing could be measured; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric, the official way and ours. Medians over alternated rounds."""
+    """One metric, the official way and ours; medians over alternating rounds."""
 
     name: str
     unit: str
     official_s: float
-    """Core-seconds a unit."""
+    """Core-seconds per unit."""
     ours_s: float
-    """Core-seconds a unit."""
+    """Core-seconds per unit."""
     ratio: float
-    """How many times faster ours is: the median of the rounds' own ratios."""
+    """official / ours: the median of the ratios of the rounds."""
     units: int
     """Units in the whole test set."""
 
@@ -54,10 +54,10 @@ class Comparison:
 def bench_metrics(
     console: Console | None = None, *, rounds: int = 7, frames: int = FRAMES, memory: bool = False
 ) -> list[Comparison]:
-    """Time both ways in turn on simulated reactions and print them.
+    """Time both ways in turn on simulated reactions, and print the results.
 
-    rounds: how often both are timed. frames: of a clip. memory: also evaluate a whole test set (1.2 GB of predictions
-    in a file, for about a minute) and measure how much memory that takes. Raises BenchError without tslearn.
+    rounds: number of timings of each. frames: length of a clip. memory: also evaluate a whole test set (a file with
+    1.2 GB of predictions, about a minute) and measure its peak memory. Raises BenchError without tslearn.
     """
     from rich.console import Console
     from rich.table import Table
@@ -68,7 +68,7 @@ def bench_metrics(
     table = Table("", "official ms", "ours ms", "times", "all, official", "all, ours", box=None)
     for c in comparisons:
         table.add_row(
-            f"{c.name}, a {c.unit}",
+            f"{c.name}, per {c.unit}",
             f"{c.official_s * 1e3:.2f}",
             f"{c.ours_s * 1e3:.4f}",
             f"{c.ratio:.0f}",
@@ -77,21 +77,21 @@ def bench_metrics(
         )
     show(table)
     show(
-        f"Core time, one thread, medians of {rounds} alternated rounds; {SAMPLES} predictions of {frames} frames. All: "
-        f"{CLIPS} clips, extrapolated to {NEIGHBOURS} neighbours each, FRSyn over all {SAMPLES} predictions. Simulated "
-        "reactions: slow noise, listeners' action units 0 or 1."
+        f"Core time, one thread, medians of {rounds} alternating rounds; {SAMPLES} predictions of {frames} frames. "
+        f"All: {CLIPS} clips, extrapolated to {NEIGHBOURS} appropriate listeners each, FRSyn over all {SAMPLES} "
+        "predictions. Simulated reactions: slow noise; the listeners' action units are 0 or 1."
     )
     if memory:
         peak, seconds = _whole_set()
         show(
-            f"Memory of all {CLIPS} clips x {SAMPLES} predictions ({_MEMORY_NEIGHBOURS} neighbours a clip, predictions "
-            f"memory-mapped, all six metrics, one process): peak {peak / 2**30:.2f} GiB, in {seconds:.0f} s."
+            f"Memory of all {CLIPS} clips x {SAMPLES} predictions ({_MEMORY_NEIGHBOURS} listeners per clip, "
+            f"predictions memory-mapped, all six metrics, one process): peak {peak / 2**30:.2f} GiB, {seconds:.0f} s."
         )
     return comparisons
 
 
 def simulated_reactions(rng: np.random.Generator, *shape: int, binary: bool = False) -> Floats:
-    """(…, T, 25) slow noise through a logistic: action units 0 to 1 (or 0 and 1), VA -1 to 1, expressions sum to 1."""
+    """(…, T, 25) low-pass noise: AU in [0, 1] (binary: 0 or 1), VA in [-1, 1], expressions sum to 1."""
     from scipy.signal import lfilter
 
     noise = np.asarray(lfilter([0.25], [1.0, -0.97], rng.standard_normal((*shape, ATTRIBUTES)), axis=-2))
@@ -124,12 +124,12 @@ def _compare(rounds: int, frames: int) -> list[Comparison]:
          lambda: frsyn_offsets(predictions, speaker), SAMPLES, CLIPS * SAMPLES),
     ]  # fmt: skip
     out = []
-    for name, unit, theirs, their_units, ours, our_units, total in cases:
-        _time(theirs)  # compile, fill caches
+    for name, unit, reference, reference_units, ours, our_units, total in cases:
+        _time(reference)  # compile, fill caches
         _time(ours)
-        timed = np.array([(_time(theirs) / their_units, _time(ours) / our_units) for _ in range(rounds)])
-        their_s, our_s = (float(s) for s in np.median(timed, axis=0))
-        out.append(Comparison(name, unit, their_s, our_s, float(np.median(timed[:, 0] / timed[:, 1])), total))
+        timed = np.array([(_time(reference) / reference_units, _time(ours) / our_units) for _ in range(rounds)])
+        reference_s, our_s = (float(s) for s in np.median(timed, axis=0))
+        out.append(Comparison(name, unit, reference_s, our_s, float(np.median(timed[:, 0] / timed[:, 1])), total))
     return out
 
 
@@ -162,7 +162,7 @@ def _official_distance() -> Callable[[Floats, Floats], float]:
 
 
 def _official_ccc(prediction: Floats, listener: Floats) -> float:
-    """A pair and a channel at a time, as the official procedure goes."""
+    """One pair and one channel at a time, like the official code."""
     out = []
     for d in range(ATTRIBUTES):
         x, y = prediction[:, d], listener[:, d]
@@ -173,7 +173,7 @@ def _official_ccc(prediction: Floats, listener: Floats) -> float:
 
 
 def _official_offset(prediction: Floats, speaker: Floats) -> int:
-    """A lag and a channel at a time, as the official procedure goes."""
+    """One lag and one channel at a time, like the official code."""
     means = []
     for lag in range(-MOST_LAG, MOST_LAG + 1):
         x = prediction[lag:] if lag >= 0 else prediction[:lag]
@@ -184,7 +184,7 @@ def _official_offset(prediction: Floats, speaker: Floats) -> int:
 
 
 def _whole_set() -> tuple[int, float]:
-    """(bytes, seconds) of a process of its own that evaluates predictions for all clips from a file."""
+    """(peak bytes, seconds) of a separate process that evaluates predictions for all clips from a file."""
     with tempfile.TemporaryDirectory(prefix="react_ros_bench_") as folder:
         path = Path(folder) / "predictions.npy"
         rng = np.random.default_rng(1)
@@ -203,23 +203,23 @@ def _whole_set() -> tuple[int, float]:
         )  # fmt: skip
     if done.returncode:
         raise BenchError(f"the evaluation of a whole test set failed: {done.stderr.strip().splitlines()[-1:]}")
-    said = json.loads(done.stdout)
-    return said["peak"], said["seconds"]
+    printed = json.loads(done.stdout)
+    return printed["peak"], printed["seconds"]
 
 
 def evaluate_file() -> None:
-    """In a process of its own: evaluate the predictions file that the command line names, and print what it took."""
+    """Main function of a separate process: evaluate the predictions file in sys.argv, and print JSON."""
     predictions = np.load(sys.argv[1], mmap_mode="r")
     rng = np.random.default_rng(2)
     few = simulated_reactions(rng, 64, FRAMES, binary=True)
     listeners = few[rng.integers(0, len(few), CLIPS)]
     speakers = few[rng.integers(0, len(few), CLIPS)]
-    places = np.arange(CLIPS)
+    indices = np.arange(CLIPS)
     appropriate = np.zeros((CLIPS, CLIPS), bool)
     for k in range(_MEMORY_NEIGHBOURS):
-        appropriate[places, (places + k) % CLIPS] = True
+        appropriate[indices, (indices + k) % CLIPS] = True
     start = time.perf_counter()
-    evaluate_arrays(predictions, speakers, listeners, appropriate, "sound")
+    evaluate_arrays(predictions, speakers, listeners, appropriate, "corrected")
     seconds = time.perf_counter() - start
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"peak": kilobytes * 1024, "seconds": seconds}))

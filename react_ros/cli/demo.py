@@ -17,7 +17,7 @@ from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag, read_bag
 from react_ros.bags.timeline import Timeline
 from react_ros.evaluation.metrics.latency import measure
-from react_ros.evaluation.report.demo_page import SessionFacts, Track, write_page
+from react_ros.evaluation.report.demo_page import FaceTrack, SessionFacts, write_page
 from react_ros.evaluation.sessions.health import STATES
 from react_ros.face import ARKIT_INDEX, FRAME_NS
 from react_ros.generators import registry
@@ -188,12 +188,12 @@ def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -
         rows.append(("processes", ", ".join(runner.children) + (f"; restarts: {restarts}" if restarts else "")))
     return SessionFacts(
         title="react_ros: a face that listens",
-        human=Track(
+        human=FaceTrack(
             seconds(_ns(m.header.stamp) for m in visible),
             np.array([np.asarray(m.blendshapes)[SMILES].mean() for m in visible]),
             np.array([m.rotation for m in visible]),
         ),
-        avatar=Track(
+        avatar=FaceTrack(
             seconds(s for s, _ in shown),
             np.array([np.asarray(shapes[f].weights)[SMILES].mean() for _, f in shown]),
             np.array([models[f].rotation if f in models else np.zeros(3) for _, f in shown]),

@@ -1,4 +1,4 @@
-"""What every listener costs on this machine: time a step, batch throughput, parameters, memory, loading, delay."""
+"""Measures what generators cost: time per step, batch throughput, parameters, memory, loading time, delay."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SAMPLES = (1, 10)
-"""Listeners drawn at once: a robot's, and the challenge's."""
+"""Numbers of samples: a robot's, and the challenge's."""
 BLOCK = FPS
-"""Frames that one system steps through before it is the next one's turn."""
+"""Frames per turn; systems take turns."""
 WARM_UP = 2 * FPS
 ALONE_STEPS = 500
 MIB = 2**20
@@ -35,7 +35,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Milliseconds a step, over all steps of the bench."""
+    """Percentiles of the time per step, ms."""
 
     p50: float
     p95: float
@@ -44,37 +44,37 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """One system in a fresh process, beside Python, numpy and the registry."""
+    """Measurements in a fresh process, in addition to Python, numpy and the registry."""
 
     load_s: float
-    """From `create` to the first reaction of a stream of one listener."""
+    """From `create` to the first reaction of a stream with one sample."""
     memory_mib: float
-    """Resident memory that loading and 500 steps of one listener added."""
+    """Resident memory added by loading and 500 steps with one sample."""
     gpu_mib: float
-    """GPU memory that PyTorch holds then."""
+    """GPU memory reserved by PyTorch after that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one system costs on one device."""
+    """The cost of one system on one device."""
 
     name: str
     device: str
     """ "cpu" or "cuda"."""
     delay_frames: int
     parameters: int
-    """Of its neural networks; 0 where it has none."""
+    """Number of learned parameters; 0 for a rule."""
     steps: dict[int, StepTimes]
-    """By the number of listeners drawn at once."""
-    plans: dict[int, float]
-    """Milliseconds that the median plan takes, by the number of listeners; empty where nothing is planned."""
+    """By number of samples."""
+    chunks: dict[int, float]
+    """Median time per action chunk, ms, by number of samples; empty for systems without action chunks."""
     batch: float
-    """Reactions a second of `generate` over a clip: frames times listeners, for the most of SAMPLES."""
+    """Reactions per second of `generate` over a clip: frames times samples, with the most samples of `SAMPLES`."""
     alone: Alone
 
 
 class SpeakerArrays:
-    """Speaker frames as plain arrays, so that a fresh process reads them without anything but numpy."""
+    """Speaker frames as plain arrays, so that a fresh process can read them with numpy alone."""
 
     FACE = ("blendshapes", "rotation", "translation", "attributes")
     SOUND = ("mfcc", "mfcc_delta", "log_energy", "f0", "voicing", "speech_probability")
@@ -94,16 +94,16 @@ class SpeakerArrays:
         def frame(k: int) -> SpeakerFrame:
             face, sound = arrays["states"][k]
             rows: list[Any] = [arrays[n][k] for n in cls.FACE]
-            heard: list[Any] = [a[k] if a.ndim > 1 else float(a[k]) for a in (arrays[n] for n in cls.SOUND)]
-            return SpeakerFrame(k, k * FRAME_NS, Face(FaceState(face), *rows), Sound(SoundState(sound), *heard))
+            sound_rows: list[Any] = [a[k] if a.ndim > 1 else float(a[k]) for a in (arrays[n] for n in cls.SOUND)]
+            return SpeakerFrame(k, k * FRAME_NS, Face(FaceState(face), *rows), Sound(SoundState(sound), *sound_rows))
 
         return [frame(k) for k in range(len(arrays["states"]))]
 
 
 def places(names: Sequence[str], device: str) -> list[tuple[str, str]]:
-    """Each system with each device it is to be measured on; "auto" is the CPU, and CUDA too where there is one.
+    """The pairs (system, device) to measure. device: "auto" is the CPU, and CUDA where available.
 
-    Raises ValueError, in one sentence, for an unknown name or device, or where nothing is left to measure.
+    Raises ValueError, in one sentence, for an unknown name or device, or where nothing can be measured.
     """
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}: it must be one of auto, cpu, cuda")
@@ -123,12 +123,12 @@ def bench_generators(
     seconds: float = 30.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Cost]:
-    """Measure systems, each with its default parameters, in turns of one second of frames.
+    """Measure systems with their default parameters, in turns of one second of frames.
 
-    frames: of one speaker; played again from the start where they do not suffice. where: as `places` gives it.
-    seconds: of frames that each system steps through, for each number of listeners. progress: told (done, in all).
-    Everything runs on one CPU thread, as each of the robot's processes does. Steps follow each other at once.
-    Raises ValueError, in one sentence, where a system cannot be loaded.
+    frames: of one speaker; repeated where they do not suffice. where: as `places` returns it. seconds: of frames per
+    system and number of samples. progress: called with (done, in all). Everything runs on one CPU thread, like each of
+    the robot's processes, and steps follow each other without a pause. Raises ValueError, in one sentence, where a
+    system cannot be loaded.
     """
     rounds = max(1, round(seconds * FPS / BLOCK))
     total = len(where) * 2 + rounds
@@ -141,18 +141,18 @@ def bench_generators(
             progress(len(alone), total)
     generators = [_create(name, device) for name, device in where]
     with _one_thread():
-        times, plans = _step_times(generators, frames, rounds, lambda done: progress(len(where) + done, total))
+        times, chunks = _step_times(generators, frames, rounds, lambda done: progress(len(where) + done, total))
         costs = []
         for i, ((name, device), generator) in enumerate(zip(where, generators, strict=True)):
             batch = _throughput(generator, frames[: round(seconds * FPS)])
             delay, parameters = generator.info.delay_frames, generator.parameters
-            costs.append(Cost(name, device, delay, parameters, times[i], plans[i], batch, alone[i]))
+            costs.append(Cost(name, device, delay, parameters, times[i], chunks[i], batch, alone[i]))
             progress(len(where) + rounds + i + 1, total)
     return costs
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:
-    """One line a system and device, for people."""
+    """One row per system and device."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1))
@@ -161,7 +161,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     for samples in SAMPLES:
         for heading in (f"{samples} p50", "p95", "p99"):
             table.add_column(heading, justify="right")
-    for heading in (*(f"plan {samples}" for samples in SAMPLES), "batch"):
+    for heading in (*(f"chunk {samples}" for samples in SAMPLES), "batch"):
         table.add_column(heading, justify="right")
     for c in costs:
         steps = [f"{t:.3f}" for s in SAMPLES for t in (c.steps[s].p50, c.steps[s].p95, c.steps[s].p99)]
@@ -169,13 +169,13 @@ def cost_table(costs: Sequence[Cost]) -> Table:
             c.name, c.device, f"{c.delay_frames * 1000 // FPS} ms", f"{c.parameters:,}" if c.parameters else "-",
             f"{c.alone.load_s:.2f} s", f"{c.alone.memory_mib:.0f} MiB",
             f"{c.alone.gpu_mib:.0f} MiB" if c.alone.gpu_mib else "-", *steps,
-            *(f"{c.plans[s]:.1f}" if s in c.plans else "-" for s in SAMPLES), f"{c.batch:,.0f}/s",
+            *(f"{c.chunks[s]:.1f}" if s in c.chunks else "-" for s in SAMPLES), f"{c.batch:,.0f}/s",
         )  # fmt: skip
     return table
 
 
 def measure_alone() -> None:
-    """In a process of its own: load the system that the command line names, step, and print what it took."""
+    """Main function of a fresh process: load the system named on the command line, step, and print JSON."""
     import psutil
 
     name, device, path = sys.argv[1:]
@@ -207,10 +207,10 @@ def _alone(name: str, device: str, path: Path) -> Alone:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f"{name} cannot be measured on {device}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    said = json.loads(done.stdout.splitlines()[-1])
-    if "error" in said:
-        raise ValueError(said["error"])
-    return Alone(**said)
+    printed = json.loads(done.stdout.splitlines()[-1])
+    if "error" in printed:
+        raise ValueError(printed["error"])
+    return Alone(**printed)
 
 
 def _create(name: str, device: str) -> Generator:
@@ -223,11 +223,11 @@ def _step_times(
     rounds: int,
     progress: Callable[[int], None],
 ) -> tuple[list[dict[int, StepTimes]], list[dict[int, float]]]:
-    """Steps in turns, and each turn a plan: what else the machine does at some moment meets every system."""
+    """Time steps in turns, and one action chunk per turn, so that other load on the machine affects all systems."""
     streams = [(i, s, g.start(samples=s)) for i, g in enumerate(generators) for s in SAMPLES]
     times = {(i, s): np.empty(rounds * BLOCK) for i, s, _ in streams}
-    plans = {(i, s): plan for i, s, _ in streams if (plan := generators[i].chunk_function(s)) is not None}
-    planned: dict[tuple[int, int], list[int]] = {of: [] for of in plans}
+    makers = {(i, s): make for i, s, _ in streams if (make := generators[i].chunk_function(s)) is not None}
+    taken: dict[tuple[int, int], list[int]] = {key: [] for key in makers}
     for _, _, stream in streams:
         for k in range(WARM_UP):
             stream.step(frames[k % len(frames)])
@@ -238,21 +238,21 @@ def _step_times(
                 began = time.perf_counter_ns()
                 stream.step(frame)
                 times[i, s][k] = time.perf_counter_ns() - began
-        for of, plan in plans.items():
+        for key, make in makers.items():
             began = time.perf_counter_ns()
-            plan()
-            planned[of].append(time.perf_counter_ns() - began)
+            make()
+            taken[key].append(time.perf_counter_ns() - began)
         progress(turn + 1)
     numbers = range(len(generators))
     steps = [
         {s: StepTimes(*(float(t) for t in np.percentile(times[i, s], (50, 95, 99)) / 1e6)) for s in SAMPLES}
         for i in numbers
     ]
-    return steps, [{s: float(np.median(planned[i, s])) / 1e6 for s in SAMPLES if (i, s) in plans} for i in numbers]
+    return steps, [{s: float(np.median(taken[i, s])) / 1e6 for s in SAMPLES if (i, s) in makers} for i in numbers]
 
 
 def _throughput(generator: Generator, clip: Sequence[SpeakerFrame]) -> float:
-    """Reactions a second: the median of three clips, so that one that was disturbed does not count."""
+    """Reactions per second: the median of three runs."""
     samples = max(SAMPLES)
     seconds = []
     for seed in range(3):

@@ -1,4 +1,4 @@
-"""The table of scores that both `react-ros evaluate` and `evaluate --bag` print."""
+"""The tables of scores on the terminal, of corpora and of recorded sessions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def print_tables(console: Console, summary: Summary) -> None:
-    """The metrics of every row."""
+    """Print the metrics of every row."""
     from rich.markup import escape
     from rich.table import Table
 
     from react_ros.evaluation.corpora.summary import METRICS
-    from react_ros.evaluation.report.corpora_page import DIGITS, figure_of
+    from react_ros.evaluation.report.figures import DIGITS, format_value
 
-    # Two narrow tables: beside a row's name, one of all columns does not fit into 80.
+    # Two narrow tables: a single one with all columns does not fit into 80 characters.
     official = Table("official", *METRICS, box=None)
-    more = Table("sound", "FRCorr", "FRDist", "FRSyn", "FRRea-motion", "told apart", box=None)
+    more = Table("corrected", "FRCorr", "FRDist", "FRSyn", "FRRea-motion", "C2ST accuracy", box=None)
     for r in summary.rows:
         label = escape(r.row.label)
-        official.add_row(label, *(figure_of(r.official[m], DIGITS[m]) for m in METRICS))
-        cells = [figure_of(r.sound[m], DIGITS[m]) for m in ("FRCorr", "FRDist", "FRSyn")]
+        official.add_row(label, *(format_value(r.official[m], DIGITS[m]) for m in METRICS))
+        cells = [format_value(r.corrected[m], DIGITS[m]) for m in ("FRCorr", "FRDist", "FRSyn")]
         cells.append("–" if r.motion is None else f"{r.motion:.1f}")
         cells.append("–" if r.attributes_test is None else f"{r.attributes_test.accuracy:.2f}")
         more.add_row(label, *cells)

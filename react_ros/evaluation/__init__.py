@@ -1,1 +1,1 @@
-"""Reactions to numbers, tables, plots, a report."""
+"""Scores reactions: metrics, human timing, corpora, recorded sessions, reports."""

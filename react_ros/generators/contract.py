@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -122,6 +125,24 @@ class Generator(ABC):
     def parameters(self) -> int:
         """Number of learned parameters; 0 for a rule."""
         return 0
+
+    def content(self) -> Mapping[str, str]:
+        """SHA-256 digests of every file that the reactions depend on: weights, styles, statistics.
+
+        By what the file is to the generator ("weights", "style/NAME.npz", ...). Results that were computed with one
+        content are not valid for another. Systems that read further files override this.
+        """
+        if not self.info.weights:
+            return {}
+        digests = {"weights": self.info.weights}
+        # The card beside the weights holds sizes and sampling advice, which the digest of the tensors does not cover.
+        if isinstance(name := getattr(self.config, "weights", None), str):
+            from react_ros.nn.weights import load_weights
+
+            with suppress(ValueError):  # weights in a format of the system's own
+                text = json.dumps(dict(load_weights(name, self.info.name).config), sort_keys=True)
+                digests["weights' config"] = hashlib.sha256(text.encode()).hexdigest()
+        return digests
 
     def chunk_function(self, samples: int) -> Callable[[], object] | None:
         """A function that computes one action chunk for so many listeners at each call, for benchmarks.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from react_ros.cli.main import bench_metrics as bench
+from react_ros.cli import bench_metrics as bench
 from react_ros.evaluation.metrics.appropriateness import concordance
 from react_ros.evaluation.metrics.synchrony import frsyn_offsets
 

@@ -84,7 +84,7 @@ def test_an_evaluation_leaves_a_table_figures_and_a_page(corpus: Path, tmp_path:
     code, text = scored(corpus, out, *names)
     assert code == 0
     rows = [line.split()[0] for line in text.splitlines() if line.startswith(" ")]
-    assert rows == ["official", *names, "sound", *names]
+    assert rows == ["official", *names, "corrected", *names]
     assert "Made for a test. These figures say nothing about real people." in text
     told = json.loads((out / "results.json").read_text())
     assert told["clips"] == 5 and [r["row"] for r in told["rows"]] == names
@@ -96,7 +96,7 @@ def test_shards_say_what_is_still_to_come_and_merge_to_the_same_bytes(corpus: Pa
     folders = [tmp_path / f"shard{i}" for i in (1, 2)]
     for i, folder in enumerate(folders, start=1):
         code, text = scored(corpus, folder, "random", "--shard", f"{i}/2")
-        assert code == 0 and f"shard {i}/2 is done. Still to come from others: random" in text
+        assert code == 0 and f"shard {i}/2 is complete. Other shards are needed for: random" in text
         assert not (folder / "results.json").exists()
     merge = [word for folder in folders for word in ("--merge", folder)]
     for name, words in (("merged", merge), ("whole", [])):
@@ -162,7 +162,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(corpus: Path, tmp_path:
     os.killpg(running.pid, signal.SIGINT)
     text, _ = running.communicate(timeout=30)  # its children hold the pipe: it closes when the last has ended
     assert running.returncode == 130
-    assert text.strip() == f"stopped; the same command goes on where it was ({out})"
+    assert text.strip() == f"stopped; the same command resumes it ({out})"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert scored(corpus, tmp_path / "whole", "attentive", "random")[0] == 0

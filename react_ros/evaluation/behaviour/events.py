@@ -74,7 +74,7 @@ ONE_ANSWER_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class MotionSeries:
     """One face over a clip, T frames, as far as the corpus knows it. Arrays float64."""
 
     fps: float
@@ -102,7 +102,7 @@ class Motion:
         return self.frames / self.fps
 
     @classmethod
-    def of_arkit(cls, blendshapes: AnyFloats, rotation: AnyFloats | None, fps: float = FPS) -> Motion:
+    def of_arkit(cls, blendshapes: AnyFloats, rotation: AnyFloats | None, fps: float = FPS) -> MotionSeries:
         """blendshapes: (T, 52) in the order of `ARKIT`; rotation: (T, 3) rad. Raises ValueError for another shape."""
         b = _checked("blendshapes", blendshapes, len(ARKIT))
         groups = {"eyes": ("eye",), "brows": ("brow",), "mouth": ("mouth", "jaw", "cheek", "nose", "tongue")}
@@ -118,7 +118,7 @@ class Motion:
         )
 
     @classmethod
-    def of_attributes(cls, attributes: AnyFloats, rotation: AnyFloats | None = None, fps: float = FPS) -> Motion:
+    def of_attributes(cls, attributes: AnyFloats, rotation: AnyFloats | None = None, fps: float = FPS) -> MotionSeries:
         """A face of which the 25 attributes are known (and the head): smile is AU12, brow AU1 or AU2; no blinks.
 
         attributes: (T, 25) in the order of `ATTRIBUTE_NAMES`. Raises ValueError for another shape.
@@ -181,7 +181,7 @@ class Blink:
     seconds: float
 
 
-def find_blinks(motion: Motion) -> list[Blink]:
+def find_blinks(motion: MotionSeries) -> list[Blink]:
     """Whole blinks of both eyes, in order. Raises ValueError where the eyelids are not known."""
     if motion.eyelids is None:
         raise ValueError("blinks cannot be known from the attributes: the eyelids' blendshapes are needed")
@@ -230,7 +230,7 @@ class Nod:
     """Degrees by which the chin is lower after the nod than before."""
 
 
-def find_nods(motion: Motion) -> list[Nod]:
+def find_nods(motion: MotionSeries) -> list[Nod]:
     """Nods in order. Raises ValueError where the head is not known."""
     if motion.rotation is None:
         raise ValueError("nods cannot be known without the head's rotation")
@@ -408,7 +408,7 @@ def find_lag(listener: Doubles, speaker: Doubles, fps: float, mirrored: bool = F
 # --- backchannels and cues
 
 
-def find_backchannels(listener: Motion, speaker: Motion | None) -> list[float]:
+def find_backchannels(listener: MotionSeries, speaker: MotionSeries | None) -> list[float]:
     """Starts of nods, brow flashes and short smiles that mimic nothing the speaker's face just did."""
     starts = [] if listener.rotation is None else [nod.start for nod in find_nods(listener)]
     for name in ("brow", "smile"):

@@ -21,7 +21,7 @@ from react_ros.evaluation.behaviour.events import (
     CueTiming,
     Doubles,
     Lag,
-    Motion,
+    MotionSeries,
     Nod,
     answers,
     band_pass,
@@ -120,8 +120,8 @@ class ClipTiming:
 
 def time_clip(
     name: str,
-    listener: Motion,
-    speaker: Motion | None = None,
+    listener: MotionSeries,
+    speaker: MotionSeries | None = None,
     speech: npt.NDArray[np.bool_] | None = None,
     f0: AnyFloats | None = None,
     *,
@@ -165,7 +165,7 @@ def _size(series: npt.NDArray[Any] | None) -> int | None:
     return None if series is None else len(series)
 
 
-def _lags(listener: Motion, speaker: Motion) -> dict[str, Lag]:
+def _lags(listener: MotionSeries, speaker: MotionSeries) -> dict[str, Lag]:
     fps = listener.fps
     found = {
         "facial mimicry": find_lag(np.gradient(listener.smile), np.gradient(speaker.smile), fps),
@@ -179,7 +179,7 @@ def _lags(listener: Motion, speaker: Motion) -> dict[str, Lag]:
     return {name: lag for name, lag in found.items() if lag is not None}
 
 
-def _jitter(motion: Motion) -> dict[str, tuple[float, int]]:
+def _jitter(motion: MotionSeries) -> dict[str, tuple[float, int]]:
     groups = motion.weights if motion.rotation is None else {**motion.weights, "head": motion.rotation}
     jerk = {name: np.abs(np.diff(x, 3, axis=0)) * motion.fps**3 for name, x in groups.items()}
     return {name: (float(j.sum()), j.size) for name, j in jerk.items()}

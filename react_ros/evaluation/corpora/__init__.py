@@ -1,1 +1,1 @@
-"""."""
+"""Evaluation on corpora: options, rows, blocks, figures."""

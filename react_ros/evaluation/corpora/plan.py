@@ -1,4 +1,4 @@
-"""What an evaluation computes: its rows, its blocks of clips, and the fingerprint that resuming and merging check."""
+"""What an evaluation computes: its options, its rows, its blocks of clips and its shards."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from react_ros.corpus.clips import SPLITS, Split
 from react_ros.generators import registry
 from react_ros.generators.system import SHUFFLED, Protocol
 
-VERSION = 1
-"""Of what is computed and stored: results of another version are never mixed with these."""
+VERSION = 2
+"""Version of the stored blocks; blocks of different versions are never mixed."""
 
 GROUND_TRUTH = "ground_truth"
 ANOTHER_LISTENER = "another_listener"
@@ -24,31 +24,31 @@ PREDICTIONS = "predictions"
 
 
 def default_rows() -> tuple[str, ...]:
-    """The rows of an evaluation in which none are named: the ceilings, then every installed system's own."""
+    """The rows that are run when none are named: both ceilings, then the rows of every installed system."""
     return (GROUND_TRUTH, ANOTHER_LISTENER, *(row for s in registry.systems() for row in s.evaluation_rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: where the scored reactions come from."""
+    """One row of the table: the source of the scored reactions."""
 
     name: str
     """A generator's name, "ground_truth", "another_listener" or "predictions"."""
     parameters: tuple[tuple[str, Any], ...] = ()
     """The generator's parameters that differ from its defaults, by name."""
     shuffled: bool = False
-    """Whether the generator answers another clip's speaker: what it scores then, it scores without listening."""
+    """Whether the generator hears another clip's speaker: its score without listening."""
     file: str = ""
-    """Of "predictions": an npy file."""
+    """The npy file of "predictions"; empty for other rows."""
 
     @property
     def generator(self) -> bool:
-        """Whether a generator makes its reactions."""
+        """Whether the reactions come from a generator."""
         return self.name in registry.names()
 
     @property
     def label(self) -> str:
-        """What tables call it; `parse_row(label)` gives the row again."""
+        """Its name in tables; `parse_row(label)` returns the same row."""
         if self.file:
             return f"{PREDICTIONS}={self.file}"
         parameters = "".join(f",{k}={json.dumps(v)}" for k, v in self.parameters)
@@ -56,14 +56,15 @@ class Row:
 
     @property
     def key(self) -> str:
-        """The row's folder: its name, and a digest of all of it."""
+        """Name of the row's folder: the row's name and a digest of its label."""
         return f"{self.name}-{hashlib.sha256(self.label.encode()).hexdigest()[:10]}"
 
 
 def parse_row(text: str) -> Row:
-    """A row from the command line: NAME[,parameter=value…][:shuffled_speaker], or predictions=FILE.
+    """Parse a row: NAME[,parameter=value…][:shuffled_speaker], or predictions=FILE.
 
-    Raises ValueError, in one sentence, for anything else (unknown generators and parameters included).
+    A generator is created once, so that wrong parameters and missing weights are found here. Raises ValueError, in one
+    sentence, for anything else, unknown generators and parameters included.
     """
     if text.startswith(f"{PREDICTIONS}="):
         file = text.split("=", 1)[1]
@@ -82,11 +83,11 @@ def parse_row(text: str) -> Row:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ValueError(f"row {text!r}: {pair!r} is no parameter=value")
+            raise ValueError(f"row {text!r}: {pair!r} is not parameter=value")
         try:
             parameters[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise ValueError(f"row {text!r}: {value!r} is no value for {key}") from None
+            raise ValueError(f"row {text!r}: {value!r} is not a value for {key}") from None
     if name not in registry.names():
         known = (GROUND_TRUTH, ANOTHER_LISTENER, *registry.names())
         raise ValueError(
@@ -100,7 +101,7 @@ def parse_row(text: str) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the numbers depend on. Raises ValueError, in one sentence, for an impossible value."""
+    """The options that the figures depend on. Raises ValueError, in one sentence, for an impossible value."""
 
     corpus: Path
     split: Split = "test"
@@ -109,15 +110,15 @@ class Plan:
     seed: int = 0
     frames: int = 750
     binarize: bool = False
-    """Whether action units are rounded before everything that is measured."""
+    """Whether action units are rounded to 0 or 1 before all metrics."""
     limit: int = 0
-    """Only the first so many clips; 0 for all."""
+    """Number of clips to evaluate, the first ones of the split; 0 for all."""
     role_swap: bool | None = None
-    """Whether every dyad is also evaluated with the roles swapped; None for the corpus' own habit."""
+    """Whether every dyad is also evaluated with roles swapped; None: as the corpus does."""
     inception: str = ""
-    """TorchScript of Inception v3, for FRRea's FID; empty for none."""
+    """TorchScript file of Inception v3, for FRRea's FID; empty: not measured."""
     i3d: str = ""
-    """TorchScript of I3D, for FRRea's FVD; empty for none."""
+    """TorchScript file of I3D, for FRRea's FVD; empty: not measured."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -129,32 +130,39 @@ class Plan:
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}: it must be from {low} to {high}")
 
-    def described(self) -> dict[str, Any]:
-        """All of it, in plain types."""
+    @property
+    def pictures(self) -> bool:
+        """Whether rendered pictures are scored."""
+        return bool(self.inception or self.i3d)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options in plain types, with the version."""
         return {**asdict(self), "corpus": str(self.corpus), "version": VERSION}
 
 
 def block_size(clips: int) -> int:
-    """Clips a block: few enough to lose little, many enough that their sums take little room. Of `clips` alone, so
-    that every shard and every merge cuts alike."""
+    """Clips per block, 4 to 32: small blocks lose little work when interrupted, large ones store fewer sums.
+
+    A function of the number of clips alone, so that all shards cut the same blocks.
+    """
     return max(4, min(32, -(-clips // 64)))
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which blocks this run computes: those whose number is `index - 1` modulo `count`."""
+    """Part `index` of `count`: the blocks whose number is `index - 1` modulo `count`."""
 
     index: int = 1
     """From 1."""
     count: int = 1
 
     def has(self, block: int) -> bool:
-        """Whether the block is this shard's."""
+        """Whether the block belongs to this shard."""
         return block % self.count == self.index - 1
 
 
 def parse_shard(text: str) -> Shard:
-    """A shard written i/n, 1 <= i <= n. Raises ValueError otherwise."""
+    """Parse a shard written i/n, 1 <= i <= n. Raises ValueError otherwise."""
     i, slash, n = text.partition("/")
     if not (slash and i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
         raise ValueError(f"shard is {text!r}: it must be i/n with i from 1 to n, e.g. 2/4")

@@ -1,4 +1,4 @@
-"""Runs an evaluation over all cores: block by block, resumable after a kill, in shards that merge exactly."""
+"""Runs an evaluation over all cores, block by block: resumable after a kill, and in shards that merge exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,49 +19,52 @@ import numpy.typing as npt
 from react_ros import __version__
 from react_ros.corpus.cache import atomically
 from react_ros.corpus.check import usable_dyads
-from react_ros.corpus.clips import CorpusError, Dyad
+from react_ros.corpus.clips import CorpusError, Dyad, PersonClip
 from react_ros.corpus.mean_listener import write_mean_listener
 from react_ros.corpus.pool import Progress, as_done, processes
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.evaluation.corpora.plan import Plan, Row, Shard, block_size
 from react_ros.evaluation.corpora.scoring import Block, Scorer, read_block, write_block
-from react_ros.evaluation.corpora.sources import Mask, open_source
+from react_ros.evaluation.corpora.source_digest import source_digest
+from react_ros.evaluation.corpora.sources import Mask, Source, open_source
 from react_ros.evaluation.metrics.intervals import connected
 from react_ros.evaluation.metrics.pictures import PictureScorer
 from react_ros.face import ARKIT_SCHEME
 from react_ros.generators import registry
 
-_ONLY_SHOWS = ("bench", "intervals", "latency", "page", "published", "report", "summary")
-"""Modules that no block depends on: they may change while an evaluation is resumed."""
+_SCORING = ("react_ros.evaluation.corpora.scoring", "react_ros.evaluation.corpora.sources")
+"""The modules whose code, with all that they import, every block depends on. Generators are hashed with their rows."""
+_PICTURES = "react_ros.evaluation.metrics.pictures"
+"""The module that draws and scores pictures; blocks without pictures do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An evaluation whose data have been opened."""
+    """An evaluation whose data have been opened and checked."""
 
     plan: Plan
     corpus: Corpus
     dyads: list[Dyad]
-    """All that can be used, in order."""
+    """All usable ones, in order."""
     appropriate: Mask
-    """(N, N), N dyads of the split; rows and columns of unusable ones are False."""
+    """(N, N) over all N dyads of the split; rows and columns of unusable ones are False."""
     problems: list[str]
-    """A sentence for each clip that is left out."""
+    """A sentence per clip that is left out."""
     fingerprint: str
-    """Digest of the plan, the data and the code."""
+    """Digest of the options, the data and the scoring code."""
     shortest: int | None
     """Frames of the shortest clip, where lengths differ (MARS); else None."""
     together: npt.NDArray[np.intp] | None = None
-    """(N,) the group of each dyad: clips of a group say the same thing. None: those that share listeners do."""
+    """(N,) group number of each dyad; clips of a group are not independent. None: clips that share listeners."""
 
     @property
     def evaluated(self) -> list[Dyad]:
-        """The dyads that get a score: the first `limit`."""
+        """The dyads that are scored: the first `limit`."""
         return self.dyads[: self.plan.limit] if self.plan.limit else self.dyads
 
     @property
     def groups(self) -> npt.NDArray[np.intp]:
-        """(N,) the group of each dyad, on which intervals and the two-sample test rest."""
+        """(N,) group number of each dyad, for intervals and the two-sample test."""
         if self.together is not None:
             return self.together
         return connected(self.appropriate | np.eye(len(self.appropriate), dtype=bool))
@@ -74,18 +77,18 @@ class Prepared:
 
 
 def prepare(plan: Plan, *, strict: bool = False, progress: Progress | None = None, jobs: int = 1) -> Prepared:
-    """Open the corpus, find what can be used, and the appropriateness matrix (computed where it is not there).
+    """Open the corpus, find the usable clips, and read the appropriateness matrix (or compute it).
 
-    strict: whether one bad clip stops everything. Raises CorpusError or ValueError in one sentence.
+    strict: raise for the first bad clip instead of leaving it out. Raises CorpusError or ValueError in one sentence.
     """
     corpus = open_corpus(plan.corpus, CorpusConfig(frames=plan.frames, role_swap=plan.role_swap))
     dyads, problems = usable_dyads(corpus, plan.split, strict=strict)
     if not dyads:
         raise CorpusError(f"{plan.corpus} has no usable clips in its {plan.split} split, e.g. {problems[0]}")
-    if plan.inception or plan.i3d:
+    if plan.pictures:
         if corpus.scheme != ARKIT_SCHEME:
             raise ValueError(f"FID and FVD need faces of scheme {ARKIT_SCHEME}, but {corpus.root} has {corpus.scheme}")
-        PictureScorer(plan.inception or None, plan.i3d or None)  # here, once, is where a wrong file is one sentence
+        PictureScorer(plan.inception or None, plan.i3d or None)  # reports a wrong file here, not once per block
     matrix = corpus.appropriate(plan.split, jobs=jobs, progress=progress)
     corpus.precompute_sounds([d.speaker for d in dyads], jobs=jobs, progress=progress)
     usable = np.zeros(len(matrix), bool)
@@ -111,45 +114,40 @@ def run(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> dict[Row, list[Block]]:
-    """Compute every block that is not there yet; the rows whose blocks are all there, in order.
+    """Compute all blocks that do not exist yet. Returns the blocks of every complete row, in order.
 
-    out: a new folder, or one of the same plan, which is resumed. merge: folders of other shards of the same plan.
-    jobs: processes; 0 for one a core. save_predictions: whether the reactions are kept, an npz beside each block with
-    an array (P, T, 25) a dyad, named by its index. progress: told of clips, over all rows. Raises ValueError where a
-    folder holds another evaluation, OSError where nothing can be written: what is there stays, to be resumed.
+    out: a new folder, or one of the same evaluation, which is resumed. merge: folders of other shards of the same
+    evaluation. jobs: processes; 0 for one per core. save_predictions: whether reactions are stored beside each block,
+    an npz with one array (P, T, 25) per dyad, named by its index. progress: called with (clips done, clips in all),
+    over all rows. Raises ValueError where a folder holds another evaluation or a row's weights have changed, OSError
+    where nothing can be written; finished blocks are kept.
     """
     _claim(out, prepared)
     for folder in merge:
-        _take(folder, out, prepared)
-    mean = out / "mean_listener.safetensors"
-    if any(row.generator and registry.system(row.name).corpus_statistics for row in rows) and not mean.is_file():
-        # In a folder of its own: another run of the same evaluation may be at it too.
-        with tempfile.TemporaryDirectory(dir=out, prefix=".mean_listener") as folder:
-            whole = Path(folder) / mean.name
-            write_mean_listener(prepared.corpus, whole)
-            whole.with_suffix(".yaml").replace(mean.with_suffix(".yaml"))
-            whole.replace(mean)
+        _merge(folder, out, prepared)
+    if any(row.generator and registry.system(row.name).corpus_statistics for row in rows):
+        _write_mean(prepared.corpus, out)
     blocks, shard = prepared.blocks, shard or Shard()
     for row in rows:
-        _claim_row(out, row)
-        # In this process first: what is wrong with a row is one sentence, not one a block.
-        open_source(row, prepared.corpus, prepared.plan, prepared.dyads, prepared.appropriate, _mean(out))
+        # Opened in this process first: a faulty row is reported once, not once per block.
+        _claim_row(out, row, _open(prepared, row, out).content())
     todo = [
         (row, number)
         for row in rows
         for number in range(len(blocks))
         if shard.has(number)
         and not (
-            _block_path(out, row, number).is_file() and (not save_predictions or _kept_path(out, row, number).is_file())
+            _block_path(out, row, number).is_file()
+            and (not save_predictions or _reactions_path(out, row, number).is_file())
         )
     ]
     total = len(rows) * sum(len(b) for n, b in enumerate(blocks) if shard.has(n))
     done = total - sum(len(blocks[number]) for _, number in todo)
-    tell = progress or (lambda _done, _total: None)
-    tell(done, total)
+    report = progress or (lambda _done, _total: None)
+    report(done, total)
     for number in _work(prepared, out, todo, processes(jobs), save_predictions, strict):
         done += len(blocks[number])
-        tell(done, total)
+        report(done, total)
     complete = {}
     for row in rows:
         paths = [_block_path(out, row, number) for number in range(len(blocks))]
@@ -161,10 +159,10 @@ def run(
 def _work(
     prepared: Prepared, out: Path, todo: Sequence[tuple[Row, int]], jobs: int, save: bool, strict: bool
 ) -> Iterable[int]:
-    """Compute blocks in processes; yields the number of each as it is there."""
+    """Compute blocks in `jobs` processes; yields the number of each finished block."""
     if not todo:
         return
-    if jobs == 1 or len(todo) == 1:  # a process of its own costs seconds to start
+    if jobs == 1 or len(todo) == 1:  # starting a process takes seconds
         compute = _Worker(prepared, out, save, strict)
         for row, number in todo:
             compute(row, number)
@@ -175,7 +173,7 @@ def _work(
 
 
 class _Worker:
-    """Computes blocks, keeping the row's source from one to the next."""
+    """Computes blocks; the row's source is kept from one block to the next."""
 
     def __init__(self, prepared: Prepared, out: Path, save: bool, strict: bool) -> None:
         self._prepared, self._out, self._save, self._strict = prepared, out, save, strict
@@ -183,15 +181,17 @@ class _Worker:
         self._row: Row | None = None
 
     def __call__(self, row: Row, number: int) -> None:
-        p = self._prepared
         if row != self._row:
-            self._source = open_source(row, p.corpus, p.plan, p.dyads, p.appropriate, _mean(self._out))
+            self._source = _open(self._prepared, row, self._out)
+            # Weights may have been replaced between the check in `run` and this load.
+            _claim_row(self._out, row, self._source.content())
             self._row = row
-        block, reactions = self._scorer.score(self._source, p.blocks[number], keep=self._save, strict=self._strict)
+        dyads = self._prepared.blocks[number]
+        block, reactions = self._scorer.score(self._source, dyads, keep=self._save, strict=self._strict)
         path = _block_path(self._out, row, number)
         if self._save:
             kept = {str(int(clip)): x for clip, x in zip(block.values["clip"], reactions, strict=True)}
-            atomically(_kept_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
+            atomically(_reactions_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
         atomically(path, lambda file: write_block(file, block))
 
 
@@ -213,80 +213,106 @@ def _compute(task: tuple[Row, int]) -> None:
     _worker(*task)
 
 
+def _open(prepared: Prepared, row: Row, out: Path) -> Source:
+    p, mean = prepared, _mean_path(out)
+    return open_source(row, p.corpus, p.plan, p.dyads, p.appropriate, mean if mean.is_file() else None)
+
+
+# Files of an evaluation ----------------------------------------------------------------------------------------------
+
+
 def _block_path(out: Path, row: Row, number: int) -> Path:
     return out / "rows" / row.key / f"block-{number:04}.npz"
 
 
-def _kept_path(out: Path, row: Row, number: int) -> Path:
+def _reactions_path(out: Path, row: Row, number: int) -> Path:
     return out / "rows" / row.key / f"reactions-{number:04}.npz"
 
 
-def _mean(out: Path) -> Path | None:
-    path = out / "mean_listener.safetensors"
-    return path if path.is_file() else None
+def _mean_path(out: Path) -> Path:
+    return out / "mean_listener.safetensors"
+
+
+def _write_mean(corpus: Corpus, out: Path) -> None:
+    """Write the statistics of the training listeners; again on each run, since the train split may have changed."""
+    path = _mean_path(out)
+    # In a temporary folder: another run of the same evaluation may be writing too.
+    with tempfile.TemporaryDirectory(dir=out, prefix=".mean_listener") as folder:
+        whole = Path(folder) / path.name
+        write_mean_listener(corpus, whole)
+        whole.with_suffix(".yaml").replace(path.with_suffix(".yaml"))
+        whole.replace(path)
 
 
 def _claim(out: Path, prepared: Prepared) -> None:
-    """Make the folder this plan's, or see that it is. Raises ValueError, in one sentence, where it is not."""
+    """Create the folder, or check that it holds this evaluation. Raises ValueError, in one sentence, where not."""
     plan_file = out / "plan.json"
-    mine = {**prepared.plan.described(), "react_ros": __version__, "fingerprint": prepared.fingerprint}
+    description = _description(prepared)
     if plan_file.is_file():
-        _compare(out, _told(plan_file), mine)
+        _expect_same(out, _read_json(plan_file), description)
         return
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise ValueError(f"{out} is there already and holds no evaluation: choose another folder")
+        raise ValueError(f"{out} exists and holds no evaluation: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    atomically(plan_file, lambda file: file.write(json.dumps(mine, indent=1).encode()))
+    atomically(plan_file, lambda file: file.write(json.dumps(description, indent=1).encode()))
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What a file of ours says. Raises OSError, or ValueError in one sentence."""
+def _description(prepared: Prepared) -> dict[str, Any]:
+    """The content of plan.json."""
+    return {**prepared.plan.to_dict(), "react_ros": __version__, "fingerprint": prepared.fingerprint}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file. Raises OSError, or ValueError in one sentence."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-    if not isinstance(said, dict):
+    if not isinstance(values, dict):
         raise ValueError(f"{path} was not written by react_ros")
-    return said
+    return values
 
 
-def _compare(out: Path, theirs: dict[str, Any], mine: dict[str, Any]) -> None:
-    for key, value in mine.items():
-        if key not in ("corpus", "fingerprint") and theirs.get(key) != value:
-            raise ValueError(f"{out} holds an evaluation with {key} {theirs.get(key)!r}, not {value!r}: choose another")
-    if theirs.get("fingerprint") != mine["fingerprint"]:
+def _expect_same(out: Path, found: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+    for key, value in description.items():
+        if key not in ("corpus", "fingerprint") and found.get(key) != value:
+            raise ValueError(f"{out} holds an evaluation with {key} {found.get(key)!r}, not {value!r}: choose another")
+    if found.get("fingerprint") != description["fingerprint"]:
         raise ValueError(f"{out} holds an evaluation of other data or by other code: choose another folder")
 
 
-def _claim_row(out: Path, row: Row) -> None:
-    """Begin the row's folder, which also holds what its generator is made of. Raises ValueError where that changed."""
+def _claim_row(out: Path, row: Row, content: Mapping[str, str]) -> None:
+    """Create the row's folder with the digests of what its reactions depend on. Raises ValueError where they differ."""
     folder = out / "rows" / row.key
-    mine = {"row": row.label, "files": {k: _digest_of(v) for k, v in _files(row).items()}}
     row_file = folder / "row.json"
     if row_file.is_file():
-        theirs = _told(row_file)
-        if theirs.get("files") != mine["files"]:
-            raise ValueError(f"{row.label}: its files have changed since {out} was begun: choose another folder")
+        if changed := _changed(_read_json(row_file).get("content"), content):
+            raise ValueError(f"{row.label}: its {changed} changed after {out} was begun: choose another folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    atomically(row_file, lambda file: file.write(json.dumps(mine, indent=1).encode()))
+    values = {"row": row.label, "content": dict(content)}
+    atomically(row_file, lambda file: file.write(json.dumps(values, indent=1).encode()))
 
 
-def _files(row: Row) -> dict[str, Path]:
-    """The files that the row's reactions depend on."""
-    named = {"predictions": row.file} | {k: v for k, v in row.parameters if isinstance(v, str)}
-    return {k: Path(v) for k, v in named.items() if v and Path(v).is_file()}
+def _changed(before: Any, now: Mapping[str, str]) -> str:
+    """What differs, for people, e.g. "weights and style"; empty where nothing does."""
+    before = before if isinstance(before, dict) else {}
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    names = list(dict.fromkeys(key.partition("/")[0] for key in keys))
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
-def _take(folder: Path, out: Path, prepared: Prepared) -> None:
-    """Copy another shard's blocks. Raises ValueError where the folder is none, or of another plan."""
+def _merge(folder: Path, out: Path, prepared: Prepared) -> None:
+    """Copy another shard's blocks. Raises ValueError where the folder holds none, or another evaluation's."""
     try:
-        theirs = _told(folder / "plan.json")
+        found = _read_json(folder / "plan.json")
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no evaluation to merge: it has no plan.json") from None
-    _compare(
-        folder, theirs, {**prepared.plan.described(), "react_ros": __version__, "fingerprint": prepared.fingerprint}
-    )
+    _expect_same(folder, found, _description(prepared))
+    for path in sorted(folder.glob("rows/*/row.json")):
+        target, theirs = out / path.relative_to(folder), _read_json(path)
+        if target.is_file() and (changed := _changed(_read_json(target).get("content"), theirs.get("content") or {})):
+            raise ValueError(f"{theirs.get('row')}: its {changed} in {folder} differ from those in {out}")
     for path in sorted(folder.glob("rows/*/*")):
         target = out / path.relative_to(folder)
         if path.name.startswith(".") or target.is_file() or (path.suffix == ".npz" and not zipfile.is_zipfile(path)):
@@ -295,28 +321,36 @@ def _take(folder: Path, out: Path, prepared: Prepared) -> None:
         atomically(target, lambda file, path=path: shutil.copyfileobj(path.open("rb"), file))
 
 
+# The fingerprint -----------------------------------------------------------------------------------------------------
+
+
 def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate: Mask) -> str:
-    """Of the data that are scored and of the code that scores; the corpus may lie elsewhere on another machine."""
+    """SHA-256 of the options, of the data and of the scoring code; the corpus may lie in another folder elsewhere."""
     digest = hashlib.sha256()
-    said = {**plan.described(), "corpus": None, "scheme": corpus.scheme}
+    options = {**plan.to_dict(), "corpus": None, "scheme": corpus.scheme}
     for name in ("inception", "i3d"):
-        said[name] = _digest_of(Path(said[name])) if said[name] else ""
-    digest.update(json.dumps(said, sort_keys=True).encode())
+        options[name] = _sha256(Path(options[name])) if options[name] else ""
+    digest.update(json.dumps(options, sort_keys=True).encode())
     digest.update(np.packbits(appropriate).tobytes())
     for dyad in dyads:
         digest.update(f"{dyad.index} {dyad.speaker.name} {dyad.listener.name}".encode())
-        digest.update(np.ascontiguousarray(corpus.attributes(dyad.speaker)).tobytes())
-        audio = dyad.speaker.audio
-        digest.update(str(audio.stat().st_size if audio is not None and audio.is_file() else 0).encode())
-    package = Path(__file__).resolve().parents[2]
-    for room in ("dtw.py", "face.py", "corpus", "evaluation", "generators", "perception"):
-        root = package / room
-        for source in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            if source.stem not in _ONLY_SHOWS:
-                digest.update(source.read_bytes())
+    for person in dict.fromkeys(person for dyad in dyads for person in (dyad.speaker, dyad.listener)):
+        _hash_person(digest, corpus, person)
+    for audio in dict.fromkeys(dyad.speaker.audio for dyad in dyads):
+        if audio is not None and audio.is_file():
+            digest.update(_sha256(audio).encode())
+    digest.update(source_digest(*_SCORING, without=() if plan.pictures else (_PICTURES,)).encode())
     return digest.hexdigest()
 
 
-def _digest_of(path: Path) -> str:
+def _hash_person(digest: Any, corpus: Corpus, person: PersonClip) -> None:
+    """Add a person's attributes and face model."""
+    if person.attributes is not None:
+        digest.update(np.ascontiguousarray(corpus.attributes(person)).tobytes())
+    if person.face_model is not None:
+        digest.update(np.ascontiguousarray(corpus.face_model(person)).tobytes())
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

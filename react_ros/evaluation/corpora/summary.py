@@ -1,4 +1,4 @@
-"""From the blocks of an evaluation to its figures: means with intervals, gaps to a shuffled speaker, human timing."""
+"""Figures from the blocks of an evaluation: means with intervals, gaps to a shuffled speaker, human timing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from react_ros.corpus.cache import atomically
 from react_ros.evaluation.behaviour.timing import Measure, TimingReport, timing_report
 from react_ros.evaluation.corpora.plan import GROUND_TRUTH, Row
+from react_ros.evaluation.corpora.published import published
 from react_ros.evaluation.corpora.run import Prepared
 from react_ros.evaluation.corpora.scoring import MODES, Block
 from react_ros.evaluation.metrics.c2st import TwoSampleResult, two_sample_test
@@ -22,8 +23,8 @@ from react_ros.evaluation.metrics.challenge import DvsSums, Mode
 from react_ros.evaluation.metrics.intervals import Value, mean_with_interval
 from react_ros.evaluation.metrics.pictures import PictureRealism, PictureSums, picture_realism
 from react_ros.evaluation.metrics.realism import MomentSums, merge, motion_distance
-from react_ros.evaluation.report.published import PublishedRow, published
 from react_ros.face import ATTRIBUTES, Floats
+from react_ros.generators.system import PublishedRow
 
 Doubles = npt.NDArray[np.float64]
 
@@ -32,7 +33,7 @@ METRICS = ("FRCorr", "FRDist", "FRDiv", "FRVar", "FRDvs", "FRSyn")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One clip for the eye."""
+    """One clip to plot."""
 
     name: str
     reaction: Floats
@@ -43,47 +44,47 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class RowSummary:
-    """What one row scored."""
+    """The scores of one row."""
 
     row: Row
     clips: int
     failed: list[str]
-    """A sentence for each clip that could not be scored."""
+    """A sentence per clip that could not be scored."""
     official: Mapping[str, Value | None]
     """`METRICS` by the challenge's definitions, quirks included."""
-    sound: Mapping[str, Value | None]
-    """`METRICS` as they should be."""
+    corrected: Mapping[str, Value | None]
+    """`METRICS` by the corrected definitions."""
     reactface: Mapping[str, Value | None]
     """ReactFace's DivC, DivF, S-MSE and TLCC on the 58 coefficients; empty without them."""
     motion: float | None
     """FRRea-motion."""
     pictures: PictureRealism | None
-    """FRRea over the avatar's pictures; None where no network was given."""
+    """FRRea over pictures of the avatar; None without the networks' files."""
     attributes_test: TwoSampleResult | None
-    """Real or generated, by the 25 attributes."""
+    """C2ST of real against generated listeners, on the 25 attributes."""
     face_test: TwoSampleResult | None
-    """Real or generated, by the 25 attributes and the 58 coefficients."""
+    """C2ST on the 25 attributes and the 58 coefficients."""
     timing: TimingReport
     offsets: Doubles
-    """Every sound FRSyn offset in frames: < 0 where the reaction comes after the speaker."""
+    """All FRSyn offsets of the corrected mode, in frames; < 0: the reaction comes after the speaker."""
     frcorr: Doubles
-    """(clips,) of the official mode."""
+    """(clips,) FRCorr of the official mode."""
     clip_indices: npt.NDArray[np.int64]
-    """(clips,) the dyads they belong to."""
+    """(clips,) index of each clip's dyad."""
     notes: list[str]
-    """What could not be computed, and why."""
+    """A sentence per figure that could not be computed."""
     example: Example | None
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """How much better a generator answers its own speaker than another clip's."""
+    """Difference in FRCorr between hearing the clip's own speaker and hearing another clip's."""
 
     label: str
     own: float
     shuffled: float
     difference: Value
-    """Of FRCorr, paired by clip."""
+    """Own minus shuffled, paired by clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,12 @@ class Summary:
 
     plan: Mapping[str, Any]
     notice: str
-    """What a reader must know of the corpus first; never empty for a simulated one."""
+    """What a reader must know about the corpus; never empty for a simulated one."""
     clips: int
     groups: int
-    """Of clips that share appropriate listeners, on which the intervals rest."""
+    """Number of groups of clips that share appropriate listeners; intervals resample these."""
     neighbours: float
-    """Mean number of appropriate listeners a clip."""
+    """Mean number of appropriate listeners per clip."""
     problems: list[str]
     rows: list[RowSummary]
     gaps: list[Gap]
@@ -105,7 +106,7 @@ class Summary:
 
     @property
     def reference(self) -> TimingReport | None:
-        """The real listeners' timing, where the ground truth is among the rows."""
+        """The timing of the real listeners; None without a ground truth row."""
         return next((r.timing for r in self.rows if r.row.name == GROUND_TRUTH), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class Summary:
             "clips": r.clips,
             "failed": r.failed,
             "official": {k: v and v.to_dict() for k, v in r.official.items()},
-            "sound": {k: v and v.to_dict() for k, v in r.sound.items()},
+            "corrected": {k: v and v.to_dict() for k, v in r.corrected.items()},
             "reactface": {k: v and v.to_dict() for k, v in r.reactface.items()},
             "FRRea-motion": r.motion,
             "FRRea": r.pictures and asdict(r.pictures),
@@ -149,7 +150,7 @@ def summarise(prepared: Prepared, results: Mapping[Row, Sequence[Block]]) -> Sum
     corpus = prepared.corpus
     notice = f"{corpus.notice} These figures say nothing about real people." if corpus.simulated else corpus.notice
     return Summary(
-        plan=prepared.plan.described(),
+        plan=prepared.plan.to_dict(),
         notice=notice,
         clips=len(prepared.evaluated),
         groups=len({int(group_of[d.index]) for d in prepared.evaluated}),
@@ -162,14 +163,14 @@ def summarise(prepared: Prepared, results: Mapping[Row, Sequence[Block]]) -> Sum
 
 
 def write_results(summary: Summary, path: Path) -> None:
-    """The figures as JSON; what is not a number becomes null."""
+    """Write the figures as JSON; values that are not finite become null."""
     write_figures(summary.to_dict(), path)
 
 
 def write_figures(figures: dict[str, Any], path: Path) -> None:
-    """Plain types as JSON; what is not a number becomes null."""
-    told = json.dumps(_finite(figures), indent=1).encode()
-    atomically(path, lambda file: file.write(told))
+    """Write plain types as JSON, atomically; values that are not finite become null."""
+    text = json.dumps(_finite(figures), indent=1).encode()
+    atomically(path, lambda file: file.write(text))
 
 
 def _finite(value: Any) -> Any:
@@ -182,7 +183,9 @@ def _finite(value: Any) -> Any:
 
 def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.NDArray[np.intp]) -> RowSummary:
     failed = [f for b in blocks for f in b.failed]
-    blocks = [b for b in blocks if len(b.values["clip"])]  # the others have no sums, nor arrays of the right shape
+    blocks = [
+        b for b in blocks if len(b.values["clip"])
+    ]  # blocks without a scored clip have no sums, and arrays of other shapes
 
     def all_of(name: str) -> Doubles:
         return np.concatenate([b.values[name] for b in blocks] or [np.zeros(0)])
@@ -224,16 +227,16 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
             "DivF": mean("divf"),
             "S-MSE": mean("smse"),
             "TLCC": synchrony("offset58", "official"),
-            "TLCC sound": synchrony("offset58", "sound"),
+            "TLCC corrected": synchrony("offset58", "corrected"),
         }
     motion = None
     try:
-        sides = [[b.part(n) for b in blocks if b.has(n)] for n in ("motion/real", "motion/made")]
+        sides = [[b.part(n) for b in blocks if b.has(n)] for n in ("motion/real", "motion/generated")]
         if all(sides):
             motion = motion_distance(*(merge(map(MomentSums.from_arrays, side)) for side in sides))
     except ValueError as error:
         notes.append(str(error))
-    offsets = all_of("offset/sound")
+    offsets = all_of("offset/corrected")
     tests = _two_sample(prepared, row, blocks, group_of, notes)
     timing = timing_report(t for b in blocks for t in b.timing)
     return RowSummary(
@@ -241,7 +244,7 @@ def _summarise(prepared: Prepared, row: Row, blocks: list[Block], group_of: npt.
         clips=len(clips),
         failed=failed,
         official=modes["official"],
-        sound=modes["sound"],
+        corrected=modes["corrected"],
         reactface=reactface,
         motion=motion,
         pictures=_pictures(blocks),
@@ -264,14 +267,14 @@ def _pictures(blocks: Sequence[Block]) -> PictureRealism | None:
             networks[network] = merge(map(MomentSums.from_arrays, found)) if found else None
         return PictureSums(**networks)
 
-    real, made = sums("real"), sums("made")
-    return None if real.inception is None and real.i3d is None else picture_realism(real, made)
+    real, generated = sums("real"), sums("generated")
+    return None if real.inception is None and real.i3d is None else picture_realism(real, generated)
 
 
 def _two_sample(
     prepared: Prepared, row: Row, blocks: Sequence[Block], group_of: npt.NDArray[np.intp], notes: list[str]
 ) -> tuple[TwoSampleResult | None, TwoSampleResult | None]:
-    """By the attributes, and by all channels where there are more. The ground truth is not held against itself."""
+    """On the attributes, and on all channels where there are more; None for the ground truth itself."""
     if row.name == GROUND_TRUTH:
         return None, None
     listeners = {d.index: d.listener for d in prepared.dyads}
@@ -286,12 +289,12 @@ def _two_sample(
             results.append(None)
             continue
         real = []
-        for clip, made in kept:
+        for clip, generated in kept:
             person = listeners[clip]
             whole = prepared.corpus.attributes(person)
             if width is None:
                 whole = np.concatenate([whole, prepared.corpus.face_model(person)], axis=1)
-            real.append(whole[: len(made)])
+            real.append(whole[: len(generated)])
         try:
             results.append(two_sample_test(real, [x[:, :width] for _, x in kept], [str(group_of[c]) for c, _ in kept]))
         except ValueError as error:
@@ -301,7 +304,7 @@ def _two_sample(
 
 
 def _example(prepared: Prepared, blocks: Sequence[Block]) -> Example | None:
-    """The first clip whose sample was kept."""
+    """The first clip whose reaction was stored."""
     block = next((b for b in blocks if b.tested), None)
     if block is None:
         return None
@@ -321,14 +324,14 @@ def _gaps(rows: Sequence[RowSummary], group_of: npt.NDArray[np.intp]) -> list[Ga
         shuffled = by_row.get(Row(r.row.name, r.row.parameters, True))
         if r.row.shuffled or shuffled is None:
             continue
-        both, mine, other = np.intersect1d(r.clip_indices, shuffled.clip_indices, return_indices=True)
-        own, strange = r.frcorr[mine], shuffled.frcorr[other]
-        difference = mean_with_interval(own - strange, group_of[both])
+        both, at, shuffled_at = np.intersect1d(r.clip_indices, shuffled.clip_indices, return_indices=True)
+        own, other = r.frcorr[at], shuffled.frcorr[shuffled_at]
+        difference = mean_with_interval(own - other, group_of[both])
         if difference is not None:
-            gaps.append(Gap(r.row.label, float(own.mean()), float(strange.mean()), difference))
+            gaps.append(Gap(r.row.label, float(own.mean()), float(other.mean()), difference))
     return gaps
 
 
 def timing_rows(summary: Summary, row: RowSummary) -> list[Measure]:
-    """The row's human timing, jitter held against the real listeners where they are in the table."""
+    """The row's human timing; jitter relative to the real listeners where the ground truth is a row."""
     return row.timing.rows(summary.reference)

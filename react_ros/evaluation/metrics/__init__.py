@@ -1,1 +1,1 @@
-"""."""
+"""Metrics of facial reactions, on plain arrays."""

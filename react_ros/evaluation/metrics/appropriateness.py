@@ -1,7 +1,8 @@
-"""How near reactions come to what appropriate listeners really did: FRCorr and FRDist of the REACT challenge."""
+"""Similarity to the reactions of appropriate listeners: FRCorr and FRDist of the REACT challenge."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,29 +11,45 @@ import numpy.typing as npt
 
 from react_ros.corpus.dtw import frdist_matrix
 
-Mode = Literal["official", "sound"]
+Mode = Literal["official", "corrected"]
+"""official: the challenge's public code, with its quirks; corrected: what its definitions intend."""
 Series = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 Listeners = Series | Sequence[Series]
 
+_log = logging.getLogger(__name__)
+
 OUT_OF = 10
-"""The challenge sums FRCorr and FRDist over its 10 predictions; the sound mode scales any P to that."""
+"""The challenge sums FRCorr and FRDist over its 10 predictions; the corrected mode scales any P to that."""
 _EPSILON = 1e-8
-"""In the official CCC's denominator."""
+"""Added to the denominator of the official CCC."""
 _TOGETHER = 128
-"""Listeners in one product, to bound the memory."""
+"""Listeners per matrix product, which bounds the memory."""
+
+
+def current_mode(mode: str) -> Mode:
+    """The mode of that name; "sound", which "corrected" was called until version 0.1, is logged.
+
+    Raises ValueError for an unknown mode.
+    """
+    if mode == "sound":
+        _log.warning("the metric mode sound is called corrected now")
+        return "corrected"
+    if mode not in ("official", "corrected"):
+        raise ValueError(f"mode is {mode!r}: it must be official or corrected")
+    return mode
 
 
 def frcorr(predictions: Series, listeners: Listeners, mode: Mode = "official", *, crop: bool = False) -> float:
-    """FRCorr of one clip, best 10: over the predictions, the greatest CCC with any appropriate listener.
+    """FRCorr of one clip, 10 at best: per prediction, the greatest CCC with any appropriate listener.
 
-    CCC is Lin's (1989), averaged over the channels without weights. Official: 1e-8 in the denominator, a channel
-    constant in either series counts 0, the sum over predictions. Sound: no epsilon; a channel that is the same constant
-    in both series has no CCC (0/0) and is left out, and where all are, the series are identical and score 1; ten
-    times the mean over predictions.
+    CCC is Lin's concordance correlation coefficient (1989), averaged over channels without weights. Official: 1e-8 in
+    the denominator, a channel constant in either series counts 0, the sum over predictions. Corrected: no epsilon; a
+    channel that is the same constant in both series has no CCC (0/0) and is left out, and where all are, the series are
+    identical and score 1; ten times the mean over predictions.
 
-    predictions: (P, T, D). listeners: (K, T, D), or K of (U, D). crop: whether lengths may differ and the longer series
-    ends with the shorter. Raises ValueError otherwise.
+    predictions: (P, T, D). listeners: (K, T, D), or K of (U, D). crop: whether lengths may differ, and the longer
+    series is cut. Raises ValueError for other shapes.
     """
     best = np.full(len(predictions), -np.inf)
     for group in by_length(predictions, listeners):
@@ -40,7 +57,7 @@ def frcorr(predictions: Series, listeners: Listeners, mode: Mode = "official", *
         if not crop and frames != max(predictions.shape[1], group.shape[1]):
             raise ValueError(
                 f"FRCorr compares frame by frame, but predictions have {predictions.shape[1]} frames and a listener "
-                f"{group.shape[1]}: ask for crop"
+                f"{group.shape[1]}: set crop"
             )
         for s in range(0, len(group), _TOGETHER):
             ccc = concordance(predictions[:, :frames], group[s : s + _TOGETHER, :frames], mode)
@@ -49,19 +66,19 @@ def frcorr(predictions: Series, listeners: Listeners, mode: Mode = "official", *
 
 
 def frdist(predictions: Series, listeners: Listeners, mode: Mode = "official") -> float:
-    """FRDist of one clip, best 0: over the predictions, the DTW distance to the nearest appropriate listener.
+    """FRDist of one clip, 0 at best: per prediction, the DTW distance to the nearest appropriate listener.
 
     The distance is dtw(AU)/15 + dtw(VA) + dtw(expressions)/8 (see `react_ros.corpus.dtw`). Official: the sum over
-    predictions; sound: ten times their mean.
+    predictions; corrected: ten times their mean.
 
-    predictions: (P, T, 25). listeners: (K, U, 25), or K of (U, 25), of any lengths. Raises ValueError otherwise.
+    predictions: (P, T, 25). listeners: (K, U, 25), or K of (U, 25), of any lengths. Raises ValueError for other shapes.
     """
     nearest = [frdist_matrix(predictions, group).min(axis=1) for group in by_length(predictions, listeners)]
     return _out_of_ten(np.min(nearest, axis=0), mode)
 
 
 def concordance(predictions: Series, listeners: Series, mode: Mode) -> Doubles:
-    """(P, K) mean over channels of the CCC of (P, T, D) with (K, T, D); `frcorr` says what the modes are."""
+    """(P, K) CCC of (P, T, D) with (K, T, D), mean over channels; modes as in `frcorr`."""
     x, x_mean, x_variance = _centred(predictions)
     y, y_mean, y_variance = _centred(listeners)
     covariance = x @ y.transpose(0, 2, 1) / x.shape[2]  # (D, P, K)
@@ -75,27 +92,27 @@ def concordance(predictions: Series, listeners: Series, mode: Mode) -> Doubles:
 
 
 def _centred(series: Series) -> tuple[Doubles, Doubles, Doubles]:
-    """(n, T, D) as (D, n, T) without its means, the means (D, n), the population variances (D, n)."""
+    """Of (n, T, D): deviations from the mean over time (D, n, T), means (D, n), population variances (D, n)."""
     x = np.ascontiguousarray(series.transpose(2, 0, 1), np.float32).astype(np.float64)
-    # Float32 values add up exactly in float64: a constant channel's variance is 0 and not rounding.
+    # Sums of float32 values are exact in float64, so that a constant channel has a variance of exactly 0.
     mean = x.mean(axis=2)
     x -= mean[:, :, None]
     return x, mean, np.einsum("dnt,dnt->dn", x, x) / x.shape[2]
 
 
 def by_length(predictions: Series, listeners: Listeners) -> list[npt.NDArray[Any]]:
-    """The listeners stacked, those of a length together. Raises ValueError for shapes that do not fit (P, T, D)."""
+    """The listeners as one array per length. Raises ValueError for shapes that do not match (P, T, D)."""
     if predictions.ndim != 3 or 0 in predictions.shape:
-        raise ValueError(f"predictions are (P, T, D), none of them 0, not {predictions.shape}")
+        raise ValueError(f"predictions must be (P, T, D) without a 0, not {predictions.shape}")
     if len(listeners) == 0:
         raise ValueError("there is no appropriate listener to compare with")
-    alone = [listener.shape for listener in listeners]
-    wrong = next((s for s in alone if len(s) != 2 or s[1] != predictions.shape[2] or not s[0]), None)
+    shapes = [listener.shape for listener in listeners]
+    wrong = next((s for s in shapes if len(s) != 2 or s[1] != predictions.shape[2] or not s[0]), None)
     if wrong is not None:
-        raise ValueError(f"a listener is (frames, {predictions.shape[2]}) as the predictions are, not {wrong}")
+        raise ValueError(f"a listener must be (frames, {predictions.shape[2]}) like the predictions, not {wrong}")
     if isinstance(listeners, np.ndarray):
         return [listeners]
-    lengths = sorted({s[0] for s in alone})
+    lengths = sorted({s[0] for s in shapes})
     return [np.stack([x for x in listeners if len(x) == length]) for length in lengths]
 
 

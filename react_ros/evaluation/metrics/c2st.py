@@ -1,11 +1,11 @@
-"""Whether a classifier can tell generated listeners from real ones (Lopez-Paz and Oquab 2017).
+"""Classifier two-sample test (C2ST) of generated against real listeners (Lopez-Paz and Oquab 2017).
 
-Windows of 2 s, described by their statistics and spectra, go to gradient-boosted trees. What counts is the balanced
-accuracy on clips that the classifier has not seen, of a group (a dyad, a session) that it has not seen either: 0.5
-means that it cannot tell, 1 that every window gives itself away.
+Gradient-boosted trees classify windows of 2 s by their statistics and spectra. The result, C2ST accuracy, is the
+balanced accuracy on windows of groups (a dyad, a session) that are not in the training set: 0.5 is chance, 1 means that
+every window is recognised.
 
-In the corpora action units are occurrences, 0 or 1, and in most predictions they are anything in between, which would
-settle the matter at once and say nothing: unless asked otherwise, both sides' units are rounded.
+In the corpora action units are occurrences, 0 or 1; most predictions are anything in between, by which a classifier
+would recognise them at once. By default the units of both sides are therefore rounded.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from react_ros.face import ATTRIBUTES, AU, FACE_MODEL, FPS
 
 FOLDS = 5
 FLIPS = 9999
-"""Random swaps of the permutation test: the least p-value is 1 in 10,000."""
+"""Random swaps of the permutation test; the least p-value is 1e-4."""
 SPECTRUM_HZ = (0.25, 1.0, 2.0, 4.0, 8.0, 12.5)
-"""Edges of the five bands whose power is compared."""
+"""Edges of the five frequency bands whose power is a feature."""
 LEAST_POWER = 1e-8
-"""Power of motion of 1e-4: below it, formats differ in rounding and not faces in motion."""
+"""Power of an amplitude of 1e-4; below it, differences come from number formats."""
 _TREES: dict[str, Any] = {
     "max_iter": 60, "learning_rate": 0.15, "max_leaf_nodes": 8, "min_samples_leaf": 20, "max_bins": 63,
     "early_stopping": False,
 }  # fmt: skip
-"""Small trees, few of them: windows of a clip are alike, and what is learned must hold for other people."""
+"""Few, small trees: windows of a clip are similar, and the classifier must generalise to other people."""
 MOST_WINDOWS = 20_000
-"""A side; of more, every k-th is used."""
+"""Most windows per side; of more, every k-th is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class TwoSampleResult:
-    """What the classifier reached on clips it had not seen."""
+    """Result of the test on held-out groups."""
 
     accuracy: float
-    """Balanced, over windows: 0.5 cannot tell, 1 always can."""
+    """C2ST accuracy: balanced over windows; 0.5 is chance."""
     low: float
-    """95 % interval: Wilson's, with as many draws as the spread of the groups is worth (`_interval`)."""
+    """Lower end of the 95 % interval (Wilson's, with an effective sample size from the spread of groups)."""
     high: float
     p_value: float
-    """Of an accuracy as high when real and generated are the same, groups being swapped at random. One-sided."""
+    """One-sided, by a permutation test that swaps real and generated per group."""
     windows: int
-    """Of both sides."""
+    """Windows of both sides."""
     clips: int
     groups: int
     features: int
@@ -64,28 +64,29 @@ def two_sample_test(
     fps: float = FPS,
     seed: int = 0,
 ) -> TwoSampleResult:
-    """Test n clips' real listeners against one generated listener each.
+    """Test the real listeners of n clips against one generated listener each.
 
-    real, generated: n arrays (T, 25) of attributes, or (T, 83) of attributes followed by the 58 of the face model;
-    of several samples a clip, one (or the mean of as many tests).
-    groups: n names; clips of one name (the same people) are never on both sides of a split. None: every clip its own.
-    Raises ValueError, in one sentence, for less than 2 groups, clips of less than 2 s, and shapes that do not fit.
+    real, generated: n arrays (T, 25) of attributes, or (T, 83) of attributes followed by the 58 of the face model.
+    groups: n names; clips of one name (the same people) are never in both training and test set. None: every clip is
+    a group. binarize: round action units first. Raises ValueError, in one sentence, for fewer than 2 groups, clips of
+    less than 2 s, and shapes that do not match.
     """
     names = [str(k) for k in range(len(real))] if groups is None else list(groups)
     if not len(real) == len(generated) == len(names):
         raise ValueError(
-            f"{len(real)} real and {len(generated)} generated listeners of {len(names)} groups: as many each are needed"
+            f"{len(real)} real listeners, {len(generated)} generated ones and {len(names)} group names: "
+            "the numbers must be equal"
         )
     if len(set(names)) < 2:
-        raise ValueError("the two-sample test needs clips of 2 groups or more, to train on one and test on another")
+        raise ValueError("the two-sample test needs clips of at least 2 groups, to train on one and test on another")
     x, label, clip = _table(real, generated, binarize, fps)
     _, group_of_clip = np.unique(names, return_inverse=True)
     group = group_of_clip[clip]
-    right = _out_of_fold(x, label, group, seed) == label
+    correct = _out_of_fold(x, label, group, seed) == label
     n = int(group.max()) + 1
-    # Balanced within each group: (G, 2) right answers and windows of the real and of the generated side.
+    # Balanced within each group: (G, 2) correct windows and windows, of the real and of the generated side.
     hits, count = np.zeros((n, 2)), np.zeros((n, 2))
-    np.add.at(hits, (group, label), right)
+    np.add.at(hits, (group, label), correct)
     np.add.at(count, (group, label), 1.0)
     each = (hits / count).mean(axis=1)  # (G,)
     weight = count.sum(axis=1) / count.sum()
@@ -99,7 +100,7 @@ def two_sample_test(
 def _table(
     real: Sequence[AnyFloats], generated: Sequence[AnyFloats], binarize: bool, fps: float
 ) -> tuple[Doubles, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """(W, F) features, (W,) 0 real or 1 generated, (W,) clip; as many windows of either side in every clip."""
+    """(W, F) features, (W,) label (0 real, 1 generated), (W,) clip; both sides have equal windows in every clip."""
     parts, labels, clips = [], [], []
     for k, pair in enumerate(zip(real, generated, strict=True)):
         sides = [_features(_channels(x, k, binarize), fps) for x in pair]
@@ -107,7 +108,7 @@ def _table(
         if n == 0:
             raise ValueError(f"clip {k} is shorter than a window of 2 s")
         if sides[0].shape[1] != sides[1].shape[1]:
-            raise ValueError(f"clip {k} has other channels in its real than in its generated listener")
+            raise ValueError(f"the real and the generated listener of clip {k} have different channels")
         for label, side in enumerate(sides):
             parts.append(side[:n])
             labels.append(np.full(n, label))
@@ -128,7 +129,7 @@ def _channels(listener: AnyFloats, clip: int, binarize: bool) -> Doubles:
 
 
 def _features(channels: Doubles, fps: float) -> Doubles:
-    """(W, C * 13): the windows' statistics, and the logarithm of their power in five bands."""
+    """(W, C * 13): window statistics, and the logarithm of the power in five bands."""
     w = windows(channels, fps)
     if not len(w):
         return np.zeros((0, channels.shape[1] * (len(STATISTICS) + len(SPECTRUM_HZ) - 1)))
@@ -144,24 +145,24 @@ def _features(channels: Doubles, fps: float) -> Doubles:
 def _out_of_fold(
     x: Doubles, label: npt.NDArray[np.intp], group: npt.NDArray[np.intp], seed: int
 ) -> npt.NDArray[np.intp]:
-    """(W,) what the classifier says of windows of groups that it was not trained on."""
+    """(W,) labels predicted by cross-validation over groups."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     n = int(group.max()) + 1
     fold = np.random.default_rng(seed).permutation(n) % min(FOLDS, n)
-    said = np.empty(len(label), np.intp)
+    predicted = np.empty(len(label), np.intp)
     for k in range(min(FOLDS, n)):
         held = fold[group] == k
         trees = HistGradientBoostingClassifier(random_state=seed, **_TREES)
-        said[held] = trees.fit(x[~held], label[~held]).predict(x[held])
-    return said
+        predicted[held] = trees.fit(x[~held], label[~held]).predict(x[held])
+    return predicted
 
 
 def _interval(accuracy: float, each: Doubles, weight: Doubles, most: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for as many independent draws as would spread like the groups do.
+    """Wilson's 95 % interval for the number of independent draws that has the variance of the groups' accuracies.
 
-    The groups of a fold share a classifier and the folds share training data, so that the plain spread is too small:
-    Nadeau and Bengio's correction (2003) multiplies the variance by 1 + F / (F - 1) for F folds.
+    Groups of a fold share a classifier and folds share training data, which makes the plain variance too small: Nadeau
+    and Bengio's correction (2003) multiplies it by 1 + F / (F - 1) for F folds.
     """
     folds = min(FOLDS, len(each))
     spread = float((weight**2) @ (each - accuracy) ** 2) * len(each) / (len(each) - 1) * (1.0 + folds / (folds - 1))
@@ -173,6 +174,6 @@ def _interval(accuracy: float, each: Doubles, weight: Doubles, most: int) -> tup
 
 
 def _p_value(beyond: Doubles, seed: int) -> float:
-    """If the two sides are the same, swapping them in a group turns what it is beyond chance into its opposite."""
+    """Permutation test: swapping both sides of a group flips the sign of its accuracy minus 0.5."""
     signs = np.random.default_rng(seed + 1).choice([-1.0, 1.0], (FLIPS, len(beyond)))
     return float((1 + np.sum(signs @ beyond >= beyond.sum() - 1e-12)) / (FLIPS + 1))

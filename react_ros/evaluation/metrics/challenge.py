@@ -1,20 +1,20 @@
-"""The numbers of the REACT challenge, in two named modes: official, quirks and all, and sound.
+"""The metrics of the REACT challenge, in two modes: official (its public code, with quirks) and corrected.
 
-| metric | says | official | sound |
+| metric | measures | official | corrected |
 |---|---|---|---|
-| FRCorr | agrees with an appropriate listener | constant channels score 0; summed over P | left out; 10 x mean |
+| FRCorr | agreement with an appropriate listener | constant channels score 0; summed over P | left out; 10 x mean |
 | FRDist | distance to the nearest of them | summed over P | 10 x mean over P |
-| FRDiv | differs between samples | the same | the same |
-| FRVar | moves over time | the same | the same |
-| FRDvs | differs between speakers | the same | the same |
-| FRSyn | frames by which it lags the speaker | prediction 0 alone; constant channels win | all; left out |
+| FRDiv | difference between samples | the same | the same |
+| FRVar | motion over time | the same | the same |
+| FRDvs | difference between speakers | the same | the same |
+| FRSyn | lag behind the speaker in frames | prediction 0 alone; constant channels win | all; left out |
 
-What follows from the official mode, and not from the reactions: the ground truth scores FRCorr 8.73 of 10; every row
-with rounded action units scores FRSyn 49.00, because a channel that is constant at the longest lag decides the
-offset. FRSyn's sound mean is over all predictions that have an offset.
+Artefacts of the official mode: the ground truth scores FRCorr 8.73 of 10; every row with rounded action units scores
+FRSyn 49.00, because a channel that is constant at the longest lag decides the offset. The corrected FRSyn is the mean
+over all predictions that have an offset.
 
-Per-clip functions take one clip, so that an evaluation streams; `DvsSums` merges over clips; `evaluate_arrays` does a
-whole set in memory (or memory-mapped).
+Most functions take one clip, so that an evaluation streams; `DvsSums` merges over clips; `evaluate_arrays` takes a
+whole set in memory or memory-mapped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.evaluation.metrics.appropriateness import Listeners, Mode, frcorr, frdist
+from react_ros.evaluation.metrics.appropriateness import Listeners, Mode, current_mode, frcorr, frdist
 from react_ros.evaluation.metrics.diversity import DvsSums, frdiv, frvar
 from react_ros.evaluation.metrics.synchrony import frsyn, frsyn_offsets
 from react_ros.face import ATTRIBUTE_NAMES, ATTRIBUTES, AU
@@ -41,7 +41,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The challenge's numbers over N clips, and each clip's where it has one."""
+    """The challenge's metrics over N clips, and per clip where they are defined per clip."""
 
     mode: Mode
     frcorr: float
@@ -51,7 +51,7 @@ class Metrics:
     frdvs: float | None
     """None for a single clip."""
     frsyn: float | None
-    """None where no prediction has an offset (sound mode)."""
+    """None where no prediction has an offset (corrected mode)."""
     clip_frcorr: Doubles
     """(N,)."""
     clip_frdist: Doubles
@@ -61,30 +61,30 @@ class Metrics:
     clip_frvar: Doubles
     """(N,)."""
     offsets: Doubles
-    """(N, P) frames, see `frsyn_offsets`; NaN where there is none."""
+    """(N, P) frames, see `frsyn_offsets`; NaN where undefined."""
 
     @property
     def without_offset(self) -> int:
-        """Predictions that have no offset and are left out of FRSyn."""
+        """Number of predictions without an offset, which FRSyn leaves out."""
         return int(np.isnan(self.offsets).sum())
 
 
 @dataclass(frozen=True, slots=True)
 class ReactFaceMetrics:
-    """ReactFace's numbers, on 58 coefficients: the same formulas by other names, so they never compare with FR*."""
+    """ReactFace's metrics on 58 coefficients: the formulas of FR* under other names, not comparable with FR*."""
 
     divc: float | None
-    """Between conditions: FRDvs' formula. None for a single clip."""
+    """Between conditions: the formula of FRDvs. None for a single clip."""
     divf: float
-    """Between frames: FRVar's."""
+    """Between frames: the formula of FRVar."""
     smse: float
-    """Between samples: FRDiv's."""
+    """Between samples: the formula of FRDiv."""
     tlcc: float | None
-    """Frames: FRSyn's. None where no prediction has an offset (sound mode)."""
+    """Frames; the formula of FRSyn. None where no prediction has an offset (corrected mode)."""
 
 
 def binarize(attributes: Series) -> Series:
-    """(…, 25) attributes with the 15 action units rounded, half to even as torch.round; the rest as it is."""
+    """(…, 25) attributes with the 15 action units rounded, half to even like torch.round; the others unchanged."""
     out = np.array(attributes)
     out[..., AU] = np.round(out[..., AU])
     return out
@@ -100,16 +100,18 @@ def evaluate_arrays(
     binarize_units: bool = False,
     names: Sequence[str] | None = None,
 ) -> Metrics:
-    """The six numbers of a whole set.
+    """The six metrics of a whole set.
 
-    predictions: (N, P, T, 25), may be memory-mapped: a clip at a time is in memory. speakers, listeners: (N, T, 25).
+    predictions: (N, P, T, 25), may be memory-mapped; one clip at a time is in memory. speakers, listeners: (N, T, 25).
     appropriate: (N, N), entry (i, j) True where listener j is an appropriate reaction to speaker i.
     binarize_units: round the predictions' action units first ("+ Binarized AUs"). names: of the clips, for errors.
-    Raises ValueError, in one sentence that names the clip, for what does not fit, is not finite or has no neighbour.
+    Raises ValueError, in one sentence that names the clip, for shapes that do not match, values that are not finite,
+    and clips without an appropriate listener.
     """
+    mode = current_mode(mode)
     n = _check_sets(predictions, speakers, ATTRIBUTES, names)
     if listeners.shape != speakers.shape:
-        raise ValueError(f"listeners are (N, T, 25) as the speakers {speakers.shape} are, not {listeners.shape}")
+        raise ValueError(f"listeners must be (N, T, 25) like the speakers {speakers.shape}, not {listeners.shape}")
     if appropriate.shape != (n, n):
         raise ValueError(f"the appropriateness matrix is {appropriate.shape} for {n} clips: it must be ({n}, {n})")
     mask = np.asarray(appropriate, bool)
@@ -147,10 +149,11 @@ def evaluate_arrays(
 def evaluate_face_models(
     predictions: Series, speakers: Series, mode: Mode = "official", *, names: Sequence[str] | None = None
 ) -> ReactFaceMetrics:
-    """ReactFace's diversity and synchrony of 3DMM coefficients, as its public code computes them.
+    """ReactFace's diversity and synchrony metrics of 3DMM coefficients, as its public code computes them.
 
     predictions: (N, P, T, D), D = 58 in ReactFace; speakers: (N, T, D). Raises ValueError as `evaluate_arrays`.
     """
+    mode = current_mode(mode)
     n = _check_sets(predictions, speakers, predictions.shape[-1], names)
     sums = DvsSums()
     divf, smse = np.empty(n), np.empty(n)
@@ -165,12 +168,12 @@ def evaluate_face_models(
 def _check_sets(predictions: Series, speakers: Series, width: int, names: Sequence[str] | None) -> int:
     """The number of clips. Raises ValueError, in one sentence."""
     if predictions.ndim != 4 or 0 in predictions.shape or predictions.shape[3] != width:
-        raise ValueError(f"predictions are (N, P, T, {width}), none of them 0, not {predictions.shape}")
+        raise ValueError(f"predictions must be (N, P, T, {width}) without a 0, not {predictions.shape}")
     n, _, frames, _ = predictions.shape
     if speakers.ndim != 3 or speakers.shape[2] != width:
-        raise ValueError(f"speakers are (N, T, {width}), not {speakers.shape}")
+        raise ValueError(f"speakers must be (N, T, {width}), not {speakers.shape}")
     if len(speakers) != n:
-        raise ValueError(f"there are predictions for {n} clips but {len(speakers)} speakers: each clip needs both")
+        raise ValueError(f"there are predictions for {n} clips but {len(speakers)} speakers: equal numbers are needed")
     if speakers.shape[1] != frames:
         raise ValueError(f"predictions have {frames} frames but speakers {speakers.shape[1]}: cut both to one length")
     if frames < 2:
@@ -189,9 +192,9 @@ def _check_finite(series: Series, what: str, clip: int, names: Sequence[str] | N
     if finite.all():
         return
     frame, column = (int(k) for k in np.argwhere(~finite)[0])
-    called = ATTRIBUTE_NAMES[column] if series.shape[1] == ATTRIBUTES else f"coefficient {column}"
+    channel = ATTRIBUTE_NAMES[column] if series.shape[1] == ATTRIBUTES else f"coefficient {column}"
     raise ValueError(
-        f"{_name(clip, names)}, {what}: {called} is {series[frame, column]} in frame {frame}, where a number is needed"
+        f"{_name(clip, names)}, {what}: {channel} is {series[frame, column]} in frame {frame}: it must be finite"
     )
 
 

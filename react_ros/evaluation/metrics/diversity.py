@@ -1,4 +1,4 @@
-"""How much reactions differ: between samples (FRDiv), over time (FRVar), between speakers (FRDvs)."""
+"""Variability of reactions: between samples (FRDiv), over time (FRVar), between speakers (FRDvs)."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def frvar(predictions: Series) -> float:
 
 @dataclass(slots=True)
 class DvsSums:
-    """What FRDvs needs of the clips so far: their mean and their spread about it, for each prediction index.
+    """Sums for FRDvs over clips: mean and squared deviation from it, per prediction index.
 
     FRDvs is, per prediction index, the sum over ordered pairs of N clips of ||p_n - p_m||^2, over N (N - 1) T D; mean
-    over the P indices. That sum is 2 N times the spread about the mean, so that clips can be added one by one (Welford
-    1962) and sums merged (Chan et al. 1979), stably: clips that are all alike score exactly 0. The same blocks merged
-    in the same order give the same bits, wherever each was computed.
+    over the P indices. That sum is 2 N times the squared deviation from the mean, so that clips can be added one by one
+    (Welford 1962) and sums merged (Chan et al. 1979) in a numerically stable way: equal clips score exactly 0. The same
+    blocks merged in the same order give the same bits, on whichever machine each was computed.
     """
 
     count: int = 0
@@ -54,7 +54,7 @@ class DvsSums:
     """(P,) sum over clips, frames and channels of the squared distance to the mean."""
 
     def add(self, predictions: Series) -> None:
-        """Add one clip, (P, T, D). Raises ValueError for another shape than the clips before."""
+        """Add one clip, (P, T, D). Raises ValueError for a shape that differs from that of the clips before."""
         x = _checked(predictions).astype(np.float64)
         if self.count == 0:
             self.count, self.mean, self.spread = 1, x, np.zeros(len(x))
@@ -67,7 +67,7 @@ class DvsSums:
 
     @classmethod
     def merge(cls, parts: Iterable[DvsSums]) -> DvsSums:
-        """The sums over all parts' clips, joined in the given order. Raises ValueError where shapes differ."""
+        """The sums over the clips of all parts, merged in the given order. Raises ValueError where shapes differ."""
         out = cls()
         for part in parts:
             if part.count == 0:
@@ -90,20 +90,20 @@ class DvsSums:
         return float(2.0 * self.spread.mean() / ((self.count - 1) * self.mean[0].size))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All of it, as arrays to store."""
+        """As arrays to store."""
         return {"count": np.array(self.count), "mean": self.mean, "spread": self.spread}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> DvsSums:
-        """What `to_arrays` gave."""
+        """The inverse of `to_arrays`."""
         return cls(int(arrays["count"]), np.array(arrays["mean"]), np.array(arrays["spread"]))
 
     def _expect(self, x: Doubles) -> None:
         if x.shape != self.mean.shape:
-            raise ValueError(f"FRDvs compares clips of one shape (P, T, D), not {x.shape} with {self.mean.shape}")
+            raise ValueError(f"FRDvs needs clips of one shape (P, T, D), not {x.shape} and {self.mean.shape}")
 
 
 def _checked(predictions: Series) -> Series:
     if predictions.ndim != 3 or 0 in predictions.shape:
-        raise ValueError(f"predictions are (P, T, D), none of them 0, not {predictions.shape}")
+        raise ValueError(f"predictions must be (P, T, D) without a 0, not {predictions.shape}")
     return predictions

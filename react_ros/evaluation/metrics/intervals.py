@@ -1,4 +1,4 @@
-"""Confidence intervals over clips that are not independent: a bootstrap of whole groups."""
+"""Confidence intervals over clips that are not independent: a cluster bootstrap over groups."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 RESAMPLES = 4000
 LEAST_GROUPS = 5
-"""Fewer say too little of how groups differ."""
+"""With fewer groups there is no interval: their spread cannot be estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A mean over clips and its 95 % interval; None where there is no interval."""
+    """A mean over clips with its 95 % interval; low and high are None without an interval."""
 
     mean: float
     low: float | None = None
@@ -26,10 +26,10 @@ class Value:
 
 
 def mean_with_interval(values: npt.NDArray[np.floating], groups: npt.NDArray[np.integer]) -> Value | None:
-    """The mean of (n,) values and its 95 % percentile interval when whole groups are drawn with replacement.
+    """The mean of (n,) values with its 95 % percentile interval; whole groups are resampled with replacement.
 
-    groups: (n,) the group of each value: clips that share appropriate listeners say the same thing twice. NaN values
-    are left out. Fewer than 5 groups: no interval. Nothing left: None. The same input gives the same interval.
+    groups: (n,) group number of each value; clips that share appropriate listeners are not independent. NaN values are
+    left out. Fewer than 5 groups: no interval. No value left: None. The same input gives the same interval.
     """
     known = np.isfinite(values)
     if not known.any():
@@ -46,7 +46,7 @@ def mean_with_interval(values: npt.NDArray[np.floating], groups: npt.NDArray[np.
 
 
 def connected(related: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """(n,) the number of the connected component of each of n clips; related: (n, n), taken as symmetric."""
+    """(n,) number of the connected component of each of n clips. related: (n, n), taken as symmetric."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,4 +1,4 @@
-"""Where the time goes between the sensor and the face, read from the lineage that messages carry."""
+"""Latency from the sensor to the face, in total and by stage, from the lineage in the messages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STAGES = {
     "to avatar": "listener to avatar",
     "motion": "motion",
 }
-"""Stages in order, and what they are called in tables. "to …" is the time on the wire (and waiting to be read)."""
+"""Stages in order, with their names in tables. "to …": transport and waiting time between two nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution of times, ms."""
+    """Count and percentiles of times, ms."""
 
     count: int
     p50: float
@@ -35,7 +35,7 @@ class Distribution:
 
     @staticmethod
     def of(milliseconds: Sequence[float]) -> Distribution | None:
-        """None of nothing."""
+        """Of a sequence in ms; None of an empty one."""
         if not len(milliseconds):
             return None
         return Distribution(len(milliseconds), *(float(p) for p in np.percentile(milliseconds, [50, 95, 99])))
@@ -43,20 +43,20 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """How quickly and steadily a face answered."""
+    """Latency and regularity of the avatar's output."""
 
     total: Distribution | None
     """From the sensor's stamp to the face message."""
     stages: dict[str, Distribution]
-    """By the names of `STAGES`."""
+    """By the keys of `STAGES`; stages without a measurement are missing."""
     interval: Distribution | None
-    """Time between two outputs."""
+    """Time between two successive outputs."""
     jitter_p99: float
-    """99th percentile of how far an interval is from 40 ms, ms."""
+    """99th percentile of |interval - 40 ms|, ms."""
     frames: int
-    """Speaker frames between the first and the last answered one."""
+    """Speaker frames from the first to the last answered one."""
     answered: int
-    """How many of them the face answered."""
+    """Those of them for which an output came."""
     outputs: int
     late: int
 
@@ -71,9 +71,9 @@ def _ns(stamp: Any) -> int:
 
 
 def measure(statuses: Iterable[tuple[int, Any]]) -> LatencyReport:
-    """Read the lineage of (arrival in ns, avatar/status message) pairs; the arrival only for the output's rhythm.
+    """Evaluate (arrival in ns, avatar/status message) pairs; the arrival is used for intervals only.
 
-    The total is the difference between two clocks: on one machine, or where the machines' clocks agree.
+    The total compares the sensor's clock with the avatar's: it is valid on one machine, or with synchronised clocks.
     """
     times: dict[str, list[float]] = {name: [] for name in STAGES}
     total: list[float] = []
@@ -97,7 +97,7 @@ def measure(statuses: Iterable[tuple[int, Any]]) -> LatencyReport:
             times["to listener"].append(stages["listener"][0] / 1e6 - last)
         if "listener" in stages and "motion" in stages:
             times["to avatar"].append(stages["motion"][0] / 1e6 - ends["listener"])
-        if "image" in stages:  # a frame without a new image has no image to be late for
+        if "image" in stages:  # a frame without a new image has no latency
             total.append(status.latency * 1e3)
     intervals = np.diff(arrivals) / 1e6
     return LatencyReport(

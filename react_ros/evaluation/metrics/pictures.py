@@ -1,12 +1,12 @@
-"""FRRea on rendered faces: FID and FVD with the field's own networks, where somebody has their weights.
+"""FRRea on rendered faces: FID and FVD, with the field's networks where their weights are given.
 
-The challenge renders real and generated listeners with PIRender and compares the pictures' Inception features. Here
-both are drawn by this project's avatar, so these values say how systems compare with each other, and do not compare
-with published FRRea. Few pictures bias a Fréchet distance upwards: the counts stand beside the values.
+The challenge renders real and generated listeners with PIRender and compares Inception features of the pictures. Here
+this package's avatar renders both: the values compare systems with each other, but not with published FRRea. A Fréchet
+distance of few pictures is biased upwards; the counts are reported beside the values.
 
-The networks, as TorchScript (no pickled weights are read):
+The networks are TorchScript files (no pickled weights are read):
 - Inception v3: inception-2015-12-05.pt of NVIDIA's StyleGAN metrics; net(uint8 (B, 3, H, W), return_features=True)
-  gives (B, 2048), and resizes by itself.
+  gives (B, 2048), and resizes its input itself.
 - I3D: i3d_torchscript.pt of StyleGAN-V; net(float32 (B, 3, T, H, W) from 0 to 255, rescale=True, resize=True,
   return_features=True) gives (B, 400); rescale makes them -1 to 1, resize 224 x 224.
 """
@@ -33,10 +33,10 @@ SIZE = 256
 EVERY_FRAME = 30
 """The challenge looks at every 30th frame of the first prediction."""
 EVERY_CLIP = 25
-"""The official code renders in batches and keeps every 25th of them: with its batch of one, every 25th clip."""
+"""The official code renders every 25th batch; with its batch size of one, every 25th clip."""
 FVD_FRAMES = 16
 FVD_EVERY_S = 5.0
-"""A film of 16 frames starts every 5 s: our choice, the challenge has no FVD."""
+"""Seconds from one film of 16 frames to the next. Ours: the challenge has no FVD."""
 BATCH = 16
 
 INCEPTION_FEATURES = 2048
@@ -51,7 +51,7 @@ Mode = Literal["official", "all"]
 
 
 class Network:
-    """A feature network from a TorchScript file, on the CPU. Raises ValueError, in one sentence, for another file."""
+    """A feature network from a TorchScript file, on the CPU. Raises ValueError, in one sentence, for any other file."""
 
     def __init__(self, kind: NetworkKind, path: str | Path) -> None:
         self.kind: NetworkKind = kind
@@ -65,12 +65,12 @@ class Network:
             self._net: Any = torch.jit.load(str(path), map_location="cpu").eval()
         except Exception as error:  # torch raises RuntimeError, ValueError or UnpicklingError by the kind of file
             raise ValueError(
-                f"{path} is no TorchScript (a pickled state dict, such as pytorch-fid's, is not read): "
+                f"{path} is not a TorchScript file (a pickled state dict, such as pytorch-fid's, is not read): "
                 f"{kind} needs {_FILES[kind]}"
             ) from error
 
     def __call__(self, images: Images) -> npt.NDArray[np.float32]:
-        """Features of (B, H, W, 3) pictures, or of (B, T, H, W, 3) films: (B, 2048) or (B, 400)."""
+        """Features of pictures (B, H, W, 3) or films (B, T, H, W, 3): (B, 2048) or (B, 400)."""
         width = INCEPTION_FEATURES if self.kind == "inception" else I3D_FEATURES
         torch = self._torch
         with torch.inference_mode():
@@ -94,18 +94,20 @@ class Network:
 
 
 def sampled_clips(clips: int, mode: Mode) -> range:
-    """Which of n clips are rendered: official, every 25th; else all."""
+    """The indices, of n clips, that are rendered: official, every 25th; all, every one."""
     return range(0, clips, EVERY_CLIP if mode == "official" else 1)
 
 
 def render(face_model: npt.NDArray[np.floating], scheme: str, frames: npt.ArrayLike, renderer: Renderer) -> Images:
-    """(n, H, W, 3) RGB pictures of those frames of a listener of (T, 58), drawn by the avatar.
+    """(n, H, W, 3) RGB pictures of n frames of a listener (T, 58), rendered by the avatar.
 
-    The pose is only brought into the avatar's range, neither smoothed nor given idle life: what is scored is what was
-    generated. Raises ValueError for coefficients other than ARKit's.
+    The pose is clipped to the avatar's range, but neither smoothed nor blended with idle life, so that the generated
+    motion itself is scored. Raises ValueError for coefficients other than ARKit's.
     """
     if scheme != ARKIT_SCHEME:
-        raise ValueError(f"the avatar draws {ARKIT_SCHEME} weights, but this corpus has {scheme!r}: no FID, no FVD")
+        raise ValueError(
+            f"the avatar renders {ARKIT_SCHEME} weights, but this corpus has {scheme!r}: FID and FVD cannot be measured"
+        )
     expression, rotation, translation = split_face_model(np.asarray(face_model)[np.asarray(frames, np.intp)])
     limit = MotionConfig()
     reach = np.array([limit.pitch_limit, limit.yaw_limit, limit.roll_limit], np.float32)
@@ -117,7 +119,7 @@ def render(face_model: npt.NDArray[np.floating], scheme: str, frames: npt.ArrayL
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureSums:
-    """What FRRea needs of listeners; sums of clips and shards add up. None: that network was not given."""
+    """Feature sums of listeners; sums of clips and shards are added. None: that network is not given."""
 
     inception: MomentSums | None
     i3d: MomentSums | None
@@ -133,9 +135,9 @@ def _add(a: MomentSums | None, b: MomentSums | None) -> MomentSums | None:
 
 
 class PictureScorer:
-    """Draws listeners and sums their features. Raises ValueError, in one sentence, for files that are not the networks.
+    """Renders listeners and sums their features. Raises ValueError, in one sentence, for files of other networks.
 
-    Around 10 ms a picture to draw, and far longer for the networks on a CPU: the official mode keeps every 25th clip.
+    Rendering takes about 10 ms per picture, and the networks far longer on a CPU; hence every 25th clip only.
     """
 
     def __init__(self, inception: str | Path | None = None, i3d: str | Path | None = None) -> None:
@@ -144,15 +146,15 @@ class PictureScorer:
         self._renderer = Renderer(SIZE, SIZE)
 
     def sums(self, face_model: npt.NDArray[np.floating], scheme: str, *, fps: float = 25.0) -> PictureSums:
-        """Of one listener, (T, 58) of the face model in that scheme.
+        """Feature sums of one listener, (T, 58) of the face model in `scheme`.
 
-        Real heads sit anywhere before their camera, generated ones about 0: the clip's mean place (not its turn) is
-        taken off both, so that it is the face that is compared. Raises ValueError for values that are not finite, and
-        for coefficients that are not ARKit's.
+        Real heads have any position relative to their camera, generated ones are around 0: the clip's mean translation
+        is subtracted from both. Raises ValueError for values that are not finite, and for coefficients other than
+        ARKit's.
         """
         model = np.array(face_model, np.float32)
         if model.ndim != 2 or model.shape[1] != FACE_MODEL or not np.isfinite(model).all():
-            raise ValueError(f"a listener of shape {model.shape} cannot be drawn: finite (frames, 58) are needed")
+            raise ValueError(f"a listener of shape {model.shape} cannot be rendered: finite (frames, 58) are needed")
         model[:, TRANSLATION_58] -= model[:, TRANSLATION_58].mean(axis=0)
         pictures = films = None
         if self._inception is not None:
@@ -169,7 +171,7 @@ class PictureScorer:
     def _batches(
         self, model: npt.NDArray[np.float32], scheme: str, frames: npt.NDArray[np.intp]
     ) -> Iterator[npt.NDArray[np.uint8]]:
-        """Pictures (B, H, W, 3), or films (B, T, H, W, 3) where there are several frames a row."""
+        """Pictures (B, H, W, 3), or films (B, T, H, W, 3) where `frames` has several columns."""
         rows, length = frames.shape
         size = BATCH if length == 1 else 1
         for k in range(0, rows, size):
@@ -179,7 +181,7 @@ class PictureScorer:
 
 @dataclass(frozen=True, slots=True)
 class PictureRealism:
-    """FRRea over the avatar's pictures; None where that network was not given or there are fewer than 2 inputs."""
+    """FRRea over pictures of the avatar; None without that network, or with fewer than 2 inputs."""
 
     fid: float | None
     pictures: int
@@ -188,7 +190,7 @@ class PictureRealism:
 
 
 def picture_realism(real: PictureSums, generated: PictureSums) -> PictureRealism:
-    """FID and FVD of generated to real listeners. With fewer pictures than features they are biased upwards."""
+    """FID and FVD of generated against real listeners; biased upwards with fewer pictures than features."""
     fid, pictures = _distance(real.inception, generated.inception)
     fvd, films = _distance(real.i3d, generated.i3d)
     return PictureRealism(fid, pictures, fvd, films)

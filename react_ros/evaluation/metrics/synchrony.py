@@ -1,4 +1,4 @@
-"""By how many frames a reaction lags its speaker: FRSyn, from time-lagged cross correlation."""
+"""FRSyn: lag of a reaction behind its speaker, by time-lagged cross-correlation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ Series = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
 MOST_LAG = 49
-"""Frames: lags go from -49 to 49 (just under 2 s)."""
+"""Greatest lag in frames: lags are -49 to 49 (just under 2 s)."""
 _TIE = 1e-12
-"""Mean correlations that differ by less are equal: rounding decides between them."""
+"""Mean correlations that differ by less than this are taken as equal."""
 
 
 def frsyn_offsets(predictions: Series, speaker: Series, mode: Mode = "official") -> Doubles:
-    """(P,) offset in frames of each prediction, -49 to 49: negative where the reaction comes after the speaker.
+    """(P,) offset of each prediction in frames, -49 to 49; negative where the reaction comes after the speaker.
 
-    The offset is minus the lag at which the Pearson correlation, averaged over channels, is greatest; a reaction that
-    is the speaker 12 frames later has -12. A channel constant within a lag's segment has no correlation there.
+    The offset is minus the lag with the greatest Pearson correlation, averaged over channels; a reaction that repeats
+    the speaker 12 frames later has -12. A channel constant within a lag's segment has no correlation there.
 
-    official: one such channel makes that lag NaN, and the first NaN lag wins; of equal lags the first wins.
-    sound: such a channel is left out of that lag's mean; of lags within 1e-12 the one nearest to 0 wins (of two as
-    near, the later reaction); NaN where no channel has a correlation at any lag.
+    official: one such channel makes the lag NaN, and the first NaN lag is taken; of equal lags the first.
+    corrected: such a channel is left out of that lag's mean; of lags within 1e-12 the one nearest to 0 is taken (of two
+    equally near, the later reaction); NaN where no channel has a correlation at any lag.
 
-    predictions: (P, T, D); speaker: (T, D); T >= 2, any D. Clips under 51 frames have lags up to T - 2 only.
+    predictions: (P, T, D); speaker: (T, D); T >= 2, any D. Clips of fewer than 51 frames have lags up to T - 2 only.
     Raises ValueError for other shapes.
     """
     if predictions.ndim != 3 or predictions.shape[1:] != speaker.shape or 0 in predictions.shape or len(speaker) < 2:
@@ -35,14 +35,14 @@ def frsyn_offsets(predictions: Series, speaker: Series, mode: Mode = "official")
             f"FRSyn compares predictions (P, T, D) with a speaker (T, D) of at least 2 frames, not {predictions.shape} "
             f"with {speaker.shape}"
         )
-    pick = _official_lag if mode == "official" else _sound_lag
+    pick = _official_lag if mode == "official" else _corrected_lag
     return np.array([-pick(c) for c in lagged_correlations(predictions, speaker)])
 
 
 def frsyn(offsets: Doubles, mode: Mode = "official") -> float | None:
-    """FRSyn of the (…, P) offsets of clips: the mean of their sizes; None where none is defined.
+    """FRSyn of the offsets (…, P) of clips: the mean of their absolute values; None where none is defined.
 
-    official: of prediction 0 alone, as the challenge's parallel code does; sound: of all that have one.
+    official: over prediction 0 only, like the challenge's parallel code; corrected: over all with an offset.
     """
     sizes = np.abs(offsets[..., 0] if mode == "official" else offsets)
     defined = sizes[~np.isnan(sizes)]
@@ -53,7 +53,7 @@ def lagged_correlations(predictions: Series, speaker: Series) -> Doubles:
     """(P, 2 L + 1, D) Pearson correlations at lags -L..L, L = min(49, T - 2); NaN where a segment is constant.
 
     Lag l > 0 correlates prediction[l:] with speaker[:-l]; l < 0 prediction[:l] with speaker[-l:]. Channels are float32
-    as the corpora's are: "constant" means equal float32 values, which is when np.corrcoef is NaN.
+    as in corpora: "constant" means equal float32 values, for which np.corrcoef is NaN.
     """
     longest = min(MOST_LAG, len(speaker) - 2)
     x = np.ascontiguousarray(predictions.transpose(0, 2, 1), np.float32).astype(np.float64)
@@ -64,12 +64,12 @@ def lagged_correlations(predictions: Series, speaker: Series) -> Doubles:
 
 
 def _official_lag(correlations: Doubles) -> float:
-    # The official code holds correlations and their mean in float32; np.argmax, like torch's, lets NaN win.
+    # The official code keeps correlations and their mean in float32; np.argmax, like torch's, takes the first NaN.
     mean = correlations.astype(np.float32).mean(axis=1, dtype=np.float64).astype(np.float32)
     return float(int(np.argmax(mean)) - len(mean) // 2)
 
 
-def _sound_lag(correlations: Doubles) -> float:
+def _corrected_lag(correlations: Doubles) -> float:
     defined = ~np.isnan(correlations)
     channels = defined.sum(axis=1)
     if not channels.any():
@@ -82,10 +82,10 @@ def _sound_lag(correlations: Doubles) -> float:
 
 @compiled()
 def _segments(x: Doubles, longest: int, means: Doubles, roots: Doubles) -> None:
-    """Means and roots of summed squares about them, of x[l:] (row 0) and x[: T - l] (row 1), l = 0..longest.
+    """Mean and root of the summed squared deviations of x[l:] (row 0) and x[: T - l] (row 1), l = 0..longest.
 
-    Welford's update only ever adds frames, so nothing cancels; float32 values add up exactly, so that the root of a
-    constant segment is exactly 0, and of no other.
+    Welford's update only adds frames, without cancellation; sums of float32 values are exact, so that the root is
+    exactly 0 for constant segments and for no others.
     """
     n = len(x)
     for end in range(2):
@@ -123,7 +123,7 @@ def _correlate(predictions: Doubles, speaker: Doubles, longest: int, out: Double
             _segments(x, longest, x_means, x_roots)
             for lag in range(-longest, longest + 1):
                 size = abs(lag)
-                late = 0 if lag >= 0 else 1  # whether it is the prediction or the speaker that begins later
+                late = 0 if lag >= 0 else 1  # 0: the prediction's segment begins later, 1: the speaker's
                 root = x_roots[late, size] * y_roots[1 - late, size]
                 if root == 0.0:
                     out[p, d, lag + longest] = np.nan

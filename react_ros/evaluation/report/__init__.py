@@ -1,1 +1,1 @@
-"""."""
+"""Presentation of results: HTML pages, plots, Markdown."""

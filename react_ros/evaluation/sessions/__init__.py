@@ -1,1 +1,1 @@
-"""."""
+"""Evaluation on recorded sessions."""

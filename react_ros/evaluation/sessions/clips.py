@@ -1,4 +1,4 @@
-"""RecordedSource sessions as a corpus: stretches cut into clips."""
+"""Recorded sessions as a corpus: uninterrupted stretches, cut into clips."""
 
 from __future__ import annotations
 
@@ -19,24 +19,22 @@ from react_ros.face import ARKIT_SCHEME, FPS, Floats, SpeakerFrame
 from react_ros.replay.recorded_session import RecordedSession
 
 LEAST_FRAMES = 250
-"""What remains of a session is a clip of its own from 10 s on."""
-
-
+"""Frames that the rest of a stretch must have to become a clip (10 s)."""
 LEAST_SEEN = 0.8
-"""Share of a clip in which the human listener (or the recorded reaction) must be there."""
+"""Share of a clip in which the human listener must be seen, or the recorded reaction exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A piece of a session: slots [begin, end) of its timeline."""
+class SessionClip:
+    """Slots [begin, end) of a session's timeline."""
 
     session: int
     begin: int
     end: int
 
 
-def cut(session: RecordedSession, frames: int) -> tuple[list[tuple[int, int]], int]:
-    """([begin, end) slots of each clip, slots that are left over): what remains of a stretch is a clip from 10 s on."""
+def cut_clips(session: RecordedSession, frames: int) -> tuple[list[tuple[int, int]], int]:
+    """([begin, end) slots of each clip, number of slots left over): clips of `frames`, and rests of at least 10 s."""
     least = min(LEAST_FRAMES, frames)
     clips, left = [], 0
     for begin, end in session.timeline.stretches:
@@ -49,24 +47,24 @@ def cut(session: RecordedSession, frames: int) -> tuple[list[tuple[int, int]], i
     return clips, left
 
 
-class Sessions(Corpus):
-    """RecordedSource sessions as a corpus: one clip after the other, each with the human who really listened, if any."""
+class SessionCorpus(Corpus):
+    """Recorded sessions as a corpus: clips in order, each with the recorded human listener where there is one."""
 
     def __init__(self, sessions: Sequence[RecordedSession], frames: int) -> None:
-        """frames: of a clip. Raises BagError where none has a clip."""
+        """frames: length of a clip."""
         settings = CorpusSettings("react2024", ARKIT_SCHEME, float(FPS), False, False, "", {}, {}, {})
         super().__init__(Path("bags"), settings, CorpusConfig(frames=None))
         self.sessions = list(sessions)
-        self.clips: list[Clip] = []
+        self.clips: list[SessionClip] = []
         self.left_over: list[int] = []
-        """By session, frames that are in no clip."""
+        """Per session, frames that are in no clip."""
         self.seen: list[float | None] = []
-        """By clip, the share in which the human listener is seen; None without one."""
+        """Per clip, the share of frames in which the human listener is seen; None without one."""
         self._listeners: dict[int, tuple[Floats, Floats, Flags]] = {}
-        self._of: dict[str, int] = {}
+        self._index: dict[str, int] = {}
         self._all: list[Dyad] = []
         for number, session in enumerate(self.sessions):
-            clips, left = cut(session, frames)
+            clips, left = cut_clips(session, frames)
             self.left_over.append(left)
             if session.listener is not None:
                 self._listeners[number] = session.listened()
@@ -75,15 +73,15 @@ class Sessions(Corpus):
 
     def _add(self, number: int, begin: int, end: int) -> None:
         session, k = self.sessions[number], len(self.clips)
-        self.clips.append(Clip(number, begin, end))
+        self.clips.append(SessionClip(number, begin, end))
         seen = float(self._listeners[number][2][begin:end].mean()) if number in self._listeners else None
         self.seen.append(seen)
         name = f"{session.path} {begin / FPS:g}-{end / FPS:g} s"
         heard = bool(session.speaker.heard.any())
         speaker = PersonClip(name, session.path, session.path, session.path if heard else None, None)
-        theirs = session.path if seen is not None and seen >= LEAST_SEEN else None
-        listener = PersonClip(f"{name}, listener", theirs, theirs, None, None)
-        self._of |= {speaker.name: k, listener.name: k}
+        path = session.path if seen is not None and seen >= LEAST_SEEN else None
+        listener = PersonClip(f"{name}, listener", path, path, None, None)
+        self._index |= {speaker.name: k, listener.name: k}
         self._all.append(Dyad(k, "test", speaker, listener, session=str(session.path)))
 
     def dyads(self, split: Split = "test") -> list[Dyad]:
@@ -91,16 +89,16 @@ class Sessions(Corpus):
         return list(self._all)
 
     def appropriate(self, split: Split = "test", **_: Any) -> npt.NDArray[np.bool_]:
-        """(N, N): nobody but the one who was there is known to be appropriate."""
+        """(N, N) identity: only the recorded listener is known to be appropriate."""
         return np.eye(len(self._all), dtype=bool)
 
     def frames(self, person: PersonClip, frames: int | None = None) -> list[SpeakerFrame]:
-        """The speaker's frames."""
-        clip = self.clips[self._of[person.name]]
+        """The speaker's frames of a clip."""
+        clip = self.clips[self._index[person.name]]
         return self.sessions[clip.session].frames(clip.begin, clip.end)[:frames]
 
     def sound(self, person: PersonClip, frames: int | None = None) -> SoundTable:
-        raise CorpusError(f"{person.name}: a bag's sound is in its frames")
+        raise CorpusError(f"{person.name}: the audio of a bag is in its frames")
 
     def _raw_attributes(self, person: PersonClip) -> np.ndarray[Any, Any]:
         return self._raw(person, 0)
@@ -109,7 +107,7 @@ class Sessions(Corpus):
         return self._raw(person, 1)
 
     def _raw(self, person: PersonClip, which: int) -> np.ndarray[Any, Any]:
-        k = self._of[person.name]
+        k = self._index[person.name]
         clip = self.clips[k]
         if person == self._all[k].speaker:
             session = self.sessions[clip.session]
@@ -125,6 +123,6 @@ class Sessions(Corpus):
         return self._listeners[clip.session][which][clip.begin : clip.end]
 
     def listener_face(self, session: int) -> tuple[Floats, Flags]:
-        """(T, 58) of the human listener of a session, and where it was seen."""
+        """(T, 58) face model of a session's human listener, and (T,) whether it was seen."""
         _, model, seen = self._listeners[session]
         return model, seen

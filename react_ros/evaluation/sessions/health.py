@@ -1,4 +1,4 @@
-"""What became of a session's messages: rates, gaps, latency, frames that nobody answered."""
+"""Health of a recorded session: message rates, gaps, losses, latency, unanswered frames."""
 
 from __future__ import annotations
 
@@ -21,63 +21,64 @@ STATUS_TYPE = "react_ros/msg/Status"
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 STATES = ("live", "idle", "operator", "stale", "late")
 USUAL = ("images", "chunks", "frames", "reactions", "outputs", "messages", "generator's delay", "seed", "samples")
-"""Of what nodes count in their diagnostics, that which is no loss."""
+"""Counters in the nodes' diagnostics that are not losses."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How often a topic's messages came."""
+    """Message rate of a topic."""
 
     topic: str
     kind: str
     messages: int
     hertz: float | None
-    """From the first to the last; None of fewer than 10."""
+    """Mean rate from the first to the last message; None with fewer than 10."""
     longest_pause: float | None
-    """s."""
+    """Longest interval between two messages, s; None with fewer than 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Which of the speaker's frames the listener answered, from the first answered one to the last."""
+    """Speaker frames with and without a reaction, from the first answered one to the last."""
 
     frames: int
     unanswered: int
     longest: int
-    """Unanswered frames in a row."""
+    """Most successive frames without a reaction."""
     rejected: int
-    """Reactions in the bag that fail validation."""
+    """Reactions in the bag that failed validation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All of it; None where the bag cannot tell."""
+    """Health of one session; None where the bag lacks the topics."""
 
     rates: list[Rate]
     gaps: list[tuple[float, float]]
-    """Of the speaker's frames: (at s from the bag's start, s long)."""
+    """Gaps in the speaker's frames: (start in s from the bag's start, length in s)."""
     dropped: dict[str, int]
-    """The speaker's messages that could not be used, by the reason."""
+    """Number of the speaker's messages that could not be used, by reason."""
     answers: Answers | None
     latency: LatencyReport | None
-    """From avatar/status."""
+    """Computed from avatar/status."""
     states: dict[str, int]
-    """How many of the avatar's outputs were live, idle, …"""
+    """Number of avatar outputs by state: live, idle, …"""
     counted: dict[str, dict[str, int]]
-    """By node, what it had counted at its end, from its diagnostics; all its lives added up."""
+    """By node, the final values of its diagnostics counters, summed over restarts."""
     diagnosed: bool
     """Whether diagnostics were recorded."""
     not_written: dict[str, int]
-    """Messages that the recorder had and could not write, by the reason."""
+    """Number of messages that the recorder could not write, by reason."""
 
     @property
     def late_chunks(self) -> int | None:
-        """Of windowed systems: plans that were not there in time; None where no diagnostics were recorded."""
-        return (
-            sum(c.get("late chunks", c.get("late plans", 0)) for c in self.counted.values()) if self.diagnosed else None
-        )
+        """Action chunks that were late; None where no diagnostics were recorded."""
+        if not self.diagnosed:
+            return None
+        # Until version 0.1 the counter was called "late plans".
+        return sum(c.get("late chunks", 0) + c.get("late plans", 0) for c in self.counted.values())
 
     def to_dict(self) -> dict[str, Any]:
         """In plain types, for JSON."""
@@ -85,7 +86,7 @@ class Health:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Arrivals:
     count: int = 0
     first: int = 0
     last: int = 0
@@ -102,7 +103,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Counts:
-    """A node's counters, which begin anew with each of its lives."""
+    """A node's counters, which restart at 0 when the node restarts."""
 
     before: Counter[str] = field(default_factory=Counter)
     now: dict[str, int] = field(default_factory=dict)
@@ -117,9 +118,9 @@ class _Counts:
 
 
 def examine(session: RecordedSession, progress: Progress = lambda done, total: None) -> Health:
-    """Read the bag once more, for all that is not in the arrays. What comes after a damaged place is not counted."""
+    """Read the bag again for message times and diagnostics. Messages after a damaged place are not counted."""
     with Bag(session.path) as bag:
-        seen = {name: _Seen() for name in bag.topics}
+        seen = {name: _Arrivals() for name in bag.topics}
         nodes: dict[str, _Counts] = {}
         length = max(bag.end_ns - bag.start_ns, 1)
         with suppress(BagError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,8 +131,13 @@ class MeanSequence(Generator):
 
     def __init__(self, config: MeanConfig | None = None) -> None:
         self.config = config or MeanConfig()
-        self._mean = load(Path(self.config.statistics) if self.config.statistics else packaged())
+        self._statistics = Path(self.config.statistics) if self.config.statistics else packaged()
+        self._mean = load(self._statistics)
         self.info = replace(type(self).info, notice=self._mean.notice)
+
+    def content(self) -> Mapping[str, str]:
+        with self._statistics.open("rb") as file:
+            return {"statistics": hashlib.file_digest(file, "sha256").hexdigest()}
 
     def start(self, *, samples: int = 1, seed: int = 0) -> MeanStream:
         return MeanStream(self._mean, samples, seed)

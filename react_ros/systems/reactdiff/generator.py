@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
 from react_ros.generators.chunked import ChunkedGenerator, LoadedChunks
 from react_ros.generators.contract import GeneratorInfo
 from react_ros.systems.reactdiff.config import ReactDiffConfig
@@ -20,6 +24,14 @@ class ReactDiff(ChunkedGenerator):
         learned=True,
     )
 
+    def content(self) -> Mapping[str, str]:
+        if not self.config.style:
+            return super().content()
+        from react_ros.systems.reactdiff.style import style_files
+
+        clips = {f"style/{file.name}": _sha256(file) for file in style_files(self.config.style)}
+        return {**super().content(), **clips}
+
     def load(self) -> LoadedChunks:
         from react_ros.systems.reactdiff.chunk_model import ReactDiffChunkModel, live
 
@@ -34,3 +46,8 @@ class ReactDiff(ChunkedGenerator):
             stochastic=self.config.diffusion and self.config.temperature > 0.0,
             offline=model.offline,
         )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -116,12 +116,10 @@ def listeners() -> dict[str, Path]:
     return {path.stem: path for path in sorted((models_folder() / "listeners").glob("*.npz"))}
 
 
-def read_reactions(path: str | Path) -> list[Reactions]:
-    """The clips of one listener: an npz with `face_model` (T, 58) and `attributes` (T, 25), or a folder of such files;
-    or the name of one of `listeners`.
+def style_files(path: str | Path) -> list[Path]:
+    """The files of one listener's clips: an npz, or all of a folder; or of the name of one of `listeners`.
 
-    Raises ValueError, in one sentence, for what cannot be read, another shape, numbers that are not finite, or a clip
-    of less than a second.
+    Raises ValueError, in one sentence, where there are none.
     """
     if (given := str(path)) in (packaged := listeners()):
         path = packaged[given]
@@ -133,7 +131,16 @@ def read_reactions(path: str | Path) -> list[Reactions]:
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"style: the folder {path} holds no .npz: it must hold a listener's clips, one a file")
-    return [_read(file) for file in files]
+    return files
+
+
+def read_reactions(path: str | Path) -> list[Reactions]:
+    """The clips of one listener: each file of `style_files` has `face_model` (T, 58) and `attributes` (T, 25).
+
+    Raises ValueError, in one sentence, for what cannot be read, another shape, numbers that are not finite, or a clip
+    of less than a second.
+    """
+    return [_read(file) for file in style_files(path)]
 
 
 def _read(file: Path) -> Reactions:

@@ -29,6 +29,13 @@ TABLE = PaperTable(
     ),
     printed_for="offline",
     more=("reactdiff",),
+    missing={
+        name: (
+            f"react-ros train reactdiff --corpus people-1 --corpus people-2 --config {name} --name {name} "
+            f"--out runs/{name}"
+        )
+        for name in ("reactdiff-no-mmt", "reactdiff-no-video", "reactdiff-no-audio")
+    },
     published=published_rows(
         "offline",
         """

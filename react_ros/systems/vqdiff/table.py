@@ -30,6 +30,12 @@ TABLE = PaperTable(
         Direction("FRDist", "BeLFusion k=10 + binarized AUs", "BeLFusion k=10"),
     ),
     more=("belfusion", "vqdiff"),
+    missing={
+        "belfusion-k1": (
+            "react-ros train belfusion --corpus people-1 --corpus people-2 --set stages.diffusion.task.guesses=1 "
+            "--name belfusion-k1 --out runs/belfusion-k1"
+        ),
+    },
     published=published_rows(
         "offline",
         """

@@ -10,7 +10,7 @@ import pytest
 from rehearsal import simulated_speaker
 
 from react_ros.evaluation.behaviour.events import (
-    Motion,
+    MotionSeries,
     answers,
     find_backchannels,
     find_blinks,
@@ -44,9 +44,9 @@ class Canvas:
         for side in ("Left", "Right") if name not in ARKIT_INDEX else ("",):
             self.faces[:, ARKIT_INDEX[name + side]] += weights
 
-    def motion(self) -> Motion:
+    def motion(self) -> MotionSeries:
         noisy = self.faces + self.rng.normal(0, 0.01, self.faces.shape)
-        return Motion.of_arkit(np.clip(noisy, 0, 1), self.head + self.rng.normal(0, 0.0012, self.head.shape))
+        return MotionSeries.of_arkit(np.clip(noisy, 0, 1), self.head + self.rng.normal(0, 0.0012, self.head.shape))
 
     def places(self, least: float, most: float) -> list[float]:
         """Random times over the minute, so far apart."""
@@ -278,13 +278,13 @@ def rehearsed(name: str, mismatched: bool = False) -> TimingReport:
         frames = simulated_speaker(seed, FRAMES)
         heard = simulated_speaker(seed + 50, FRAMES) if mismatched else frames
         reactions = registry.create(name).generate(heard, samples=2, seed=seed)
-        speaker = Motion.of_arkit(
+        speaker = MotionSeries.of_arkit(
             np.stack([f.face.blendshapes for f in frames]), np.stack([f.face.rotation for f in frames])
         )
         speech = np.array([f.sound.state == SoundState.SPEECH for f in frames])
         f0 = np.array([f.sound.f0 for f in frames])
         for s in range(2):
-            motion = Motion.of_arkit(
+            motion = MotionSeries.of_arkit(
                 np.stack([r.blendshapes[s] for r in reactions]), np.stack([r.rotation[s] for r in reactions])
             )
             clips.append(time_clip(f"clip {seed:02}", motion, speaker, speech, f0, sample=s))
@@ -349,7 +349,7 @@ def test_a_motion_against_itself_has_the_jitter_of_its_reference() -> None:
 def test_jitter_is_the_mean_third_difference_a_second_cubed() -> None:
     rng = np.random.default_rng(0)
     rotation = rng.normal(0, 0.01, (200, 3))
-    rows = by_name(timing_report([time_clip("c", Motion.of_arkit(np.zeros((200, 52)), rotation))]).rows())
+    rows = by_name(timing_report([time_clip("c", MotionSeries.of_arkit(np.zeros((200, 52)), rotation))]).rows())
     assert rows["jitter of head"].value == pytest.approx(np.abs(np.diff(rotation, 3, axis=0)).mean() * 25**3)
     assert rows["jitter of mouth"].value == 0.0
 
@@ -368,7 +368,7 @@ def test_attributes_alone_give_smiles_and_brows_but_no_blinks() -> None:
     for s in range(3, 170, 12):
         speaker[(t >= s) & (t < s + 3), ATTRIBUTE_INDEX["AU12"]] = 1.0
         listener[(t >= s + 0.6) & (t < s + 4), ATTRIBUTE_INDEX["AU12"]] = 1.0
-    clip = time_clip("c", Motion.of_attributes(listener), Motion.of_attributes(speaker))
+    clip = time_clip("c", MotionSeries.of_attributes(listener), MotionSeries.of_attributes(speaker))
     rows = by_name(timing_report([clip]).rows())
     assert rows["smile latency"].value == pytest.approx(600.0, abs=1.0)
     assert rows["smiles answered"].value == 1.0
@@ -379,9 +379,15 @@ def test_attributes_alone_give_smiles_and_brows_but_no_blinks() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Motion.of_arkit(np.zeros((9, 51)), None), r"blendshapes of shape \(9, 51\): \(frames, 52\) is needed"),
-        (lambda: Motion.of_arkit(np.zeros((9, 52)), np.zeros((8, 3))), "the head has 8 frames but the face has 9"),
-        (lambda: Motion.of_attributes(np.full((9, 25), np.nan)), "not finite in column 0"),
+        (
+            lambda: MotionSeries.of_arkit(np.zeros((9, 51)), None),
+            r"blendshapes of shape \(9, 51\): \(frames, 52\) is needed",
+        ),
+        (
+            lambda: MotionSeries.of_arkit(np.zeros((9, 52)), np.zeros((8, 3))),
+            "the head has 8 frames but the face has 9",
+        ),
+        (lambda: MotionSeries.of_attributes(np.full((9, 25), np.nan)), "not finite in column 0"),
         (
             lambda: time_clip("NoXI/1", Canvas(0).motion(), Canvas(0, 100).motion()),
             "NoXI/1: the listener has 1500 frames but the speaker 100",
@@ -396,6 +402,6 @@ def test_what_does_not_fit_is_refused_with_a_sentence(make, message: str) -> Non
 def test_the_order_of_the_channels_is_arkits() -> None:
     faces = np.zeros((50, len(ARKIT)))
     faces[:, [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]] = 0.5
-    motion = Motion.of_arkit(faces, None)
+    motion = MotionSeries.of_arkit(faces, None)
     assert motion.smile.max() == 0.5 and motion.brow.max() == 0.0
     assert sum(w.shape[1] for w in motion.weights.values()) == len(ARKIT)

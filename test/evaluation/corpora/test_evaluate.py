@@ -73,8 +73,8 @@ def baselines(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary
 def test_the_real_listener_is_at_no_distance_from_the_real_listener(baselines: Summary) -> None:
     assert official(baselines, "ground_truth", "FRDist") == 0.0
     assert official(baselines, "ground_truth", "FRDiv") == 0.0
-    sound = baselines.rows[0].sound["FRCorr"]
-    assert sound is not None and sound.mean == pytest.approx(10.0)
+    corrected = baselines.rows[0].corrected["FRCorr"]
+    assert corrected is not None and corrected.mean == pytest.approx(10.0)
     assert baselines.rows[0].motion == pytest.approx(0.0, abs=0.01)
 
 
@@ -253,7 +253,7 @@ def test_predictions_from_a_file_score_as_their_generator(corpus: Path, tmp_path
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((CLIPS - 1, 3, FRAMES, 25), np.float32), r"have shape \(9, 3, 200, 25\).*ask for \(10, 3, 200, 25"),
+        (np.zeros((CLIPS - 1, 3, FRAMES, 25), np.float32), r"have shape \(9, 3, 200, 25\).*need \(10, 3, 200, 25"),
         (np.zeros((CLIPS, 3, FRAMES, 24), np.float32), "24 channels"),
         (np.zeros((CLIPS, 3, FRAMES, 25), np.int32), "int32"),
         (np.zeros((CLIPS, 25), np.float32), "have shape"),
@@ -282,11 +282,11 @@ def test_a_prediction_that_is_not_finite_names_clip_sample_column_and_frame(corp
     [
         ("atentive", "no row 'atentive'"),
         ("attentive,noding=1", "no parameter 'noding'"),
-        ("attentive,nodding", "no parameter=value"),
+        ("attentive,nodding", "is not parameter=value"),
         ("attentive,nodding=9", "from 0 to 2"),
         ("ground_truth:shuffled_speaker", "neither parameters nor a variant"),
         ("mime:reversed", "after a colon only shuffled_speaker"),
-        ("attentive,nodding=[1", r"'\[1' is no value for nodding"),
+        ("attentive,nodding=[1", r"'\[1' is not a value for nodding"),
         ("predictions=", r"name the file, predictions=FILE\.npy"),
     ],
 )
@@ -339,7 +339,7 @@ def test_a_damaged_block_is_one_sentence_that_names_it(corpus: Path, tmp_path: P
     evaluated(corpus, tmp_path / "out", "ground_truth")
     block = next((tmp_path / "out").glob("rows/*/block-0001.npz"))
     block.write_bytes(block.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"block-0001\.npz is no block of an evaluation \(delete it"):
+    with pytest.raises(ValueError, match=r"block-0001\.npz is not a block of an evaluation \(delete it"):
         evaluated(corpus, tmp_path / "out", "ground_truth")
 
 

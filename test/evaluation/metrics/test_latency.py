@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from react_ros.evaluation.metrics.latency import measure
-from react_ros.evaluation.report.demo_page import SessionFacts, Track, write_page
+from react_ros.evaluation.report.demo_page import FaceTrack, SessionFacts, write_page
 from react_ros.msg import Lineage, Stage, Status
 from react_ros.nodes.messages import FACTORY
 
@@ -52,7 +52,7 @@ def test_jitter_is_the_distance_of_intervals_from_40_ms():
 def test_nothing_measured_is_said_not_made_up():
     report = measure([])
     assert report.total is None and report.stages == {} and report.answered_share == 0
-    empty = Track(np.zeros(0), np.zeros(0), np.zeros((0, 3)))
+    empty = FaceTrack(np.zeros(0), np.zeros(0), np.zeros((0, 3)))
     page = write_page(
         SessionFacts("t <&>", empty, empty, (np.zeros(0), np.zeros(0)), report, {}, [("k", "<v>")], ["notice"], [])
     )

@@ -81,7 +81,7 @@ def torch_ccc(x: np.ndarray, y: np.ndarray) -> float:
 def test_concordance_agrees_with_torchmetrics_and_with_the_official_code(length: int, smooth: bool) -> None:
     a, b = reactions(length, 2, length, smooth=smooth), reactions(length + 1, 3, length, smooth=smooth)
     by_torch = [[torch_ccc(x.astype(np.float64), y.astype(np.float64)) for y in b] for x in a]
-    np.testing.assert_allclose(concordance(a, b, "sound"), by_torch, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(concordance(a, b, "corrected"), by_torch, rtol=1e-6, atol=1e-9)
     literal = [[literal_ccc(y.astype(float), x.astype(float)) for y in b] for x in a]
     np.testing.assert_allclose(concordance(a, b, "official"), literal, rtol=1e-6, atol=1e-9)
 
@@ -91,19 +91,19 @@ def test_constant_channels_score_0_officially_and_are_left_out_of_the_sound_frco
     truth[:, :, :5] = 0.0
     ten = np.repeat(truth, 10, axis=0)
     assert frcorr(ten, truth) == pytest.approx(10 * 20 / 25, rel=1e-5)
-    assert frcorr(ten, truth, "sound") == pytest.approx(10, abs=1e-12)
+    assert frcorr(ten, truth, "corrected") == pytest.approx(10, abs=1e-12)
     # A constant at another value than the listener's is wrong in both: only equal constants are left out.
     ten[:, :, 0] = 1.0
-    assert frcorr(ten, truth, "sound") == pytest.approx(10 * 20 / 21, abs=1e-12)
+    assert frcorr(ten, truth, "corrected") == pytest.approx(10 * 20 / 21, abs=1e-12)
 
 
 def test_the_sound_frcorr_and_frdist_do_not_depend_on_the_number_of_samples() -> None:
     listeners, one = reactions(5, 3, 60, binary=True), reactions(6, 1, 60)
     three = np.repeat(one, 3, axis=0)
     for score in (frcorr, frdist):
-        assert score(three, listeners, "sound") == pytest.approx(score(one, listeners, "sound"))
+        assert score(three, listeners, "corrected") == pytest.approx(score(one, listeners, "corrected"))
         assert score(three, listeners) == pytest.approx(3 * score(one, listeners))
-        assert score(np.repeat(one, 10, axis=0), listeners) == pytest.approx(score(one, listeners, "sound"))
+        assert score(np.repeat(one, 10, axis=0), listeners) == pytest.approx(score(one, listeners, "corrected"))
 
 
 def test_many_listeners_score_as_the_best_of_them() -> None:
@@ -168,7 +168,7 @@ def test_a_segment_is_constant_exactly_where_numpy_finds_no_correlation() -> Non
     assert not np.isnan(ours[:, :4]).all(axis=0).any()
 
 
-@pytest.mark.parametrize("mode", ["official", "sound"])
+@pytest.mark.parametrize("mode", ["official", "corrected"])
 def test_an_echo_of_the_speaker_has_the_offset_by_which_it_comes_late(mode) -> None:
     speaker = reactions(15, 800)
     for frames in (0, 1, 12, 49):
@@ -184,7 +184,7 @@ def test_one_constant_channel_decides_the_official_offset_and_is_left_out_of_the
     echo[0, :, 3] = 0.25
     # An echo that comes early: the official answer would be the same for any reaction.
     assert frsyn_offsets(np.roll(echo, 5, axis=1), speaker).tolist() == [49]
-    assert frsyn_offsets(echo, speaker, "sound").tolist() == [-12]
+    assert frsyn_offsets(echo, speaker, "corrected").tolist() == [-12]
 
 
 def test_a_channel_that_stops_moving_gives_the_first_lag_that_sees_nothing_else_officially() -> None:
@@ -197,16 +197,16 @@ def test_a_channel_that_stops_moving_gives_the_first_lag_that_sees_nothing_else_
 
 def test_a_reaction_without_any_motion_has_no_sound_offset() -> None:
     predictions = np.stack([np.full((100, 25), 0.5, np.float32), reactions(19, 100)])
-    offsets = frsyn_offsets(predictions, predictions[1], "sound")
+    offsets = frsyn_offsets(predictions, predictions[1], "corrected")
     assert np.isnan(offsets[0]) and offsets[1] == 0
-    assert frsyn(offsets, "sound") == 0.0
-    assert frsyn(offsets[:1], "sound") is None
+    assert frsyn(offsets, "corrected") == 0.0
+    assert frsyn(offsets[:1], "corrected") is None
     assert frsyn(frsyn_offsets(predictions, predictions[1])) == 49.0
 
 
 def test_of_equally_good_lags_the_one_nearest_to_0_is_the_sound_one() -> None:
     wave = np.sin(2 * np.pi * np.arange(750) / 25)[:, None].astype(np.float32)  # alike every 25 frames
-    assert frsyn_offsets(wave[None], wave, "sound").tolist() == [0]
+    assert frsyn_offsets(wave[None], wave, "corrected").tolist() == [0]
 
 
 # --- diversity
@@ -289,7 +289,9 @@ def test_the_ground_truth_is_perfect_but_for_the_official_constant_channels() ->
     listeners[:, :, :3] = 0.0
     truth[:, :, :, :3] = 0.0
     assert evaluate_arrays(truth, speakers, listeners, groups_of(3, 3)).frcorr == pytest.approx(8.8, abs=1e-4)
-    assert evaluate_arrays(truth, speakers, listeners, groups_of(3, 3), "sound").frcorr == pytest.approx(10, abs=1e-12)
+    assert evaluate_arrays(truth, speakers, listeners, groups_of(3, 3), "corrected").frcorr == pytest.approx(
+        10, abs=1e-12
+    )
 
 
 def test_a_face_that_never_moves_scores_0_and_an_official_frsyn_of_49() -> None:
@@ -298,8 +300,8 @@ def test_a_face_that_never_moves_scores_0_and_an_official_frsyn_of_49() -> None:
     official = evaluate_arrays(still, speakers, listeners, groups_of(3, 3))
     assert (official.frcorr, official.frsyn) == (0.0, 49.0)
     assert (official.frdiv, official.frvar, official.frdvs) == (0.0, 0.0, 0.0)
-    sound = evaluate_arrays(still, speakers, listeners, groups_of(3, 3), "sound")
-    assert sound.frsyn is None and sound.without_offset == 30
+    corrected = evaluate_arrays(still, speakers, listeners, groups_of(3, 3), "corrected")
+    assert corrected.frsyn is None and corrected.without_offset == 30
 
 
 def test_a_mime_is_in_step_with_its_speaker_and_binarized_it_is_49_officially() -> None:
@@ -309,8 +311,8 @@ def test_a_mime_is_in_step_with_its_speaker_and_binarized_it_is_49_officially() 
     assert evaluate_arrays(mime, speakers, listeners, np.eye(3, dtype=bool)).frsyn == 0.0
     rounded = evaluate_arrays(mime, speakers, listeners, np.eye(3, dtype=bool), binarize_units=True)
     assert rounded.frsyn == 49.0
-    sound = evaluate_arrays(mime, speakers, listeners, np.eye(3, dtype=bool), "sound", binarize_units=True)
-    assert sound.frsyn == 0.0
+    corrected = evaluate_arrays(mime, speakers, listeners, np.eye(3, dtype=bool), "corrected", binarize_units=True)
+    assert corrected.frsyn == 0.0
 
 
 def test_binarizing_rounds_the_action_units_half_to_even_and_nothing_else() -> None:

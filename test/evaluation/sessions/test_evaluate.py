@@ -27,10 +27,10 @@ from react_ros.cli.main import app
 from react_ros.evaluation.corpora.plan import Row
 from react_ros.evaluation.corpora.summary import RowSummary
 from react_ros.evaluation.metrics.challenge import Mode, evaluate_arrays, frvar
+from react_ros.evaluation.report.sessions_page import write_sessions_report
 from react_ros.evaluation.sessions.evaluate import evaluate_sessions
-from react_ros.evaluation.sessions.page import write_bag_report
-from react_ros.evaluation.sessions.results import SessionsEvaluation, SessionsPlan, write_results
-from react_ros.evaluation.sessions.sources import parse_bag_row
+from react_ros.evaluation.sessions.results import SessionEvaluation, SessionOptions, write_results
+from react_ros.evaluation.sessions.sources import parse_session_row
 from react_ros.face import FRAME_NS, FaceState, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.messages.features import frame_from_message
@@ -40,7 +40,7 @@ from react_ros.replay.speaker_frames import UnusableData
 T0 = 1_700_000_000_000_000_000
 SPEAKER, LISTENER = "/robot/speaker/features", "/other/speaker/features"
 FEATURES = "react_ros/msg/SpeakerFeatures"
-ASKED = SessionsPlan(samples=2, frames=150)
+OPTIONS = SessionOptions(samples=2, frames=150)
 
 
 def person(seed: int, frames: int) -> list[SpeakerFrame]:
@@ -92,13 +92,13 @@ def oracle(
     return evaluate_arrays(predictions, speakers, listeners, np.eye(2, dtype=bool), mode)
 
 
-def row_of(result: SessionsEvaluation, label: str) -> RowSummary:
+def row_of(result: SessionEvaluation, label: str) -> RowSummary:
     return next(r for r in result.rows if r.row.label == label)
 
 
 def expect(row: RowSummary, speaker: Any, listener: Any, reactions: Sequence[Reaction]) -> None:
-    modes: tuple[Mode, Mode] = ("official", "sound")
-    for mode, values in zip(modes, (row.official, row.sound), strict=True):
+    modes: tuple[Mode, Mode] = ("official", "corrected")
+    for mode, values in zip(modes, (row.official, row.corrected), strict=True):
         theirs = oracle(reactions, speaker, listener, mode)
         for name in ("FRCorr", "FRDist", "FRDiv", "FRVar", "FRDvs", "FRSyn"):
             value = values[name]
@@ -122,12 +122,14 @@ def bag(people: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_figures_are_the_official_functions_on_the_same_arrays(bag: Path, people: Any) -> None:
     speaker, listener, reactions = people
-    result = evaluate_sessions([bag], [Row("recorded"), parse_bag_row("attentive"), Row("ground_truth")], asked=ASKED)
+    result = evaluate_sessions(
+        [bag], [Row("recorded"), parse_session_row("attentive"), Row("ground_truth")], options=OPTIONS
+    )
     assert result.left_out == [] and result.bags[0].left_over == pytest.approx(2.8)
     assert result.bags[0].clips == [(0.0, 6.0), (6.0, 12.0)] and result.bags[0].listener_seen == 1.0
     expect(row_of(result, "recorded"), speaker, listener, reactions)
     truth = row_of(result, "ground_truth")
-    assert truth.sound["FRCorr"] is not None and truth.sound["FRCorr"].mean == pytest.approx(10.0)
+    assert truth.corrected["FRCorr"] is not None and truth.corrected["FRCorr"].mean == pytest.approx(10.0)
     assert truth.official["FRDist"] is not None and truth.official["FRDist"].mean == pytest.approx(0.0, abs=1e-6)
     assert len(truth.timing.clips) == 2, "a face that is repeated is timed once"
     # The same generator with the same seed hears the same frames: a live session comes again to the bit.
@@ -140,7 +142,7 @@ def test_people_are_aligned_by_their_stamps_and_not_by_their_numbers(people: Any
     speaker, listener, reactions = people
     late = [replace(f, index=f.index + 7000, stamp_ns=f.stamp_ns + 1_000_000_000 - 13_000_000) for f in listener[:-25]]
     bag = write_bag(tmp_path / "late", speaker, late, reactions)
-    result = evaluate_sessions([bag], [Row("recorded")], asked=ASKED)
+    result = evaluate_sessions([bag], [Row("recorded")], options=OPTIONS)
     expect(row_of(result, "recorded"), speaker, [listener[0]] * 25 + listener[:-25], reactions)
     assert result.bags[0].listener_seen == pytest.approx(1 - 25 / 300)
 
@@ -149,7 +151,7 @@ def test_a_deliberate_delay_is_part_of_what_was_shown(people: Any, tmp_path: Pat
     speaker, listener, reactions = people
     bag = write_bag(tmp_path / "delayed", speaker, listener, reactions, delay=10)
     delayed = [reactions[0]] * 10 + list(reactions)
-    expect(row_of(evaluate_sessions([bag], [Row("recorded")], asked=ASKED), "recorded"), speaker, listener, delayed)
+    expect(row_of(evaluate_sessions([bag], [Row("recorded")], options=OPTIONS), "recorded"), speaker, listener, delayed)
 
 
 def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_
     assert session.timeline.rows[38:44].tolist() == [38, 39, 39, 39, 40, 41]
     assert np.diff(session.timeline.times)[199] == 41 * FRAME_NS
     assert len(session.losses.gaps) == 1, "of more than three frames"
-    result = evaluate_sessions([bag], [Row("attentive")], asked=ASKED)
+    result = evaluate_sessions([bag], [Row("attentive")], options=OPTIONS)
     assert result.bags[0].clips == [(0.0, 6.0), (8.0, 14.0)]
     stream = registry.create("attentive").start(samples=2, seed=0)
     heard = [stream.step(session.speaker.frame(k)) for k in range(358)]
@@ -175,33 +177,35 @@ def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_
 def test_without_a_human_listener_what_needs_none_is_measured(people: Any, tmp_path: Path) -> None:
     speaker, _, reactions = people
     bag = write_bag(tmp_path / "alone", speaker, (), reactions)
-    result = evaluate_sessions([bag], [], asked=ASKED)
+    result = evaluate_sessions([bag], [], options=OPTIONS)
     (row,) = result.rows
     assert row.row == Row("recorded") and not result.with_listener and not row.failed
     assert [name for name, value in row.official.items() if value is None] == ["FRCorr", "FRDist"]
     assert row.motion is None and row.attributes_test is None and len(row.timing.clips) == 4
-    assert "in no bag" in write_bag_report(result)
+    assert "in no bag" in write_sessions_report(result)
     with pytest.raises(ValueError, match="ground_truth: no bag holds a human listener"):
-        evaluate_sessions([bag], [Row("ground_truth")], asked=ASKED)
+        evaluate_sessions([bag], [Row("ground_truth")], options=OPTIONS)
     with pytest.raises(ValueError, match="name a second bag"):
-        evaluate_sessions([bag], [parse_bag_row("mime:shuffled_speaker")], asked=ASKED)
+        evaluate_sessions([bag], [parse_session_row("mime:shuffled_speaker")], options=OPTIONS)
 
 
 def test_a_listener_who_is_seldom_seen_is_not_compared_with(people: Any, tmp_path: Path) -> None:
     speaker, listener, reactions = people
     gone = [replace(f, face=replace(f.face, state=FaceState.NOBODY)) if f.index < 60 else f for f in listener]
     result = evaluate_sessions(
-        [write_bag(tmp_path / "seldom", speaker, gone, reactions)], [Row("ground_truth")], asked=ASKED
+        [write_bag(tmp_path / "seldom", speaker, gone, reactions)], [Row("ground_truth")], options=OPTIONS
     )
     (row,) = result.rows
     assert row.clips == 1 and "listener is seen in 60 % of it" in row.failed[0]
 
 
 def test_without_reactions_the_default_generator_listens(people: Any, tmp_path: Path) -> None:
-    result = evaluate_sessions([write_bag(tmp_path / "bare", people[0])], [], asked=SessionsPlan(samples=1, frames=370))
+    result = evaluate_sessions(
+        [write_bag(tmp_path / "bare", people[0])], [], options=SessionOptions(samples=1, frames=370)
+    )
     assert [r.row.name for r in result.rows] == [registry.DEFAULT]
     with pytest.raises(ValueError, match="no bag holds reactions"):
-        evaluate_sessions([tmp_path / "bare"], [Row("recorded")], asked=ASKED)
+        evaluate_sessions([tmp_path / "bare"], [Row("recorded")], options=OPTIONS)
 
 
 # Several bags
@@ -210,8 +214,8 @@ def test_without_reactions_the_default_generator_listens(people: Any, tmp_path: 
 def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -> None:
     speaker = person(5, 320)
     other = write_bag(tmp_path / "other", speaker, person(6, 320))
-    rows = [parse_bag_row(text) for text in ("mime", "attentive", "attentive:shuffled_speaker", "recorded")]
-    result = evaluate_sessions([bag, other, tmp_path / "nothing"], rows, Choice(listener_features=LISTENER), ASKED)
+    rows = [parse_session_row(text) for text in ("mime", "attentive", "attentive:shuffled_speaker", "recorded")]
+    result = evaluate_sessions([bag, other, tmp_path / "nothing"], rows, Choice(listener_features=LISTENER), OPTIONS)
     assert len(result.left_out) == 1 and "nothing cannot be read: it does not exist" in result.left_out[0]
     assert [r.clips for r in result.rows] == [4, 4, 4, 2]
     assert len(row_of(result, "recorded").failed) == 2, "the other bag has no reactions"
@@ -220,12 +224,12 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
         whole = result.rows[k].official["FRCorr"]
         assert whole is not None and whole.mean == pytest.approx(np.mean([p.mean for p in parts if p]))
     # The attentive listener in the other bag, alone, is the one in the table.
-    alone = evaluate_sessions([other], [parse_bag_row("attentive")], Choice(listener_features=LISTENER), ASKED)
+    alone = evaluate_sessions([other], [parse_session_row("attentive")], Choice(listener_features=LISTENER), OPTIONS)
     assert alone.rows[0].official["FRDist"] == result.bags[1].summary.rows[1].official["FRDist"]
     assert [g.label for g in result.summary.gaps] == ["attentive"]
     assert row_of(result, "mime").attributes_test is not None, "two bags are two groups"
-    page = write_bag_report(result)
-    assert page.count("How often messages came") == 2 and "Does it listen?" in page and "<svg" in page
+    page = write_sessions_report(result)
+    assert page.count("Message rates") == 2 and "Does it listen?" in page and "<svg" in page
 
 
 def test_a_torn_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None:
@@ -233,25 +237,25 @@ def test_a_torn_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / file.name).write_bytes(file.read_bytes()[: int(0.8 * file.stat().st_size)])
-    result = evaluate_sessions([torn], [Row("recorded")], asked=ASKED)
+    result = evaluate_sessions([torn], [Row("recorded")], options=OPTIONS)
     assert any("was not closed" in n for n in result.bags[0].session.notices)
-    whole = evaluate_sessions([bag], [Row("recorded")], asked=ASKED)
+    whole = evaluate_sessions([bag], [Row("recorded")], options=OPTIONS)
     assert result.bags[0].clips == [(0.0, 6.0)] and 6.0 < len(result.bags[0].session.timeline) / 25 < 12.0
     assert result.rows[0].frcorr[0] == whole.rows[0].frcorr[0], "the first clip is whole"
 
 
 def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
     short = write_bag(tmp_path / "short", people[0][:100])
-    with pytest.raises(BagError, match=r"holds 4\.0 s of a speaker: 6 s in a row are needed"):
-        evaluate_sessions([short], [Row("mime")], asked=ASKED)
+    with pytest.raises(BagError, match=r"holds 4\.0 s of a speaker: 6 s without a pause are needed"):
+        evaluate_sessions([short], [Row("mime")], options=OPTIONS)
     with pytest.raises(BagError, match="does not exist"):
-        evaluate_sessions([tmp_path / "nothing"], [], asked=ASKED)
+        evaluate_sessions([tmp_path / "nothing"], [], options=OPTIONS)
     with pytest.raises(BagError, match="has no topic /nobody"):
-        evaluate_sessions([short], [], Choice(listener_features="/nobody"), ASKED)
+        evaluate_sessions([short], [], Choice(listener_features="/nobody"), OPTIONS)
     for text, sentence in (("recorded,x=1", "neither parameters"), ("another_listener", "needs a corpus"),
                            ("predictions=x.npy", "needs a corpus"), ("nobody", "there is no row")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
-            parse_bag_row(text)
+            parse_session_row(text)
     with pytest.raises(ValueError, match="name one or the other"):
         Choice(listener_features="/a", listener_image="/b")
 
@@ -295,35 +299,36 @@ def test_a_listener_in_front_of_a_second_camera_is_perceived_as_the_robot_would(
         more.append(("/desk/camera/image_raw/compressed", T0 + k * FRAME_NS + 3_000_000, image))
     bag = write_bag(tmp_path / "desk", people[0][:110], (), people[2][:110], more=more)
     choice = Choice(listener_image="/desk/camera/image_raw/compressed")
-    result = evaluate_sessions([bag], [Row("recorded"), Row("ground_truth")], choice, SessionsPlan(2, frames=100))
+    result = evaluate_sessions([bag], [Row("recorded"), Row("ground_truth")], choice, SessionOptions(2, frames=100))
     assert result.bags[0].session.listener_inputs == Inputs(image="/desk/camera/image_raw/compressed")
     assert (result.bags[0].listener_seen or 0.0) > 0.9
-    truth = row_of(result, "ground_truth").sound["FRCorr"]
-    recorded = row_of(result, "recorded").sound["FRCorr"]
+    truth = row_of(result, "ground_truth").corrected["FRCorr"]
+    recorded = row_of(result, "recorded").corrected["FRCorr"]
     assert truth is not None and truth.mean == pytest.approx(10.0) and recorded is not None and recorded.mean < 5.0
 
 
 # What was lost
 
 
-def test_losses_are_counted_as_recorded(people: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("counter", ["late chunks", "late plans"])
+def test_losses_are_counted_also_in_bags_of_older_versions(people: Any, tmp_path: Path, counter: str) -> None:
     speaker, _, reactions = people
     more = []
-    for k, (late, outputs) in enumerate([(1, 20), (3, 60), (2, 10)]):  # its third life began anew
+    for k, (late, outputs) in enumerate([(1, 20), (3, 60), (2, 10)]):  # the node restarted before its third message
         values = [new_message("diagnostic_msgs/msg/KeyValue", key=n, value=str(v))
-                  for n, v in (("late plans", late), ("outputs", outputs), ("generator", "fsq"))]  # fmt: skip
+                  for n, v in ((counter, late), ("outputs", outputs), ("generator", "fsq"))]  # fmt: skip
         status = new_message("diagnostic_msgs/msg/DiagnosticStatus", name="/robot/listener", values=values)
         message = new_message("diagnostic_msgs/msg/DiagnosticArray", status=[status])
         more.append(("/diagnostics", T0 + k * 1_000_000_000, message))
     for f in speaker:
-        status = new_message("react_ros/msg/Status", state=0, latency=0.075,
-                             lineage=FACTORY.speaker(f, {"image": (f.stamp_ns, 0.004)}, f.stamp_ns).lineage)  # fmt: skip
+        lineage = FACTORY.speaker(f, {"image": (f.stamp_ns, 0.004)}, f.stamp_ns).lineage
+        status = new_message("react_ros/msg/Status", state=0, latency=0.075, lineage=lineage)
         more.append(("/robot/avatar/status", f.stamp_ns + 75_000_000, status))
     bag = write_bag(tmp_path / "lossy", speaker, (), [r for r in reactions if not 50 <= r.index < 55], more=more)
-    health = evaluate_sessions([bag], [Row("recorded")], asked=ASKED).bags[0].health
+    health = evaluate_sessions([bag], [Row("recorded")], options=OPTIONS).bags[0].health
     assert health.answers is not None
     assert (health.answers.frames, health.answers.unanswered, health.answers.longest) == (370, 5, 5)
-    assert health.late_chunks == 5 and health.counted == {"/robot/listener": {"late plans": 5}}
+    assert health.late_chunks == 5 and health.counted == {"/robot/listener": {counter: 5}}
     assert health.latency is not None and health.latency.total is not None
     assert health.latency.total.p50 == pytest.approx(75.0) and health.states == {"live": 370}
     rate = next(r for r in health.rates if r.topic == SPEAKER)
@@ -343,11 +348,14 @@ def test_films_show_the_human_beside_the_face_with_the_sound(people: Any, tmp_pa
         header = FACTORY.header(FACTORY.time(f.stamp_ns))
         image = new_message("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data)
         sound = new_message("react_ros/msg/AudioChunk", header=header, sample_rate=16_000, channels=1,
-                            first_sample=k * 640, samples=rng.integers(-9000, 9000, 640).astype(np.int16))  # fmt: skip
+                            first_sample=k * 640, pcm=rng.integers(-9000, 9000, 640).astype(np.int16))  # fmt: skip
         more += [("/robot/image_raw/compressed", f.stamp_ns + 1, image), ("/robot/audio", f.stamp_ns + 2, sound)]
     bag = write_bag(tmp_path / "seen", speaker, (), answered(speaker), more=more, storage=storage)
     result = evaluate_sessions(
-        [bag], [Row("recorded"), parse_bag_row("mime")], asked=SessionsPlan(2, frames=60), films=tmp_path / "films"
+        [bag],
+        [Row("recorded"), parse_session_row("mime")],
+        options=SessionOptions(2, frames=60),
+        films=tmp_path / "films",
     )
     assert list(result.bags[0].films) == ["recorded", "mime"]
     for film in result.bags[0].films.values():
@@ -361,7 +369,7 @@ def test_films_show_the_human_beside_the_face_with_the_sound(people: Any, tmp_pa
         assert (human[:29, 0] > 200).all() and (human[31:, 2] > 200).all(), "each picture at its time"
         face = np.stack(pictures)[:, :, -400:].astype(float)
         assert np.abs(np.diff(face, axis=0)).max() > 20, "the face moves"
-    assert write_bag_report(result).count("<video") == 2
+    assert write_sessions_report(result).count("<video") == 2
 
 
 # The command
@@ -388,15 +396,15 @@ def test_the_command_leaves_the_same_figures_each_time(bag: Path, tmp_path: Path
 def test_what_cannot_be_is_one_sentence_and_exit_code_2(bag: Path, tmp_path: Path) -> None:
     for words, sentence in (
         (("--bag", tmp_path / "nothing"), "does not exist."),
-        (("--bag", bag, "--corpus", "x"), "--corpus is of corpora: it does not go with --bag."),
-        (("--films",), "--films goes with --bag only."),
+        (("--bag", bag, "--corpus", "x"), "--corpus applies to corpora: it cannot be given with --bag."),
+        (("--films",), "--films applies to recorded sessions: it needs --bag."),
         (("--bag", bag, "--listener-audio", "/x"), "name the listener's image as well."),
-        (("--bag", bag, "--frames", "5"), "a bag is cut into clips of 50 to 100000."),
+        (("--bag", bag, "--frames", "5"), "it must be 50 to 100000 per clip."),
     ):
         code, text = said(*words, "--out", tmp_path / "out")
         assert code == 2 and text.strip().endswith(sentence) and len(text.strip().splitlines()) == 1, text
 
 
 def test_results_are_plain_json(bag: Path, tmp_path: Path) -> None:
-    write_results(evaluate_sessions([bag], [Row("recorded")], asked=ASKED), tmp_path / "results.json")
+    write_results(evaluate_sessions([bag], [Row("recorded")], options=OPTIONS), tmp_path / "results.json")
     assert "NaN" not in (tmp_path / "results.json").read_text()

@@ -1,4 +1,4 @@
-"""What the papers print for the REACT 2024 test set, set apart from everything measured here."""
+"""The figures that papers print for the REACT 2024 test set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from react_ros.generators import registry
 from react_ros.generators.system import Protocol, PublishedRow, published_rows
 
 SOURCE = "REACT 2024 test set (NoXI and RECOLA, N = 1612), as printed in the papers"
-
 
 OTHERS = published_rows(
     "offline",
@@ -32,11 +31,12 @@ OTHERS = published_rows(
     FSQ transformer | .31 | 84.93 | .1164 | .0348 | .1166 | 34.66 | 47.42
     """,
 )
-"""The printed rows of systems that are not in this package. FRRea is FID over PIRender images: nothing rendered by another face compares with it."""
+"""Printed rows of systems outside this package. FRRea is FID over PIRender images; figures of other renderers do not
+compare with it."""
 
 
 def published(protocol: Protocol | None = None) -> list[PublishedRow]:
-    """The printed rows of a protocol, or of both: those of the installed systems' tables, and the others."""
+    """The printed rows of one protocol, or of both: `OTHERS` and those of the installed systems' tables."""
     tables = [s.load_table() for s in registry.systems() if s.table]
     rows = [*OTHERS, *(row for table in tables for row in table.published)]
     return [row for row in rows if protocol in (None, row.protocol)]
