@@ -114,7 +114,7 @@ def test_listener_parameters_change_at_run_time_and_messages_show_it(start_robot
 
     def soon(condition: Callable[[Any], bool], what: str) -> None:
         probe.clear()
-        robot.wait(lambda: probe["listener/reaction"] and condition(probe["listener/reaction"][-1]), 10, what)
+        robot.wait(lambda: probe["listener/reaction"] and condition(probe["listener/reaction"][-1]), 60, what)
 
     for generator in registry.names():
         assert services.set("listener", generator=generator) == ""

@@ -190,7 +190,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 # node, its parameters ({f}: a folder of bad files), what its sentence says
 INVALID = [
-    ("camera", {"source": "7"}, "there is no camera 7 (/dev/video7): plug one in, or give a film"),
+    ("camera", {"source": "7"}, "there is no camera 7 (/dev/video7): connect one, or give a film"),
     ("camera", {"source": "{f}/none.mp4"}, "{f}/none.mp4"),
     ("camera", {"source": "{f}/text.mp4"}, "{f}/text.mp4 cannot be read as a film: invalid data"),
     ("camera", {"source": "{f}/voice.mp4"}, "{f}/voice.mp4 has no picture in it"),
