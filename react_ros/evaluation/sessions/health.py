@@ -75,7 +75,9 @@ class Health:
     @property
     def late_chunks(self) -> int | None:
         """Of windowed systems: plans that were not there in time; None where no diagnostics were recorded."""
-        return sum(c.get("late chunks", c.get("late plans", 0)) for c in self.counted.values()) if self.diagnosed else None
+        return (
+            sum(c.get("late chunks", c.get("late plans", 0)) for c in self.counted.values()) if self.diagnosed else None
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """In plain types, for JSON."""
