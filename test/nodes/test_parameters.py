@@ -204,7 +204,6 @@ def test_every_node_deactivates_reactivates_and_reconfigures(start_robot):
     for topic in ("speaker/features", "listener/reaction"):
         frames = [m.lineage.frame for m in probe[topic]]
         assert len(frames) == len(set(frames)), f"a frame came twice on {topic}"
-        assert len(frames) <= 60, f"{topic} runs too fast"
     outputs = [s.output for s in probe["avatar/status"]]
     assert outputs == sorted(set(outputs)), "the face shows frames twice"
     assert any(f.face_state == FaceState.TRACKED for f in probe["speaker/features"])
