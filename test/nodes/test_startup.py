@@ -50,7 +50,7 @@ class Terminal:
         os.killpg(self.popen.pid, signal.SIGINT)
 
     @property
-    def printed(self) -> str:
+    def out(self) -> str:
         return self.file.read_text()
 
 
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_live_robot_and_leaves_no_process_behind(terminal, compose
         robot.press_ctrl_c()
     assert robot.popen.wait(6.0) in (0, 130)
     assert not psutil.wait_procs(children, 1.0)[1], "a process was left behind"
-    assert "Traceback" not in robot.printed and "rror" not in robot.printed, robot.printed
+    assert "Traceback" not in robot.out and "rror" not in robot.out, robot.out
 
 
 def a_first_process(robot: Terminal) -> bool:
@@ -119,7 +119,7 @@ def test_ctrl_c_during_the_start_leaves_no_process_behind(terminal, moment: Call
     robot.press_ctrl_c()
     assert robot.popen.wait(6.0) in (0, 130)
     assert not psutil.wait_procs(children, 3.0)[1], "a process was left behind"
-    assert "Traceback" not in robot.printed, robot.printed
+    assert "Traceback" not in robot.out, robot.out
 
 
 def test_when_the_runner_is_killed_all_nodes_end(terminal):
@@ -134,10 +134,10 @@ def test_when_the_runner_is_killed_all_nodes_end(terminal):
 # Invalid parameters
 
 
-def sentence(printed: str) -> str:
+def sentence(out: str) -> str:
     """The single line of the output, without the prefix of the ROS log."""
-    assert "Traceback" not in printed, printed
-    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in printed.splitlines() if line.strip()]
+    assert "Traceback" not in out, out
+    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in out.splitlines() if line.strip()]
     assert len(lines) == 1, f"not one sentence but: {lines}"
     assert lines[0].endswith("."), lines[0]
     return lines[0]
@@ -157,14 +157,14 @@ def test_one_invalid_configuration_ends_the_whole_robot_with_one_sentence(termin
     children = robot.children()
     assert robot.popen.wait(30.0) == 2
     assert not psutil.wait_procs(children, 1.0)[1], "a process was left behind"
-    printed = sentence(robot.printed)
-    assert "perception" in printed and "react-ros assets fetch face-landmarker" in printed
+    out = sentence(robot.out)
+    assert "perception" in out and "react-ros assets fetch face-landmarker" in out
 
 
 def test_composed_nodes_print_the_same_sentence(terminal):
     robot = terminal("--camera", FACE, "--mic", "none", "--generator", "atentive", "--composed")
     assert robot.popen.wait(30.0) == 2
-    assert "unknown generator 'atentive' (did you mean 'attentive'?): there are attentive," in sentence(robot.printed)
+    assert "unknown generator 'atentive' (did you mean 'attentive'?): there are attentive," in sentence(robot.out)
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -190,7 +190,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 # node, its parameters ({f}: a folder of bad files), what its sentence says
 INVALID = [
-    ("camera", {"source": "7"}, "there is no camera 7 (/dev/video7): plug one in, or give a film"),
+    ("camera", {"source": "7"}, "there is no camera 7 (/dev/video7): connect one, or give a film"),
     ("camera", {"source": "{f}/none.mp4"}, "{f}/none.mp4"),
     ("camera", {"source": "{f}/text.mp4"}, "{f}/text.mp4 cannot be read as a film: invalid data"),
     ("camera", {"source": "{f}/voice.mp4"}, "{f}/voice.mp4 has no picture in it"),
@@ -248,9 +248,9 @@ def test_every_invalid_parameter_gets_one_sentence_that_names_it_and_exit_code_2
         running = [(case, start(case[0], case[1])) for case in cases[i : i + 4]]
         for (node, parameters, wanted), popen in running:
             try:
-                printed = popen.communicate(timeout=30)[0]
-                assert popen.returncode == 2, f"exit code {popen.returncode}, printed: {printed}"
-                line = sentence(printed)
+                out = popen.communicate(timeout=30)[0]
+                assert popen.returncode == 2, f"exit code {popen.returncode}, out: {out}"
+                line = sentence(out)
                 assert line.startswith(f"{node}: "), line
                 if has_microphone and parameters.get("source") == "Nonesuch":
                     wanted = "'Nonesuch' does not open"
@@ -288,30 +288,23 @@ def test_the_first_commands_of_a_new_user_explain_themselves(tmp_path: Path, mon
         assert outcome.exception is None or isinstance(outcome.exception, SystemExit), outcome.exception
         return outcome.exit_code, outcome.output
 
-    code, printed = typed("--help")
+    code, out = typed("--help")
     assert code == 0
-    assert all(command in printed for command in ("run", "demo", "generators", "doctor", "assets", "bench", "version"))
-    code, printed = typed("run", "--help")
+    assert all(command in out for command in ("run", "demo", "generators", "doctor", "assets", "bench", "version"))
+    code, out = typed("run", "--help")
     assert code == 0
-    assert all(argument.description.split(":")[0][:20] in printed for argument in bringup.ARGUMENTS if argument.name not in
-               ("start_at",)), printed  # fmt: skip
-    code, printed = typed("generators")
-    assert code == 0 and "attentive" in printed and "mime" in printed
-    code, printed = typed("assets", "list")
-    assert (
-        code == 0
-        and "face-landmarker" in printed
-        and "Apache-2.0" in printed
-        and "missing" not in printed.split("demo-")[0]
-    )
-    code, printed = typed("doctor")
-    assert code == 0 and "rmw_fastrtps_cpp" in printed and "MISS" not in printed
+    assert all(argument.description.split(":")[0][:20] in out for argument in bringup.ARGUMENTS if argument.name not in
+               ("start_at",)), out  # fmt: skip
+    code, out = typed("generators")
+    assert code == 0 and "attentive" in out and "mime" in out
+    code, out = typed("assets", "list")
+    assert code == 0 and "face-landmarker" in out and "Apache-2.0" in out and "missing" not in out.split("demo-")[0]
+    code, out = typed("doctor")
+    assert code == 0 and "rmw_fastrtps_cpp" in out and "MISS" not in out
     monkeypatch.setenv("REACT_ROS_CACHE", str(tmp_path))
-    code, printed = typed("doctor")
-    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", printed), (
-        printed
-    )
-    code, printed = typed("assets", "list")
-    assert code == 0 and "missing" in printed
-    code, printed = typed("assets", "fetch", "face-landmark")
-    assert code == 2 and "there is no asset 'face-landmark'" in printed
+    code, out = typed("doctor")
+    assert code == 1 and re.search(r"MISS face-landmarker.*\n.*react-ros assets fetch face-landmarker", out), out
+    code, out = typed("assets", "list")
+    assert code == 0 and "missing" in out
+    code, out = typed("assets", "fetch", "face-landmark")
+    assert code == 2 and "there is no asset 'face-landmark'" in out
