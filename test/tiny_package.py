@@ -158,7 +158,7 @@ def declare(site: Path, package: str, systems: dict[str, str]) -> None:
 
 
 def environment(site: Path, cache: Path) -> dict[str, str]:
-    """The environment of a process that has the packages in `site` beside this source tree, and its own cache folder."""
+    """Environment of a process that has the packages in `site` beside this source tree, and its own cache folder."""
     paths = [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(cache), "COLUMNS": "200"}
 

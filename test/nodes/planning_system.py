@@ -1,6 +1,6 @@
 """Runs a listener node that also knows a chunked system: `python planning_system.py --ros-args …`.
 
-Each action chunk takes as long as the parameter `seconds`, and fails where `fails` is set.
+Every chunk takes as long, and fails as often, as the parameters say.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from react_ros.generators.system import System
 @dataclass(frozen=True, slots=True)
 class PlanningConfig:
     seconds: float = 0.0
-    """Time that each chunk but the first takes, s."""
+    """How long a chunk takes, but for the first."""
     fails: bool = False
     """Whether each but the first fails."""
 
 
-class SlowChunks(ChunkModel):
+class Slowly(ChunkModel):
     width = 25
 
     def __init__(self, config: PlanningConfig) -> None:
-        self._config, self._first = config, True
+        self._config, self._begun = config, False
 
     def inputs(self) -> AttributeInputs:
         return AttributeInputs()
@@ -43,11 +43,11 @@ class SlowChunks(ChunkModel):
         return LatentNoise(rngs, window, (1,))
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
-        if not self._first:
+        if self._begun:
             time.sleep(self._config.seconds)
             if self._config.fails:
                 raise RuntimeError("a kernel is missing")
-        self._first = False
+        self._begun = True
         return np.full((len(windows), noise.shape[1], 50, REACTION_WIDTH), 0.1, np.float32)
 
 
@@ -57,10 +57,10 @@ class PlanningSystem(Generator):
 
     def __init__(self, config: PlanningConfig | None = None) -> None:
         self.config = config or PlanningConfig()
-        self._model = SlowChunks(self.config)
+        self._planner = Slowly(self.config)
 
     def start(self, *, samples: int = 1, seed: int = 0) -> ChunkedStream:
-        return ChunkedStream(self._model, ChunkSchedule(50, 5, 2, 3), samples, seed)
+        return ChunkedStream(self._planner, ChunkSchedule(50, 5, 2, 3), samples, seed)
 
 
 SYSTEM = System("planning", PlanningConfig, generator="planning_system:PlanningSystem")
