@@ -73,7 +73,7 @@ def test_columns_outside_the_row_are_refused(given: Any, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
-    ({"video": False, "audio": False}, "there must be something to listen to"),
+    ({"video": False, "audio": False}, "at least one of them must be on"),
     ({"attention": "both"}, "a decoder that sees the whole clip is offline"),
     ({"width": 10, "heads": 4}, "width is 10 with 4 heads"),
 ])  # fmt: skip
@@ -255,8 +255,8 @@ def test_guidance_extrapolates_from_the_unconditional_prediction() -> None:
     torch.testing.assert_close(more[:, 0], drawn(nobody + 1.5 * (told - nobody)))
 
 
-def test_the_papers_sizes_can_be_built_and_run() -> None:
-    """On the meta device: 390 million parameters, without memory."""
+def test_the_papers_sizes_can_be_built_and_run_forward() -> None:
+    """On the meta device: shapes of 390 million numbers, and no memory."""
     from pathlib import Path
 
     from react_ros.systems.reactdiff.training import DiffusionTask, MmtTask, StyleTask

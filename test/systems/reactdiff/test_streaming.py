@@ -40,7 +40,7 @@ def table(answers: Sequence[Reaction]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("given", [
-    {}, {"schedule": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "protocol": "window"},
+    {}, {"schedule": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "schedule": "window"},
     {"binarize": True, "steps": 3},
 ])  # fmt: skip
 def test_a_stream_answers_like_the_batch_path(saved: Saved, given: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def test_offline_each_listener_and_window_has_its_own_noise(saved: Saved) -> Non
 def test_offline_weights_cannot_be_streamed(saved: Saved) -> None:
     generator = system(saved(OFFLINE))
     for ask in (generator.start, lambda: generator.generate(FRAMES)):
-        with pytest.raises(ValueError, match="trained for the offline protocol"):
+        with pytest.raises(ValueError, match="are of the offline protocol, which needs the speaker's future"):
             ask()
 
 
@@ -224,8 +224,8 @@ def test_chunks_do_not_change_the_model(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
-    ({"protocol": "now"}, "protocol is 'now': it must be live or window"),
-    ({"steps": 21}, "steps is 21: the weights of small have 20 noise levels"),
+    ({"schedule": "now"}, "schedule is 'now': it must be live or window"),
+    ({"steps": 21}, "steps is 21: it must be at most 20, the noise levels of the weights small"),
     ({"eta": 1.5}, "eta is 1.5"),
     ({"diffusion": "no"}, "diffusion is 'no': it must be true or false"),
     ({"style": "nowhere.npz"}, "there is no nowhere.npz: give a listener's clips, or one of the"),
@@ -242,5 +242,5 @@ def test_weights_for_other_features_are_refused_with_a_sentence(saved: Saved) ->
     other: ModelConfig = replace(
         SMALL, mmt=replace(SMALL.mmt, features=Features.of_widths(va=2, au=15, fe=8, mfcc=26, afr=4))
     )
-    with pytest.raises(ValueError, match=f"rows of 57 numbers, but the robot's have {INPUTS}"):
+    with pytest.raises(ValueError, match=f"rows of 57 numbers, but live rows have {INPUTS}"):
         ReactDiffChunkModel(ReactDiffConfig(weights=saved(other), device="cpu"))

@@ -69,5 +69,5 @@ def test_weights_in_fp32_are_under_15_megabytes() -> None:
 
 
 def test_codes_that_cannot_share_a_latent_are_refused_with_a_sentence() -> None:
-    with pytest.raises(ValueError, match="codes is 3: they must share the latent's 128 numbers equally"):
+    with pytest.raises(ValueError, match="codes is 3: they must share the latent's 128 dimensions equally"):
         VqVaeConfig(codes=3)
