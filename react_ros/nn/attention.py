@@ -1,9 +1,9 @@
-"""Causal layers that read a whole clip at once or one frame at a time, with the same numbers and constant memory.
+"""Causal layers for whole clips and for streams, with equal results and constant memory per stream.
 
-Every layer has two paths. `forward` takes all T frames of a clip, for training. `start` gives a cache of fixed shape
-and `step` takes one frame and changes that cache in place, for a stream without end: frame k overwrites slot
-k % window of a ring. `step` is for inference only: it knows no dropout and no gradient. The frame's number is an int64
-tensor () on the cache's device, so nothing waits for the device and a captured CUDA graph can replay the step.
+Every layer has two paths. `forward` takes all T frames of a clip, for training. `start` creates a cache of fixed shape;
+`step` takes one frame and updates that cache in place: frame k overwrites slot k % window of a ring. `step` is for
+inference only, without dropout or gradients. The frame's number is an int64 tensor () on the cache's device, so that no
+step synchronises with the device and a captured CUDA graph can replay it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _CHUNK = 128
-"""Queries that the whole-clip path takes at once, at least: memory grows with T, not with its square."""
+"""Least number of queries in a block of `forward`: its memory grows with T, not with T squared."""
 
 
 class AttentionCache(NamedTuple):
-    """What an attention keeps of M streams: W slots for each of their heads."""
+    """Keys and values of M streams: W slots for each head."""
 
     keys: Tensor
     """(M * heads, depth, W)."""
     values: Tensor
     """(M * heads, W, depth)."""
     bias: Tensor
-    """(W + 1, heads): the bias of each age as it was at the start, then -inf for slots never written."""
+    """(W + 1, heads): a copy of the bias of each age, then -inf for slots that are not written yet."""
 
     def clear(self) -> None:
-        """Forget the stream in place, where a captured graph is bound to these tensors; go on with frame 0."""
+        """Reset the cache in place, since captured graphs are bound to these tensors; the next frame is frame 0."""
         self.keys.zero_()
         self.values.zero_()
 
 
 class _Windowed(nn.Module):
-    """What self- and cross-attention share: the window, its bias, both paths from projected heads to the output.
+    """Base of self- and cross-attention: the window, its bias, and both paths from projected heads to the output.
 
-    The bias is learned for each head and age 0 .. window - 1 and begins as ALiBi (Press et al. 2022): only ages
-    matter, never positions, so a stream has no longest length.
+    The bias is learned for each head and age 0 .. window - 1, initialised as ALiBi (Press et al. 2022). It depends on
+    ages, not on positions, so streams have no maximal length.
     """
 
     slots: Tensor
@@ -62,9 +62,9 @@ class _Windowed(nn.Module):
     def start(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> AttentionCache:
-        """An empty cache for `batch` streams; device and dtype are the weights' where not given.
+        """An empty cache for `batch` streams; device and dtype default to the weights'.
 
-        It holds a copy of the bias: weights that change later need a new start.
+        It holds a copy of the bias: after a change of the weights, a new cache is needed.
         """
         bias = self.bias.detach().to(device=device, dtype=dtype)
         keys = bias.new_zeros(batch * self.heads, self.depth, self.window)
@@ -74,7 +74,7 @@ class _Windowed(nn.Module):
     def _attend_clip(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Queries (B, heads, T, depth) of the last T frames of keys and values to (B, T, width).
 
-        In chunks of queries, each with the keys its window reaches.
+        Computed in blocks of queries, each with the keys in its window.
         """
         frames, before = q.shape[2], k.shape[2] - q.shape[2]
         window = min(self.window, k.shape[2])
@@ -96,13 +96,13 @@ class _Windowed(nn.Module):
         return self.out(torch.cat(outs, dim=2).transpose(1, 2).flatten(2))
 
     def _band(self, window: int, chunk: int) -> Tensor:
-        """(heads, chunk, chunk + window - 1) bias of query i and key j of age i + window - 1 - j; -inf outside."""
+        """(heads, chunk, chunk + window - 1) bias of query i and key j, of age i + window - 1 - j; -inf outside."""
         outside = self.bias.new_full((self.heads, chunk - 1), -math.inf)
         line = torch.cat([outside, self.bias[:, :window].flip(1), outside], dim=1)
         return line.unfold(1, chunk + window - 1, 1).flip(1)
 
     def _attend_frame(self, q: Tensor, k: Tensor, v: Tensor, cache: AttentionCache, position: Tensor) -> Tensor:
-        """q (M, S, width) asks streams whose newest k and v are (M, width); to (M * S, width)."""
+        """q (M, S, width) with the newest k and v (M, width) of each stream to (M * S, width)."""
         streams, listeners, _ = q.shape
         slot = position.remainder(self.window).view(1)
         cache.keys.index_copy_(2, slot, k.reshape(-1, self.depth, 1))
@@ -110,18 +110,18 @@ class _Windowed(nn.Module):
         age = (position - self.slots).remainder_(self.window)
         age = age.masked_fill_(age > position, self.window)
         bias = cache.bias.index_select(0, age).T.unsqueeze(1)  # (heads, 1, W)
-        # The S listeners of a stream are the S queries of one product: its keys are stored and read once.
+        # The S listeners of a stream are S queries in one product, so that its keys are stored and read once.
         q = q.view(streams, listeners, self.heads, self.depth).transpose(1, 2).flatten(0, 1)  # (M * heads, S, depth)
         bias = bias.expand(streams, -1, listeners, -1).flatten(0, 1)
         scores = torch.baddbmm(bias, q, cache.keys, alpha=self.depth**-0.5)  # (M * heads, S, W)
-        heard = torch.bmm(scores.softmax(-1), cache.values).view(streams, self.heads, listeners, self.depth)
-        return F.linear(heard.transpose(1, 2).reshape(-1, self.width), self.out.weight, self.out.bias)
+        attended = torch.bmm(scores.softmax(-1), cache.values).view(streams, self.heads, listeners, self.depth)
+        return F.linear(attended.transpose(1, 2).reshape(-1, self.width), self.out.weight, self.out.bias)
 
 
 class WindowedAttention(_Windowed):
-    """Self-attention in which frame t sees the frames t - window + 1 to t.
+    """Self-attention of frame t to the frames t - window + 1 to t.
 
-    Raises ValueError where the heads cannot share the width, for an empty window and an impossible dropout.
+    Raises ValueError for a width that is not a multiple of the heads, an empty window, and an impossible dropout.
     """
 
     def __init__(self, width: int, heads: int, window: int, dropout: float = 0.0) -> None:
@@ -129,7 +129,7 @@ class WindowedAttention(_Windowed):
         self.query_key_value = nn.Linear(width, 3 * width)
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
-        """(B, T, width) to (B, T, width). before: (M, T', width), the frames before those of B / M rows each."""
+        """(B, T, width) to (B, T, width). before: (M, T', width), former frames, each shared by B / M rows."""
         q, k, v = self._project(x)
         if before is not None:
             past = (t.repeat_interleave(x.shape[0] // before.shape[0], dim=0) for t in self._project(before)[1:])
@@ -137,7 +137,7 @@ class WindowedAttention(_Windowed):
         return self._attend_clip(q, k, v)
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, T, width) to (B, heads, T, depth) thrice."""
+        """(B, T, width) to queries, keys and values (B, heads, T, depth)."""
         heads = self.query_key_value(x).unflatten(-1, (3, self.heads, self.depth))  # (B, T, 3, heads, depth)
         return heads.permute(2, 0, 3, 1, 4).unbind(0)
 
@@ -149,10 +149,10 @@ class WindowedAttention(_Windowed):
 
 
 class CrossAttention(_Windowed):
-    """Attention in which frame t sees a memory's frames t - window + 1 to t.
+    """Attention of frame t to a memory's frames t - window + 1 to t.
 
-    M memories may each have S listeners: rows 0 .. S - 1 of the batch hear memory 0, the next S memory 1, and so on.
-    Raises ValueError as `WindowedAttention` does.
+    Each of M memories has S listeners: rows 0 .. S - 1 of the batch attend to memory 0, the next S to memory 1, and so
+    on. Raises ValueError as `WindowedAttention` does.
     """
 
     def __init__(self, width: int, memory_width: int, heads: int, window: int, dropout: float = 0.0) -> None:
@@ -171,7 +171,7 @@ class CrossAttention(_Windowed):
     def step(self, x: Tensor, memory: Tensor, cache: AttentionCache, position: Tensor) -> Tensor:
         """Frame `position` () int64 of the listeners (M * S, width) and memories (M, memory_width), to (M * S, width).
 
-        The cache has a row for each memory: `start(M)`.
+        The cache is that of the memories: `start(M)`.
         """
         q = F.linear(x, self.query.weight, self.query.bias).view(memory.shape[0], -1, self.width)
         k, v = F.linear(memory, self.key_value.weight, self.key_value.bias).split(self.width, dim=1)
@@ -179,18 +179,18 @@ class CrossAttention(_Windowed):
 
 
 class ConvolutionCache(NamedTuple):
-    """What a causal convolution keeps of a stream."""
+    """The last frames of B streams."""
 
     frames: Tensor
     """(B, span, inputs): a ring of the last frames, 0 before the first."""
 
     def clear(self) -> None:
-        """Forget the stream in place; go on with frame 0."""
+        """Reset the cache in place; the next frame is frame 0."""
         self.frames.zero_()
 
 
 class CausalConv1d(nn.Module):
-    """Convolution over time in which frame t sees the frames t, t - dilation, … t - (kernel - 1) dilation.
+    """Convolution over time: frame t depends on the frames t, t - dilation, … t - (kernel - 1) dilation.
 
     Frames before the first are 0. Raises ValueError for a kernel or dilation below 1.
     """
@@ -216,7 +216,7 @@ class CausalConv1d(nn.Module):
     def start(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> ConvolutionCache:
-        """An empty cache for `batch` streams; device and dtype are the weights' where not given."""
+        """An empty cache for `batch` streams; device and dtype default to the weights'."""
         like = self.bias
         shape = (batch, self.span, self.inputs)
         return ConvolutionCache(torch.zeros(shape, device=device or like.device, dtype=dtype or like.dtype))
@@ -229,21 +229,21 @@ class CausalConv1d(nn.Module):
 
 
 class LayerCache(NamedTuple):
-    """What a decoder layer keeps of a stream."""
+    """The caches of a decoder layer's two attentions."""
 
     own: AttentionCache
-    """A row for each listener."""
+    """Self-attention, a row for each listener."""
     memory: AttentionCache
-    """A row for each memory."""
+    """Cross-attention, a row for each memory."""
 
     def clear(self) -> None:
-        """Forget the stream in place; go on with frame 0."""
+        """Reset the cache in place; the next frame is frame 0."""
         self.own.clear()
         self.memory.clear()
 
 
 class DecoderLayer(nn.Module):
-    """A pre-norm Transformer layer: a listener's own past, the memory it hears, a GELU feed-forward.
+    """A pre-norm Transformer layer: self-attention to the own past, cross-attention to a memory, a GELU feed-forward.
 
     Vaswani et al. (2017) with the normalisation before each part (Xiong et al. 2020). `self_window` and
     `cross_window` in frames. Raises ValueError as the attentions do.

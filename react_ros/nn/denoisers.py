@@ -51,7 +51,7 @@ class SkipDenoiser(nn.Module):
         self.config, self.latent, self.condition = config, latent, condition
         width, layers = config.width, config.layers
         self.time = nn.Sequential(nn.Linear(config.time_width, width), nn.SiLU(), nn.Linear(width, config.time_width))
-        # The projections for all layers, in one product.
+        # The projections for all layers, in one product; `told` is its name in shipped weights.
         self.told = nn.Linear(latent + condition + config.time_width, layers * width)
         self.hidden = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(layers - 1))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))

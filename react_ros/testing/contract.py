@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def cases(self) -> ContractCases:
-        """What its declaration says of its tests."""
+        """The test cases of its declaration."""
         return registry.system(self.name).contract
 
     def create(self, parameters: Parameters) -> Generator:

@@ -1,4 +1,4 @@
-"""Claims about finding systems by name and about what they refuse."""
+"""Finding systems by name, and the sentences for names, parameters and values that are refused."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from react_ros.generators import registry
 def test_listing_names_imports_no_system() -> None:
     code = (
         "import sys; from react_ros.generators import registry; registry.names();"
-        "print([m for m in sys.modules if m.startswith('react_ros.generators.')])"
+        "print([m for m in sys.modules if m.startswith('react_ros.systems')])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert ast.literal_eval(loaded) == ["react_ros.generators.contract", "react_ros.generators.registry"]
+    assert ast.literal_eval(loaded) == []
 
 
-def test_every_system_says_what_it_is() -> None:
+def test_every_system_has_a_name_and_a_summary_of_one_line() -> None:
     for name in registry.names():
-        said = registry.info(name)
-        assert said.name == name
-        assert said.summary and "\n" not in said.summary
+        info = registry.info(name)
+        assert info.name == name
+        assert info.summary and "\n" not in info.summary
 
 
-def test_an_unknown_name_is_answered_with_the_names_and_a_guess() -> None:
+def test_an_unknown_name_is_refused_with_the_names_and_a_suggestion() -> None:
     with pytest.raises(
         ValueError, match=r"unknown generator 'atentive' \(did you mean 'attentive'\?\): there are .*mime"
     ):
         registry.create("atentive")
 
 
-def test_an_unknown_parameter_is_answered_with_the_parameters() -> None:
+def test_an_unknown_parameter_is_refused_with_the_parameters() -> None:
     with pytest.raises(ValueError, match=r"mime has no parameter 'delay_frame' \(did you mean 'delay_frames'\?\)"):
         registry.create("mime", delay_frame=3)
 
@@ -52,7 +52,7 @@ def test_an_unknown_parameter_is_answered_with_the_parameters() -> None:
         ("mean_frame", "statistics", 3),
     ],
 )
-def test_an_impossible_value_is_named_with_what_would_be_right(name: str, parameter: str, value: object) -> None:
+def test_an_impossible_value_is_refused_with_the_allowed_ones(name: str, parameter: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"{name}: {parameter} is .*: it must be"):
         registry.create(name, **{parameter: value})
 

@@ -1,4 +1,4 @@
-"""Claims about the causal layers: a stream gives what the clip gives, sees only what it may, and never grows."""
+"""Causal layers: streams equal clips, see only their window, and have constant memory."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ layers = pytest.mark.parametrize("make", [own, cross, decoder, convolution])
 @layers
 @windows
 @pytest.mark.parametrize(("rows", "memories"), [(1, 1), (6, 2)])
-def test_a_stream_gives_what_the_clip_gives(make: Callable[[int], Case], window: int, rows: int, memories: int) -> None:
+def test_a_stream_equals_the_clip(make: Callable[[int], Case], window: int, rows: int, memories: int) -> None:
     case = make(window)
     x, memory = case.draw(rows, memories, FRAMES)
     torch.testing.assert_close(case.stream(x, memory), case.clip(x, memory), rtol=0, atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_future_never_changes_the_past(make: Callable[[int], Case], window: 
 
 @pytest.mark.parametrize("make", [own, cross])
 @windows
-def test_what_left_the_window_is_forgotten(make: Callable[[int], Case], window: int) -> None:
+def test_frames_outside_the_window_have_no_influence(make: Callable[[int], Case], window: int) -> None:
     case = make(window)
     x, memory = case.draw(1, 1, 400)
     shorter = case.clip(x[:, 400 - 2 * window :], memory[:, 400 - 2 * window :])
@@ -142,7 +142,7 @@ def test_the_bias_of_every_age_is_learned() -> None:
 @layers
 @windows
 @pytest.mark.parametrize("around", [10**9, 2**31, 2**53])
-def test_the_ring_goes_round_at_any_position(make: Callable[[int], Case], window: int, around: int) -> None:
+def test_a_stream_may_start_at_any_slot_of_the_ring(make: Callable[[int], Case], window: int, around: int) -> None:
     case = make(window)
     reach = 2 * max(window, 112)  # what a decoder layer's first frames still carry is forgotten after two windows
     frames = 2 * reach + 30
@@ -152,7 +152,7 @@ def test_the_ring_goes_round_at_any_position(make: Callable[[int], Case], window
 
 
 @layers
-def test_nothing_of_a_former_stream_is_left(make: Callable[[int], Case]) -> None:
+def test_a_cleared_cache_equals_a_new_one(make: Callable[[int], Case]) -> None:
     case = make(7)
     x, memory = case.draw(3, 1, 20)
     expected = case.stream(x, memory)
@@ -165,7 +165,7 @@ def test_nothing_of_a_former_stream_is_left(make: Callable[[int], Case]) -> None
 
 
 @layers
-def test_two_streams_at_once_do_not_meet(make: Callable[[int], Case]) -> None:
+def test_streams_are_independent(make: Callable[[int], Case]) -> None:
     case = make(7)
     pairs = [case.draw(2, 1, 30, seed=s) for s in (0, 1)]
     alone = [case.stream(*pair) for pair in pairs]
@@ -177,7 +177,7 @@ def test_two_streams_at_once_do_not_meet(make: Callable[[int], Case]) -> None:
 
 
 @layers
-def test_a_cache_keeps_its_shape_and_its_place(make: Callable[[int], Case]) -> None:
+def test_a_cache_keeps_its_shape_and_its_memory(make: Callable[[int], Case]) -> None:
     case = make(7)
     cache = case.start(4, 2)
     tensors = [tensor for part in cache for tensor in (part if isinstance(part, tuple) else (part,))]
@@ -187,7 +187,7 @@ def test_a_cache_keeps_its_shape_and_its_place(make: Callable[[int], Case]) -> N
 
 
 @layers
-def test_a_step_never_reads_a_value_back_to_the_host(make: Callable[[int], Case]) -> None:
+def test_a_step_never_copies_a_value_to_the_host(make: Callable[[int], Case]) -> None:
     case = make(7)
     case.layer.to("meta")  # tensors without values: reading one, or branching on it, raises
     x, memory = (a.to("meta") for a in case.draw(4, 2, 1))
@@ -198,7 +198,7 @@ def test_a_step_never_reads_a_value_back_to_the_host(make: Callable[[int], Case]
 
 
 @pytest.mark.parametrize("make", [cross, decoder])
-def test_listeners_of_one_memory_hear_what_each_would_hear_alone(make: Callable[[int], Case]) -> None:
+def test_listeners_of_one_memory_give_the_results_of_each_alone(make: Callable[[int], Case]) -> None:
     case = make(7)
     x, memory = case.draw(6, 2, 60)
     together = case.stream(x, memory)
@@ -207,7 +207,7 @@ def test_listeners_of_one_memory_hear_what_each_would_hear_alone(make: Callable[
         torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-5)
 
 
-def test_a_memory_is_kept_once_for_all_its_listeners() -> None:
+def test_a_memory_is_stored_once_for_all_its_listeners() -> None:
     layer = DecoderLayer(WIDTH, HEADS, MEMORY, 7, 9, 64)
     cache = layer.start(20, 2)
     assert cache.own.keys.shape == (20 * HEADS, WIDTH // HEADS, 7)

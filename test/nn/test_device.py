@@ -1,4 +1,4 @@
-"""Claims about where a learned step runs. CUDA is played by a fake that records operations and replays them."""
+"""Devices and captured steps. CUDA is replaced by a fake that records operations and replays them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 class Recorder(TorchDispatchMode):
-    """Keeps operations, as a capture does, instead of doing them: what works in place changes nothing yet."""
+    """Records operations, as a capture does, without executing them: in-place operations change nothing yet."""
 
     def __init__(self, operations: list[Any]) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Recorder(TorchDispatchMode):
 
 
 class FakeGraph:
-    """A CUDA graph on the CPU: replays the recorded operations on the very tensors of the capture."""
+    """A CUDA graph on the CPU: replays the recorded operations on the tensors of the capture."""
 
     def __init__(self) -> None:
         self.operations: list[Any] = []
@@ -79,7 +79,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Leaky:
-    """A recurrent step with a ring of its own, as a stream's: counts how often its Python ran."""
+    """A recurrent step with a ring, as in a stream; counts the runs of its Python code."""
 
     def __init__(self) -> None:
         self.ring, self.position, self.calls = torch.zeros(4, 3), torch.zeros((), dtype=torch.int64), 0
@@ -108,7 +108,7 @@ def captured(function: Leaky, device: torch.device) -> CapturedStep:
     return CapturedStep(function, [torch.zeros(3), torch.zeros(())], function.state, device)
 
 
-def test_a_captured_step_answers_like_the_plain_one(fake_cuda: list[str]) -> None:
+def test_a_captured_step_gives_the_results_of_the_plain_one(fake_cuda: list[str]) -> None:
     plain, graph = Leaky(), Leaky()
     ours = captured(graph, CUDA)
     assert ours.captured
@@ -122,14 +122,14 @@ def test_a_captured_step_answers_like_the_plain_one(fake_cuda: list[str]) -> Non
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
-def test_a_beginning_leaves_the_state_as_it_was(fake_cuda: list[str], device: torch.device) -> None:
+def test_a_capture_restores_the_state(fake_cuda: list[str], device: torch.device) -> None:
     step = Leaky()
     step.ring += 2.0
     captured(step, device)
     assert int(step.position) == 0 and bool((step.ring == 2.0).all())
 
 
-def test_a_failed_capture_is_told_and_the_step_runs_without_one(
+def test_a_failed_capture_is_logged_and_the_step_runs_without_one(
     fake_cuda: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -156,13 +156,13 @@ def test_the_callers_tensors_are_copied(fake_cuda: list[str], device: torch.devi
     assert len({t.data_ptr() for t in kept}) == 1 and kept[0].data_ptr() != x.data_ptr()
 
 
-def test_another_shape_is_refused_with_both() -> None:
+def test_inputs_of_another_shape_are_refused_with_both_shapes() -> None:
     step = captured(Leaky(), CPU)
     with pytest.raises(ValueError, match=r"shapes \[\(1, 3\), \(\)\]: they must be \[\(3,\), \(\)\]"):
         step(torch.zeros(1, 3), torch.zeros(()))
 
 
-def test_a_step_takes_one_thread_and_gives_the_others_back() -> None:
+def test_a_step_uses_one_thread_and_restores_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -176,7 +176,7 @@ def test_a_step_takes_one_thread_and_gives_the_others_back() -> None:
         torch.set_num_threads(before)
 
 
-def test_the_device_is_what_was_asked_for_or_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_is_the_named_one_or_the_best_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == choose_device("auto") == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -197,7 +197,7 @@ def test_the_device_is_what_was_asked_for_or_what_there_is(monkeypatch: pytest.M
         ("gpu", None, r"device is 'gpu': it must be one of auto, cpu, cuda$"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused_with_a_sentence(
+def test_an_unavailable_device_is_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, wanted: str, built_for: str | None, sentence: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

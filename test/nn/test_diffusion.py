@@ -1,4 +1,4 @@
-"""Claims about the diffusion core. Oracles are the diffusers library's DDIMScheduler, and Gaussians in closed form."""
+"""Diffusion: oracles are the diffusers library's DDIMScheduler, and Gaussians in closed form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def theirs(steps: int, schedule: str, prediction: str, **options: Any) -> DDIMSc
 
 
 class Denoiser(nn.Module):
-    """Any function of x_t and the level, smooth and not linear; our level and their timestep mean the same."""
+    """A smooth, nonlinear function of x_t and the level; our levels and diffusers' timesteps are equal."""
 
     def __init__(self, levels_a_step: int = 1) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def their_sample(
 @every_process
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("levels", "steps"), [(10, 10), (10, 1), (10, 2), (20, 20), (20, 5), (1000, 25)])
-def test_samples_are_those_of_diffusers_ddim(
+def test_samples_equal_those_of_diffusers_ddim(
     schedule: str, prediction: str, eta: float, levels: int, steps: int
 ) -> None:
     # Their spacing "trailing", where steps divide levels: elsewhere they step to other levels than they go on from.
@@ -80,7 +80,7 @@ def test_samples_are_those_of_diffusers_ddim(
 
 
 @every_process
-def test_a_clipped_sample_is_that_of_diffusers(schedule: str, prediction: str) -> None:
+def test_clipped_samples_equal_those_of_diffusers(schedule: str, prediction: str) -> None:
     noise = normal(5, 4, 6)
     scheduler = theirs(20, schedule, prediction, clip_sample=True, clip_sample_range=0.5)
     ratio = scheduler.config["num_train_timesteps"] // 20
@@ -91,7 +91,7 @@ def test_a_clipped_sample_is_that_of_diffusers(schedule: str, prediction: str) -
 
 
 @every_process
-def test_noise_is_added_as_in_diffusers_and_taken_off_again(schedule: str, prediction: str) -> None:
+def test_noise_is_added_as_in_diffusers_and_removed_exactly(schedule: str, prediction: str) -> None:
     scheduler = theirs(10, schedule, prediction)
     x0, noise, level = normal(10, 4, 6), normal(10, 4, 6, seed=2), torch.arange(10)
     diffusion = process(10, schedule, prediction)
@@ -112,7 +112,7 @@ def test_levels_fall_from_data_to_noise(schedule: str, steps: int) -> None:
 
 
 @every_process
-def test_guidance_of_1_is_the_condition_alone_and_more_goes_further(schedule: str, prediction: str) -> None:
+def test_guidance_1_is_the_conditional_prediction_and_more_extrapolates(schedule: str, prediction: str) -> None:
     diffusion, noise = process(10, schedule, prediction), normal(3, 4, 6)
     with_condition, without = Denoiser(), lambda x, level: 0.5 * Denoiser()(x, level)
 
@@ -133,10 +133,10 @@ def test_guidance_of_1_is_the_condition_alone_and_more_goes_further(schedule: st
 
 @every_process
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_with_the_exact_denoiser_gaussian_data_comes_out_with_its_mean_and_variance(
+def test_the_exact_denoiser_of_gaussian_data_samples_its_mean_and_variance(
     schedule: str, prediction: str, eta: float
 ) -> None:
-    """For x_0 ~ N(m, v) the best denoiser is linear, and many small steps give N(m, v) back."""
+    """For x_0 ~ N(m, v) the optimal denoiser is linear, and many small steps sample N(m, v)."""
     mean, variance, steps = 0.7, 0.25, 1000
     diffusion = process(steps, schedule, prediction)
 
@@ -162,10 +162,10 @@ def test_with_the_exact_denoiser_gaussian_data_comes_out_with_its_mean_and_varia
 
 @every_process
 @pytest.mark.parametrize(("levels", "steps"), [(10, 3), (10, 7), (20, 9)])
-def test_steps_that_do_not_divide_the_levels_go_through_those_that_diffusers_chooses(
+def test_steps_that_do_not_divide_the_levels_use_the_levels_of_diffusers(
     schedule: str, prediction: str, levels: int, steps: int
 ) -> None:
-    """For x_0 ~ N(0, v) each exact DDIM step is a product with a known factor."""
+    """For x_0 ~ N(0, v) each exact DDIM step is a multiplication by a known factor."""
     scheduler = theirs(levels, "cosine", prediction)
     scheduler.set_timesteps(steps)
     chosen = [int(t) for t in scheduler.timesteps]
@@ -186,7 +186,7 @@ def test_steps_that_do_not_divide_the_levels_go_through_those_that_diffusers_cho
     assert x.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_more_steps_come_nearer_to_the_data_s_spread() -> None:
+def test_more_steps_approach_the_spread_of_the_data() -> None:
     errors = []
     for steps in (5, 20, 100, 500):
         diffusion = process(steps, "cosine", "x0")
@@ -200,7 +200,7 @@ def test_more_steps_come_nearer_to_the_data_s_spread() -> None:
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.005
 
 
-def test_a_sample_draws_no_random_numbers() -> None:
+def test_sampling_uses_no_random_numbers_of_its_own() -> None:
     diffusion, noise = process(10, "cosine", "x0"), normal(2, 4, 6)
     before = torch.random.get_rng_state()
     first = diffusion.sample(Denoiser(), noise, eta=0.5, fresh=normal(10, 2, 4, 6))
@@ -208,7 +208,7 @@ def test_a_sample_draws_no_random_numbers() -> None:
     assert torch.equal(diffusion.sample(Denoiser(), noise, eta=0.5, fresh=normal(10, 2, 4, 6)), first)
 
 
-def test_what_cannot_be_is_refused_with_a_sentence() -> None:
+def test_impossible_values_are_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match="steps is 0: it must be a whole number from 1 to 1000"):
         DiffusionConfig(steps=0)
     with pytest.raises(ValueError, match="schedule is 'cosinus': it must be cosine or linear"):

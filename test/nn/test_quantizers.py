@@ -1,4 +1,4 @@
-"""Claims about quantizers: codes and indices, gradients, evaluation without side effects, and how codes are counted."""
+"""Quantizers: codes and indices, gradients, evaluation without side effects, code usage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_token_is_one_index_a_group(config: QuantizerConfig) -> None:
 
 
 @every_kind
-def test_decoded_indices_are_exactly_the_latent_they_came_from(config: QuantizerConfig) -> None:
+def test_decoding_gives_exactly_the_quantized_latent(config: QuantizerConfig) -> None:
     q = quantizer(config).eval()
     out = q(latent(config))
     assert torch.equal(q.decode(out.indices), out.latent)
@@ -76,7 +76,7 @@ def test_all_tokens_of_two_groups_come_back() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-20, 20, width=32), st.sampled_from([3, 5, 7]))
-def test_fsq_with_odd_levels_is_the_posters_rounding(z: float, level: int) -> None:
+def test_fsq_with_odd_levels_rounds_as_the_poster(z: float, level: int) -> None:
     half = level // 2
     exact = half * math.tanh(z)
     if abs(abs(exact - math.floor(exact)) - 0.5) < 1e-5:
@@ -85,7 +85,7 @@ def test_fsq_with_odd_levels_is_the_posters_rounding(z: float, level: int) -> No
     assert float(q(torch.full((1, 1, 1), z)).latent) * half == pytest.approx(round(exact), abs=1e-6)
 
 
-def test_the_digits_of_three_levels_are_minus_one_nought_and_one_with_their_edges_at_tanh_one_half() -> None:
+def test_three_levels_have_the_digits_minus_1_0_and_1_with_boundaries_at_tanh_one_half() -> None:
     q = quantizer(QuantizerConfig("fsq", groups=4, levels=(3, 3, 3, 3))).eval()
     assert (q.dim, q.size) == (16, 81)
     edge = math.atanh(0.5)
@@ -106,7 +106,7 @@ def test_each_group_of_fsq_reads_only_its_own_digits() -> None:
 
 @every_kind
 @pytest.mark.parametrize("training", [True, False])
-def test_the_gradient_passes_straight_through(config: QuantizerConfig, training: bool) -> None:
+def test_the_gradient_is_straight_through(config: QuantizerConfig, training: bool) -> None:
     q = quantizer(config).train(training)
     z = latent(config).requires_grad_()
     pull = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
@@ -127,7 +127,7 @@ def test_the_commitment_loss_is_the_weighted_distance_to_the_codes(name: str) ->
         assert float(loss) == pytest.approx(weight * float(((z - codes) ** 2).mean()), rel=1e-5)
 
 
-def test_the_entropy_loss_wants_all_codes_in_use() -> None:
+def test_the_entropy_loss_is_lower_where_all_codes_are_used() -> None:
     config = QuantizerConfig("lfq", groups=2, codebook_size=16, entropy_weight=1.0, commitment_weight=0.0)
     q = quantizer(config).train()
     spread = torch.randn(1, 4000, config.dim, generator=torch.Generator().manual_seed(0)).sign()
@@ -177,7 +177,7 @@ def test_the_codebook_of_vq_follows_the_data_and_is_saved() -> None:
 
 
 @every_kind
-def test_padding_shapes_neither_the_loss_nor_the_codebook(config: QuantizerConfig) -> None:
+def test_padding_influences_neither_the_loss_nor_the_codebook(config: QuantizerConfig) -> None:
     z = latent(config)
     valid = torch.ones(3, 40, dtype=torch.bool)
     valid[1, 30:] = valid[2, 5:] = False
@@ -234,7 +234,7 @@ def test_an_impossible_value_is_refused_with_a_sentence(given: dict[str, Any], n
     assert "\n" not in str(error.value)
 
 
-def test_perplexity_and_dead_codes_are_those_of_the_definition() -> None:
+def test_perplexity_and_dead_codes_follow_their_definitions() -> None:
     usage = Usage(groups=2, size=4)
     usage.add(torch.tensor([[0, 3], [1, 3]]))
     usage.add(torch.tensor([[[2, 3]], [[3, 3]]]))
@@ -246,7 +246,7 @@ def test_perplexity_and_dead_codes_are_those_of_the_definition() -> None:
     assert float(skewed.perplexity()) == pytest.approx(2 ** (2 - 0.75 * math.log2(3)))
 
 
-def test_counts_of_parts_add_up_to_the_count_of_the_whole() -> None:
+def test_counts_of_parts_add_up() -> None:
     tokens = torch.randint(81, (1000, 4), generator=torch.Generator().manual_seed(0))
     whole, parts = Usage(4, 81), [Usage(4, 81) for _ in range(3)]
     whole.add(tokens)
@@ -256,6 +256,6 @@ def test_counts_of_parts_add_up_to_the_count_of_the_whole() -> None:
     assert int(whole.counts.sum()) == 4000
 
 
-def test_usage_of_nothing_is_refused() -> None:
+def test_usage_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="no token was counted"):
         Usage(2, 4).figures()

@@ -1,4 +1,4 @@
-"""Claims about weights on disk: what is saved is what is loaded, and anything else is refused with one sentence."""
+"""Weights on disk: saving and loading, and one sentence for each invalid file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
         assert torch.equal(weights.tensors[name], tensor) and weights.tensors[name].dtype == tensor.dtype
 
 
-def test_the_card_says_what_the_file_is(saved: Path) -> None:
+def test_the_card_describes_the_file(saved: Path) -> None:
     card = yaml.safe_load(beside(saved, ".yaml").read_text("utf-8"))
     assert card["system"] == "fsq" and card["format"] == FORMAT and card["notice"] == NOTICE
     assert card["parameters"] == 12 + 3 + 1 + 2
@@ -84,7 +84,7 @@ def test_a_path_may_have_either_suffix_or_none(saved: Path, suffix: str) -> None
     assert sorted(p.name for p in saved.parent.iterdir()) == ["listener-0.1.safetensors", "listener-0.1.yaml"]
 
 
-def test_a_folder_with_one_set_of_weights_will_do(saved: Path) -> None:
+def test_a_folder_with_one_set_of_weights_is_accepted(saved: Path) -> None:
     assert load_weights(saved.parent, "fsq").name == "listener-0.1"
     save_weights(saved.parent / "other", tensors(), "fsq", CONFIG, TRAINING, NOTICE)
     refused("holds weights listener-0.1.safetensors, other.safetensors: give one", load_weights, saved.parent, "fsq")
@@ -92,7 +92,7 @@ def test_a_folder_with_one_set_of_weights_will_do(saved: Path) -> None:
     refused("empty holds no weights", load_weights, saved.parent / "empty", "fsq")
 
 
-def test_home_may_be_a_tilde(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_begin_with_a_tilde(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(saved.parent))
     assert load_weights("~/listener-0.1", "fsq").name == "listener-0.1"
 
@@ -113,7 +113,7 @@ def test_names_are_those_of_the_packaged_models_of_that_system(saved: Path, monk
     refused(f"no weights '{saved.parent}/no.safetensors'", load_weights, saved.parent / "no.safetensors", "fsq")
 
 
-def test_a_packaged_name_goes_before_a_file_of_the_same_name_here(
+def test_a_packaged_name_has_priority_over_a_file_of_that_name(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
@@ -183,7 +183,7 @@ def test_another_version_of_the_format_is_refused(saved: Path) -> None:
         ("\x80", "cannot be read as YAML"),
     ],
 )
-def test_a_card_that_is_none_is_refused(saved: Path, text: str, sentence: str) -> None:
+def test_an_invalid_card_is_refused(saved: Path, text: str, sentence: str) -> None:
     beside(saved, ".yaml").write_bytes(text.encode("latin-1"))
     refused(sentence, load_weights, saved, "fsq")
 
@@ -222,7 +222,7 @@ def test_values_that_are_not_finite_are_neither_saved_nor_loaded(
     refused("tensor a.bias has values that are not finite", load_weights, saved, "fsq")
 
 
-def test_what_cannot_be_written_leaves_the_old_weights(saved: Path) -> None:
+def test_a_failed_write_leaves_the_old_weights(saved: Path) -> None:
     before = {path: path.read_bytes() for path in saved.parent.iterdir()}
     refused("YAML cannot hold", save_weights, saved, tensors(2.0), "fsq", {"x": torch.ones(1)}, TRAINING, NOTICE)
     refused("would hold no tensor", save_weights, saved, {}, "fsq", CONFIG, TRAINING, NOTICE)
@@ -231,7 +231,7 @@ def test_what_cannot_be_written_leaves_the_old_weights(saved: Path) -> None:
         save_weights(saved.parent / "no folder" / "x", tensors(), "fsq", CONFIG, TRAINING, NOTICE)
 
 
-def test_a_write_that_breaks_off_leaves_no_part_of_a_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_no_partial_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.read_bytes() for path in saved.parent.iterdir()}
 
     def full(descriptor: int) -> None:
@@ -320,7 +320,7 @@ FULL = {
 }
 
 
-def test_a_mapping_becomes_the_dataclass_it_describes_and_comes_back() -> None:
+def test_a_mapping_becomes_a_dataclass_and_a_mapping_again() -> None:
     config = config_from(Outer, FULL, "f.yaml: config")
     assert config == Outer(
         "x", Inner(3, 1.0, "vq"), (5, 5, 5), (0.5, 1.0), {"mouth": 2.0, "brow": 0.1}, {"first": Inner(2)}, 4, "now",
@@ -332,7 +332,7 @@ def test_a_mapping_becomes_the_dataclass_it_describes_and_comes_back() -> None:
     assert config_from(Outer, yaml.safe_load(yaml.safe_dump(plain)), "w") == config
 
 
-def test_defaults_stand_for_what_is_not_said() -> None:
+def test_missing_keys_take_the_defaults() -> None:
     assert config_from(Outer, {"name": "x"}, "w") == Outer("x")
     assert config_from(Outer, {"name": "x", "limit": None, "start": 3}, "w").start == 3
 
@@ -365,7 +365,7 @@ def test_defaults_stand_for_what_is_not_said() -> None:
         ({"name": None}, "config.name is None: it must be text"),
     ],
 )
-def test_a_wrong_entry_is_refused_by_its_path(change: dict[Any, Any], sentence: str) -> None:
+def test_an_invalid_entry_is_refused_with_its_path(change: dict[Any, Any], sentence: str) -> None:
     refused(sentence, config_from, Outer, {**FULL, **change}, "f.yaml: config")
 
 
@@ -378,7 +378,7 @@ def test_only_plain_values_are_written() -> None:
     refused("a config must be a dataclass", config_to, {"a": 1})
 
 
-def test_reading_a_config_loads_no_pytorch() -> None:
+def test_reading_a_config_does_not_import_pytorch() -> None:
     import subprocess
     import sys
 

@@ -1,15 +1,13 @@
-"""Claims about the attentive listener: it is timed like human listeners (sources in the docstrings)."""
+"""The attentive listener has the timing of human listeners (sources in the docstrings)."""
 
 from __future__ import annotations
 
-import time
 from functools import cache
 
 import numpy as np
 from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, FPS, FaceState, SoundState, SpeakerFrame
-from react_ros.generators import registry
 from react_ros.systems.attentive.config import AttentiveConfig
 from react_ros.systems.attentive.cues import CueDetector
 from react_ros.systems.attentive.generator import Attentive
@@ -100,7 +98,7 @@ def cues(frames: list[SpeakerFrame]) -> np.ndarray:
 # --- blinks
 
 
-def test_blink_rate_is_a_conversations() -> None:
+def test_the_blink_rate_is_that_of_a_conversation() -> None:
     """10.5 to 32.5 a minute (Doughty 2001)."""
     lids = ten_minutes()[1][0][..., LID]
     rates = [len(runs(lids[:, i] > 0.5)) / 10.0 for i in range(LISTENERS)]
@@ -173,7 +171,7 @@ def test_a_listener_without_mimicry_does_not_smile_back() -> None:
         assert (smile[start + 40] - smile[start]).max() < 0.05
 
 
-def test_smiles_are_slightly_lopsided_and_never_more() -> None:
+def test_smiles_are_slightly_asymmetric() -> None:
     frames, starts = one_smile_each(count=1)
     smile = columns(frames)[0][starts[0] + 40][:, SMILE]
     share = np.abs(smile[:, 0] - smile[:, 1]) / smile.max(axis=1)
@@ -237,7 +235,7 @@ def test_nods_come_five_to_twenty_times_a_minute_while_the_speaker_talks() -> No
     assert 5.0 <= np.mean(rates) <= 16.0
 
 
-def test_nods_answer_cues_about_700_ms_later_and_come_rarely_otherwise() -> None:
+def test_nods_follow_cues_by_about_700_ms_and_are_rare_otherwise() -> None:
     """Ward and Tsukahara 2000."""
     frames, (_, rotation, _) = still_talk()
     at = cues(frames)
@@ -260,7 +258,7 @@ def test_nods_answer_cues_about_700_ms_later_and_come_rarely_otherwise() -> None
     assert np.mean(after_cue) > 2.0 * np.mean(after_any)
 
 
-def test_a_region_of_low_pitch_alone_is_a_cue_and_a_high_one_is_none() -> None:
+def test_a_region_of_low_pitch_is_a_cue_and_one_of_high_pitch_is_not() -> None:
     frames = simulated_speaker(0, 1, Speaker(talks=True))
     sound = frames[0].sound
     sound.state = SoundState.SPEECH
@@ -277,7 +275,7 @@ def test_a_region_of_low_pitch_alone_is_a_cue_and_a_high_one_is_none() -> None:
     assert not any(200 <= k < 210 for k in found["high"])
 
 
-def test_nobody_gets_a_nod_where_nobody_is() -> None:
+def test_there_are_no_nods_in_an_empty_room() -> None:
     frames = simulated_speaker(12, 2 * 60 * FPS)
     for frame in frames:  # a radio plays in an empty room
         frame.face.state = FaceState.NOBODY
@@ -334,7 +332,7 @@ def test_motion_is_smooth_outside_blinks_and_glances() -> None:
     assert np.abs(np.diff(rotation, axis=0)).max() < 0.08  # rad a frame: 2 rad/s
 
 
-def test_listeners_are_different_people_unless_asked_not_to_be() -> None:
+def test_listeners_differ_unless_the_temperature_is_0() -> None:
     frames = simulated_speaker(4, 60 * FPS)
 
     def spread(temperature: float) -> float:
@@ -347,15 +345,3 @@ def test_listeners_are_different_people_unless_asked_not_to_be() -> None:
     for trait in ("expressiveness", "smile_delay", "readiness", "nod_hz", "pleasantness"):
         assert np.ptp(getattr(people, trait)) > 0.0
         assert np.ptp(getattr(alike, trait)) == 0.0
-
-
-def test_ten_listeners_are_answered_well_within_a_frame() -> None:
-    """The aim is 0.5 ms for ten; the test leaves room for a busy machine."""
-    frames = simulated_speaker(0, 400)
-    stream = registry.create("attentive").start(samples=10)
-    costs = []
-    for frame in frames:
-        began = time.process_time()
-        stream.step(frame)
-        costs.append(time.process_time() - began)
-    assert np.median(costs) < 2e-3

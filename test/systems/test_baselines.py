@@ -1,4 +1,4 @@
-"""Claims about the challenge's baselines: random, mime and the two means."""
+"""The challenge's baselines: random, mime and the two means."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_mean_frame_never_moves_and_the_mean_sequence_never_jumps() -> None:
     np.testing.assert_allclose(sequence[:750].mean(axis=0), frame_mean[0], atol=1e-4)
 
 
-def test_the_packaged_mean_says_that_it_is_simulated() -> None:
+def test_the_packaged_mean_has_the_notice_that_it_is_simulated() -> None:
     for name in ("mean_frame", "mean_sequence"):
         assert "Simulated" in registry.create(name).info.notice
 
@@ -89,13 +89,13 @@ def test_a_measured_mean_is_the_mean_and_survives_the_file(tmp_path: Path) -> No
     np.testing.assert_allclose(system.generate(frames)[7].blendshapes[0], mean.blendshapes[7], atol=1e-3)
 
 
-def test_clips_of_different_length_have_no_mean() -> None:
+def test_the_mean_of_clips_of_different_lengths_is_refused() -> None:
     random = registry.create("random")
     with pytest.raises(ValueError, match="clip 1 has 9 frames"):
         measure(_arrays(random.generate(simulated_speaker(0, frames))) for frames in (10, 9))
 
 
-def test_files_that_are_no_mean_listener_are_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_files_that_are_not_a_mean_listener_are_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         registry.create("mean_frame", statistics=str(tmp_path / "absent.safetensors"))
     (tmp_path / "text.safetensors").write_text("no tensors")
@@ -112,7 +112,7 @@ def test_files_that_are_no_mean_listener_are_refused_with_a_sentence(tmp_path: P
         registry.create("mean_frame", statistics=str(tmp_path / "broken.safetensors"))
 
 
-def test_the_speaker_who_is_simulated_differs_by_seed_and_repeats_by_seed() -> None:
+def test_the_simulated_speaker_is_determined_by_its_seed() -> None:
     def picture(frames: list[SpeakerFrame]) -> np.ndarray:
         return np.array([np.append(f.face_model, f.sound.f0) for f in frames])
 

@@ -310,6 +310,7 @@ class Predictor(nn.Module):
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
+        # Embeddings of the groups before; `said` is their name in shipped weights.
         self.said = nn.ModuleList(nn.Embedding(size, width) for _ in range(groups - 1))
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(groups))
         self.choose = nn.ModuleList(nn.Linear(width, size) for _ in range(groups))

@@ -5,9 +5,9 @@ windows of 50 frames, two LSTM layers in encoder and decoder, D = 128, K = 200, 
 
 What the paper leaves open. Whether z_e is one vector for each window or each frame: the denoiser of the public code, a
 perceptron of 128 inputs, takes one for each window, and so does ours. One of 200 codes is then 7.6 bits for two
-seconds: `codes` splits z_e into parts with a codebook of 200 each (product quantization, Jégou et al. 2011); `codes: 1` is the
-literal reading of the paper. How the codebook is learned: by the exponential moving average of the vectors assigned to
-each code, van den Oord's alternative to the codebook term of equation 1.
+seconds: `codes` splits z_e into parts with a codebook of 200 each (product quantization, Jégou et al. 2011); `codes: 1`
+is the literal reading of the paper. How the codebook is learned: by the exponential moving average of the vectors
+assigned to each code, van den Oord's alternative to the codebook term of equation 1.
 """
 
 from __future__ import annotations

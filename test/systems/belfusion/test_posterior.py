@@ -1,4 +1,4 @@
-"""Claims about BeLFusion's autoencoder: its latents are normal distributions, and plans use their means."""
+"""BeLFusion's autoencoder: latents are normal distributions; action chunks use their means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_divergence_is_that_of_two_normal_distributions() -> None:
     torch.testing.assert_close(Posterior(mean, log_variance).divergence(), expected)
 
 
-def test_draws_have_the_distributions_mean_and_deviation() -> None:
+def test_samples_have_the_distributions_mean_and_deviation() -> None:
     posterior = Posterior(torch.full((20_000, 1), 2.0), torch.full((20_000, 1), -1.0))
     drawn = posterior.sample(torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(drawn.mean(), torch.tensor(2.0), atol=0.02, rtol=0)

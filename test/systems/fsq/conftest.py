@@ -1,4 +1,4 @@
-"""What tests of the token listener share: the shipped networks, and small ones whose numbers are random."""
+"""Fixtures for the token listener: the shipped networks, and small ones with random numbers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SMALL = ModelConfig(
     TokenizerConfig(width=16, dilations=(1, 2), quantizer=QuantizerConfig(groups=3, levels=(3, 2))),
     PredictorConfig(16, layers=2, heads=2, feedforward=32, self_window=9, cross_window=7, encoder_layers=2),
 )
-"""Windows far shorter than the clips, so that rings turn many times."""
+"""Windows far shorter than the clips, so that rings wrap many times."""
 
 
 def random_networks(config: ModelConfig) -> Networks:
-    """Trained by nobody: every number is drawn, and none is at a value that would hide an error, such as 0."""
+    """Untrained, with random numbers everywhere, since special values such as 0 could hide errors."""
     torch.manual_seed(11)
     tokenizer = Tokenizer(config.tokenizer)
     networks = Networks(tokenizer, Predictor(config.predictor, tokenizer.quantizer.groups, tokenizer.quantizer.size))
@@ -44,7 +44,7 @@ def shipped() -> Loaded:
 
 @pytest.fixture
 def small() -> Networks:
-    """In double precision, where a wrong formula has no rounding to hide behind."""
+    """In double precision, where rounding cannot hide a wrong formula."""
     return random_networks(SMALL).double()
 
 

@@ -1,4 +1,4 @@
-"""Claims about annotating a decoded face: hysteresis, doubt, and that both are recovered from what was annotated."""
+"""Annotation noise: hysteresis, slow and white noise, and their recovery from annotated faces."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ CIRCUMPLEX_8 = np.array([[0.0, 0.8, -0.6, 0.4, -0.6, -0.5, -0.5, -0.1], [0.1, 0.
 
 
 def parameters(**given: Any) -> dict[str, np.ndarray]:
-    """Of one value for all channels, or one each; without doubt where not given."""
+    """Parameters with one value for all channels, or one each; no noise by default."""
     said = CERTAIN | given
     return {name: np.broadcast_to(np.asarray(v, float), (Annotation.PARAMETERS[name],)) for name, v in said.items()}
 
 
 def annotated(emotion: np.ndarray, how: dict[str, np.ndarray], seed: int = 1) -> np.ndarray:
-    """(S, T, 25) of D_emotion to attributes, as a stream of S listeners does it."""
+    """(S, T, 25) of D_emotion to attributes, as in a stream of S listeners."""
     annotation = Annotation(how, sample_rngs(seed, len(emotion), purpose=5))
     return np.stack([annotation.step(emotion[:, t]) for t in range(emotion.shape[1])], axis=1)
 
 
 def calm(listeners: int, frames: int) -> np.ndarray:
-    """(S, T, 25) of D_emotion that says the same all the time, all expressions possible."""
+    """(S, T, 25) of a constant D_emotion with all expressions equally likely."""
     return np.zeros((listeners, frames, 25), np.float32)
 
 
 def decoded(
     listeners: int = 60, frames: int = 750, seed: int = 0, circumplex: np.ndarray | None = None, strong: float = 0.2
 ) -> np.ndarray:
-    """(S, T, 25) as D_emotion might say it: affect wanders about as far as the doubt, the units' log odds quicker.
+    """(S, T, 25) plausible outputs of D_emotion: affect varies as much as the noise, units' log odds faster.
 
     With a circumplex (8, 2) valence and arousal wander about those of the expressions, else about 0. strong: how far
     the logits of expressions wander.
@@ -85,7 +85,7 @@ def test_a_unit_changes_only_when_the_odds_against_it_pass_its_margin() -> None:
     assert there[:, 1].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1]
 
 
-def test_without_margin_a_unit_is_there_whenever_it_is_more_likely_than_not() -> None:
+def test_without_a_margin_a_unit_occurs_where_it_is_more_likely_than_not() -> None:
     emotion = decoded(5, 200)
     np.testing.assert_array_equal(annotated(emotion, parameters(margin=0.0))[..., AU], emotion[..., AU] > 0.0)
 
@@ -97,7 +97,7 @@ def test_each_unit_has_a_margin_of_its_own() -> None:
     assert annotated(emotion, parameters(margin=margin))[0, 1, AU].tolist() == (margin >= 1.5).tolist()
 
 
-def test_without_doubt_what_is_likely_and_does_not_tremble_is_what_is_written_down() -> None:
+def test_without_noise_a_steady_face_keeps_its_likelihoods() -> None:
     emotion = 2.0 * decoded(3, 100, circumplex=CIRCUMPLEX_8)
     emotion += 0.1 * np.random.default_rng(1).standard_normal(emotion.shape).astype(np.float32)
     out = annotated(emotion, parameters(circumplex=CIRCUMPLEX_8.ravel()))
@@ -106,7 +106,7 @@ def test_without_doubt_what_is_likely_and_does_not_tremble_is_what_is_written_do
     np.testing.assert_allclose(out[..., VA], steady[..., :2].clip(-1, 1), atol=1e-6)
 
 
-def test_a_face_that_trembles_at_rest_is_followed_slowly_and_one_that_changes_at_once() -> None:
+def test_jitter_at_rest_is_smoothed_and_large_changes_are_followed_at_once() -> None:
     emotion = calm(1, 150)
     trembling = 0.05 * (-1.0) ** np.arange(100)
     emotion[0, :100, VA] = trembling[:, None]
@@ -116,7 +116,7 @@ def test_a_face_that_trembles_at_rest_is_followed_slowly_and_one_that_changes_at
     np.testing.assert_allclose(out[100:], 0.6, atol=1e-6, err_msg="on the very frame")
 
 
-def test_a_small_change_that_lasts_is_followed_in_the_end() -> None:
+def test_a_small_lasting_change_is_followed() -> None:
     emotion = calm(1, 60)
     emotion[0, 10:, VA] = 0.1
     out = annotated(emotion, parameters())[0][:, VA.start]
@@ -125,8 +125,8 @@ def test_a_small_change_that_lasts_is_followed_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("doubt", [0.0, 0.4])
-def test_valence_and_arousal_follow_from_the_expressions_that_are_written_down(doubt: float) -> None:
-    """Doubted or not; what is decoded beyond them is believed as far as is said, each of both on its own."""
+def test_valence_and_arousal_follow_from_the_noisy_expressions(doubt: float) -> None:
+    """With and without noise; the part beyond the expressions has its own weight for each."""
     each = np.repeat([0.0, doubt], [2, 8])
     emotion = decoded(4, 60, circumplex=CIRCUMPLEX_8)
     beyond = followed(emotion[..., CHANNELS])
@@ -140,7 +140,7 @@ def test_valence_and_arousal_follow_from_the_expressions_that_are_written_down(d
 
 
 def correlation(pole: float, lag: int) -> float:
-    """Of an autoregressive process of second order with a double pole (Box and Jenkins 1970, by its recursion)."""
+    """Autocorrelation of a second-order process with a double pole (Box and Jenkins 1970, by its recursion)."""
     now, later = 1.0, 2.0 * pole / (1.0 + pole**2)
     for _ in range(lag):
         now, later = later, 2.0 * pole * later - pole**2 * now
@@ -148,7 +148,7 @@ def correlation(pole: float, lag: int) -> float:
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.95, 0.97])
-def test_doubt_has_its_spread_and_its_memory_from_the_first_frame_on(keep: float) -> None:
+def test_slow_noise_is_stationary_from_the_first_frame_on(keep: float) -> None:
     slow, flicker = 0.15, 0.06
     out = annotated(calm(3000, 90), parameters(slow=slow, persistence=keep, flicker=flicker))[..., VA].astype(float)
     assert abs(out.mean()) < 0.005
@@ -157,19 +157,19 @@ def test_doubt_has_its_spread_and_its_memory_from_the_first_frame_on(keep: float
     for lag in (1, 10, 25, 50):
         shared = np.mean(out[:, lag:] * out[:, :-lag])
         assert shared == pytest.approx(slow**2 * correlation(keep, lag), abs=0.04 * slow**2), f"lag {lag}"
-    assert abs(np.corrcoef(out[:, -1].T)[0, 1]) < 0.06, "valence and arousal doubt on their own"
+    assert abs(np.corrcoef(out[:, -1].T)[0, 1]) < 0.06, "noise of valence and arousal is independent"
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.97])
-def test_the_slow_doubt_is_smooth(keep: float) -> None:
-    """It changes as a process of second order does, not by leaps of its own in each frame."""
+def test_slow_noise_is_smooth(keep: float) -> None:
+    """Its differences are those of a second-order process."""
     out = annotated(calm(3000, 60), parameters(slow=0.15, persistence=keep))[..., VA].astype(float)
     for t in (0, 10, 50):
         change = (out[:, t + 1] - out[:, t]).std()
         assert change == pytest.approx(0.15 * np.sqrt(2.0 * (1.0 - correlation(keep, 1))), rel=0.04), f"frame {t}"
 
 
-def test_doubt_is_each_listeners_own_and_another_seeds_another() -> None:
+def test_noise_differs_between_listeners_and_seeds() -> None:
     how = parameters(slow=0.1, flicker=0.05)
     few, many = annotated(calm(2, 50), how, seed=4), annotated(calm(6, 50), how, seed=4)
     np.testing.assert_array_equal(few, many[:2])
@@ -178,7 +178,7 @@ def test_doubt_is_each_listeners_own_and_another_seeds_another() -> None:
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0, 50.0, 1e4])
-def test_whatever_is_decoded_the_attributes_are_attributes(size: float) -> None:
+def test_attributes_are_in_their_ranges_for_any_decoded_values(size: float) -> None:
     rng = np.random.default_rng(2)
     emotion = (size * rng.standard_normal((4, 100, 25))).astype(np.float32)
     out = annotated(emotion, parameters(margin=0.5, slow=0.5, flicker=0.3, circumplex=CIRCUMPLEX_8.ravel(), beyond=0.5))
@@ -200,7 +200,7 @@ def test_margins_are_recovered_exactly() -> None:
 
 
 @pytest.mark.parametrize("believed", [(0.0, 0.0), (0.3, 0.8), (1.0, 1.0)])
-def test_the_circumplex_and_how_far_the_decoded_affect_is_believed_are_recovered(
+def test_the_circumplex_and_the_weight_beyond_it_are_recovered(
     believed: tuple[float, float],
 ) -> None:
     emotion = decoded(circumplex=CIRCUMPLEX_8, strong=1.0)
@@ -220,10 +220,10 @@ def test_without_anything_beyond_the_circumplex_is_recovered_exactly() -> None:
 
 
 @pytest.mark.parametrize(("slow", "persistence", "flicker"), [(0.2, 0.97, 0.05), (0.3, 0.95, 0.1), (0.2, 0.93, 0.1)])
-def test_doubt_is_recovered_from_faces_that_were_annotated_with_it(
+def test_noise_is_recovered_from_faces_that_were_annotated_with_it(
     slow: float, persistence: float, flicker: float
 ) -> None:
-    """Of 90 minutes. The flicker is found well, the slow doubt roughly: the decoded face changes slowly as well."""
+    """From 90 minutes. White noise is found well, slow noise roughly, since decoded faces change slowly as well."""
     emotion = decoded(180, circumplex=CIRCUMPLEX_8)
     size = np.array([0.5] * 2 + [1.0] * 8)
     truth = parameters(slow=slow * size, persistence=persistence, flicker=flicker * size,
@@ -237,14 +237,14 @@ def test_doubt_is_recovered_from_faces_that_were_annotated_with_it(
     np.testing.assert_allclose(found["persistence"], persistence, atol=0.015)
 
 
-def test_a_face_without_doubt_is_found_to_have_next_to_none() -> None:
+def test_a_face_without_noise_is_found_to_have_almost_none() -> None:
     emotion = decoded()
     found = fit(emotion, annotated(emotion, parameters()))
     assert found["flicker"].max() < 1e-3 and found["slow"].max() < 0.03
 
 
-def test_a_tokenizer_that_is_rougher_than_life_gets_no_flicker_on_top() -> None:
-    """What the decoded face has already is not added again."""
+def test_a_decoded_face_with_more_jitter_than_real_ones_gets_no_white_noise() -> None:
+    """Noise that decoded faces already have is not added again."""
     real, rough = decoded(), decoded()
     rough += 0.3 * np.random.default_rng(3).standard_normal(rough.shape).astype(np.float32)
     once = parameters(flicker=0.1)
@@ -255,7 +255,7 @@ def test_a_tokenizer_that_is_rougher_than_life_gets_no_flicker_on_top() -> None:
     assert again == pytest.approx(was, rel=0.15)
 
 
-def test_what_is_annotated_anew_with_what_was_found_is_as_rough_and_as_doubtful_as_before() -> None:
+def test_annotating_with_the_recovered_parameters_gives_the_same_statistics() -> None:
     emotion = decoded()
     truth = parameters(margin=0.5, slow=0.2, persistence=0.97, flicker=0.05)
     once = annotated(emotion, truth)
@@ -268,7 +268,7 @@ def test_what_is_annotated_anew_with_what_was_found_is_as_rough_and_as_doubtful_
     assert switches[0] == switches[1]
 
 
-def test_flicker_is_told_from_a_doubt_that_changes_quickly() -> None:
+def test_white_noise_is_separated_from_fast_slow_noise() -> None:
     emotion = decoded()
     for persistence in (0.9, 0.95, 0.97):
         truth = parameters(slow=0.2, persistence=persistence, flicker=0.05)
@@ -277,19 +277,19 @@ def test_flicker_is_told_from_a_doubt_that_changes_quickly() -> None:
 
 
 @pytest.mark.parametrize("deviation", [0.0, 0.03, 0.1, 0.5])
-def test_noise_is_found_in_changes_that_mostly_rest_and_now_and_then_are_large(deviation: float) -> None:
+def test_noise_is_found_among_rare_large_changes(deviation: float) -> None:
     rng = np.random.default_rng(0)
     had = rng.standard_normal(20_000) * np.where(rng.random(20_000) < 0.2, 1.0, 0.01)
     wanted = had + deviation * rng.standard_normal(20_000)
     assert np.sqrt(_lacking(had, wanted)) == pytest.approx(deviation, rel=0.05, abs=0.004)
 
 
-def test_what_is_wider_than_it_should_be_lacks_nothing() -> None:
+def test_a_wider_distribution_needs_no_noise() -> None:
     rng = np.random.default_rng(0)
     assert _lacking(0.2 * rng.standard_normal(5000), 0.1 * rng.standard_normal(5000)) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_clips_too_short_to_tell_of_slow_doubt_give_none() -> None:
+def test_clips_too_short_for_slow_noise_give_none() -> None:
     for frames in (4, 26, 50):
         emotion = decoded(5, frames)
         found = fit(emotion, annotated(emotion, parameters(slow=0.2, flicker=0.05)))
@@ -297,7 +297,7 @@ def test_clips_too_short_to_tell_of_slow_doubt_give_none() -> None:
         assert not found["slow"].any()
 
 
-def test_an_expression_that_is_never_possible_is_no_hindrance() -> None:
+def test_an_expression_with_probability_0_is_accepted() -> None:
     emotion = decoded(20, 200)
     emotion[..., -1] = -20.0
     found = fit(emotion, annotated(emotion, parameters(slow=0.1, flicker=0.05)))

@@ -1,4 +1,4 @@
-"""Claims about the networks: frame by frame they say what they say of a whole clip, and the future says nothing."""
+"""The networks of the token listener: streams equal clips, and no output depends on the future."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FRAMES = 750
 
 @cache
 def heard(seed: int) -> Tensor:
-    """(1, FRAMES, INPUTS) of a speaker who now and then is not seen or not heard."""
+    """(1, FRAMES, INPUTS) of a speaker whose face and sound go missing at times."""
     return torch.from_numpy(speaker_inputs(simulated_speaker(seed, FRAMES, Speaker(gaps=True))))[None]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What is told to the networks, in their own precision."""
+    """Inputs of the networks, in their own precision."""
 
     speaker: Tensor
     tokens: Tensor
@@ -49,7 +49,7 @@ def assert_same(one: Tensor, other: Tensor) -> None:
 
 
 @torch.inference_mode()
-def test_tokens_decoded_one_by_one_are_the_clip_that_is_decoded_at_once(networks: Networks) -> None:
+def test_decoding_frame_by_frame_equals_decoding_the_clip(networks: Networks) -> None:
     tokenizer, tokens = networks.tokenizer, Clip.of(networks, 3).tokens
     latent = tokenizer.quantizer.decode(tokens).to(networks.predictor.nobody.dtype)
     caches = tokenizer.start(3)
@@ -61,7 +61,7 @@ def test_tokens_decoded_one_by_one_are_the_clip_that_is_decoded_at_once(networks
 
 @torch.inference_mode()
 @pytest.mark.parametrize("pace", [0.0, 0.25, 1.0])
-def test_a_face_goes_as_much_of_its_way_in_a_frame_as_its_pace_says(networks: Networks, pace: float) -> None:
+def test_a_face_moves_by_the_gate_s_share_towards_its_target(networks: Networks, pace: float) -> None:
     tokenizer, tokens = copy.deepcopy(networks.tokenizer), Clip.of(networks, 2).tokens[:, :100]
     latent = tokenizer.quantizer.decode(tokens).to(networks.predictor.nobody.dtype)
     tokenizer.pace.weight.zero_()
@@ -74,7 +74,7 @@ def test_a_face_goes_as_much_of_its_way_in_a_frame_as_its_pace_says(networks: Ne
 
 
 @torch.inference_mode()
-def test_a_speaker_encoded_frame_by_frame_is_the_clip_that_is_encoded_at_once(networks: Networks) -> None:
+def test_encoding_frame_by_frame_equals_encoding_the_clip(networks: Networks) -> None:
     encoder, speaker = networks.predictor.encoder, Clip.of(networks).speaker
     state = encoder.start()
     encoded = torch.cat([encoder.step(speaker[:, t], state) for t in range(FRAMES)])
@@ -100,8 +100,8 @@ def stepped(networks: Networks, past: Tensor, memory: Tensor) -> Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("samples", [1, 3])
-def test_a_frame_at_a_time_the_predictor_gives_the_logits_of_the_whole_clip(networks: Networks, samples: int) -> None:
-    """Those of the listener who forgets too: the last row is that of a clip whose past is never known."""
+def test_predicting_frame_by_frame_gives_the_logits_of_the_clip(networks: Networks, samples: int) -> None:
+    """The last row, of a masked past, too."""
     predictor, clip = networks.predictor, Clip.of(networks, samples)
     memory = predictor.encoder(clip.speaker)
     x = stepped(networks, clip.past, memory)
@@ -116,7 +116,7 @@ def test_a_frame_at_a_time_the_predictor_gives_the_logits_of_the_whole_clip(netw
 
 
 @torch.inference_mode()
-def test_the_listener_who_forgets_is_the_same_whatever_the_others_said(networks: Networks) -> None:
+def test_the_row_of_the_masked_past_does_not_depend_on_the_listeners_tokens(networks: Networks) -> None:
     one, other = Clip.of(networks, 3), Clip.of(networks, 2)
     memory = networks.predictor.encoder(one.speaker)
     again = torch.cat([other.past, other.past[:1]])
@@ -125,7 +125,7 @@ def test_the_listener_who_forgets_is_the_same_whatever_the_others_said(networks:
 
 
 @torch.inference_mode()
-def test_whoever_hears_nobody_and_knows_no_past_is_in_every_frame_who_unconditional_says(networks: Networks) -> None:
+def test_masked_past_and_speaker_give_the_constant_unconditional_output(networks: Networks) -> None:
     """Frame by frame, the rows with and without a past, and in the whole clip: one vector for all frames."""
     predictor, clip = networks.predictor, Clip.of(networks, 2)
     nobody = predictor.unconditional()
@@ -140,7 +140,7 @@ def test_whoever_hears_nobody_and_knows_no_past_is_in_every_frame_who_unconditio
 
 
 @torch.inference_mode()
-def test_what_the_speaker_does_later_changes_no_logit_before(networks: Networks) -> None:
+def test_logits_do_not_depend_on_the_speaker_s_future(networks: Networks) -> None:
     predictor, clip, now = networks.predictor, Clip.of(networks), 400
     other = clip.speaker.clone()
     other[:, now:] = heard(7)[:, : FRAMES - now]
@@ -150,7 +150,7 @@ def test_what_the_speaker_does_later_changes_no_logit_before(networks: Networks)
 
 
 @torch.inference_mode()
-def test_a_token_is_known_to_later_frames_and_later_groups_only(networks: Networks) -> None:
+def test_a_token_influences_later_frames_and_later_groups_only(networks: Networks) -> None:
     predictor, clip, now = networks.predictor, Clip.of(networks), 400
     memory = predictor.encoder(clip.speaker)
     before = predictor(clip.past, memory, clip.tokens)
@@ -167,7 +167,7 @@ def test_a_token_is_known_to_later_frames_and_later_groups_only(networks: Networ
 
 
 @torch.inference_mode()
-def test_a_later_face_changes_no_token_before_and_a_later_token_no_face(networks: Networks) -> None:
+def test_tokens_and_faces_do_not_depend_on_the_future(networks: Networks) -> None:
     tokenizer, now = networks.tokenizer, 100
     dtype = networks.predictor.nobody.dtype
     rng = torch.Generator().manual_seed(0)
@@ -187,8 +187,8 @@ def test_a_later_face_changes_no_token_before_and_a_later_token_no_face(networks
 
 
 @torch.inference_mode()
-def test_what_a_missing_sense_would_have_said_is_not_heard(small: Networks) -> None:
-    """Whatever stands in the columns of a face or a sound that is said to be missing."""
+def test_columns_of_a_missing_modality_have_no_influence(small: Networks) -> None:
+    """Whatever the columns of a face or a sound hold whose presence is 0."""
     encoder, speaker = small.predictor.encoder, heard(1).double()
     for columns, present in ((FACE_INPUTS, FACE_PRESENT), (SOUND_INPUTS, SOUND_PRESENT)):
         missing = speaker.clone()
@@ -200,7 +200,7 @@ def test_what_a_missing_sense_would_have_said_is_not_heard(small: Networks) -> N
         assert not torch.allclose(encoder(missing), encoder(speaker))
 
 
-def test_what_never_moved_in_training_stays_at_rest(small: Networks) -> None:
+def test_coefficients_that_never_moved_in_training_stay_at_rest(small: Networks) -> None:
     small.tokenizer.moves[5] = 0.0
     tokens = Clip.of(small).tokens
     face = small.tokenizer.decode(small.tokenizer.quantizer.decode(tokens).double()).face

@@ -1,4 +1,4 @@
-"""Claims about drawing a token: temperature, top-p, forgetting, guidance and the inverted cumulative sum, by hand."""
+"""Sampling of tokens: temperature, top-p, forgetting, guidance and the inverted cumulative sum, by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def by_hand(
 
 
 def states(networks: Networks, rows: int, seed: int = 0) -> torch.Tensor:
-    """(rows, width) as different as the last norm makes them."""
+    """(rows, width) random states, scaled as the last norm scales them."""
     rng = torch.Generator().manual_seed(seed)
     return 2.0 * torch.randn(rows, networks.predictor.config.width, generator=rng, dtype=torch.float64)
 
@@ -60,14 +60,14 @@ def chances(networks: Networks, samples: int, seed: int = 1) -> torch.Tensor:
 
 
 PLAIN = Sampling(forgetting=0.0, guidance=0.0)
-"""What the networks learned, as they learned it."""
+"""Sampling from the learned distribution itself."""
 
 
 @pytest.mark.parametrize("forgetting", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.4])
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
-def test_tokens_are_those_of_the_written_distribution(
+def test_tokens_follow_the_distribution_computed_by_hand(
     small: Networks, temperature: float, top_p: float, forgetting: float, guidance: float
 ) -> None:
     samples, how = 40, Sampling(temperature, top_p, forgetting, guidance)
@@ -81,8 +81,8 @@ def test_tokens_are_those_of_the_written_distribution(
         assert len({tuple(token) for token in expected}) > 5, "the chances and pasts choose"
 
 
-def test_without_forgetting_and_guidance_tokens_are_the_plain_models(small: Networks) -> None:
-    """Neither the listener who forgets nor the one who hears nobody is asked."""
+def test_without_forgetting_and_guidance_the_model_is_sampled_as_it_is(small: Networks) -> None:
+    """The rows with masked past and speaker have no influence."""
     x, nobody, chance = states(small, 201), states(small, 1, seed=1), chances(small, 200)
     drawn = small.predictor.sample(x, nobody, chance, PLAIN)
     elsewhere = torch.cat([x[:-1], states(small, 1, seed=2)])
@@ -98,7 +98,7 @@ def test_without_forgetting_and_guidance_tokens_are_the_plain_models(small: Netw
     assert torch.equal(drawn, own)
 
 
-def test_who_forgets_altogether_answers_whatever_their_own_past_was(small: Networks) -> None:
+def test_at_forgetting_1_the_own_past_has_no_influence(small: Networks) -> None:
     x, other, nobody, chance = states(small, 201), states(small, 201, 1), states(small, 1, 2), chances(small, 200)
     another_past = torch.cat([other[:-1], x[-1:]])
     for guidance in (0.0, 1.5):
@@ -109,8 +109,8 @@ def test_who_forgets_altogether_answers_whatever_their_own_past_was(small: Netwo
         assert not torch.equal(draw(x, nobody, chance, half), draw(another_past, nobody, chance, half))
 
 
-def test_guidance_moves_tokens_away_from_what_is_said_to_nobody(small: Networks) -> None:
-    """And moves none where the speaker makes no difference."""
+def test_guidance_moves_tokens_away_from_the_unconditional_ones(small: Networks) -> None:
+    """No change where the speaker has no influence."""
     x, nobody, chance = states(small, 401), states(small, 1, seed=1), chances(small, 400)
     alone = logits(small, nobody[0].numpy(), 0)
     against = np.log(softmax(logits(small, x[-1].numpy(), 0))) - np.log(softmax(alone))
@@ -123,8 +123,8 @@ def test_guidance_moves_tokens_away_from_what_is_said_to_nobody(small: Networks)
     assert (np.diff(gains) > 0.0).all()
 
 
-def test_codes_come_as_often_as_they_are_probable(small: Networks) -> None:
-    """Also those of the second group, among draws whose first group is the same."""
+def test_codes_have_the_frequencies_of_their_probabilities(small: Networks) -> None:
+    """Also those of the second group, given the first."""
     draws = 40_000
     x, nobody = states(small, 1), states(small, 1, seed=1)
     chance = np.random.default_rng(0).random((draws, small.predictor.groups))
@@ -143,8 +143,8 @@ def test_codes_come_as_often_as_they_are_probable(small: Networks) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 10.0])
 @pytest.mark.parametrize("top_p", [0.01, 0.7, 1.0])
-def test_the_ends_of_chance_stay_among_the_codes(networks: Networks, temperature: float, top_p: float) -> None:
-    """0 is the likeliest code; the largest number below 1 the unlikeliest that top-p keeps."""
+def test_uniform_numbers_at_the_ends_select_valid_codes(networks: Networks, temperature: float, top_p: float) -> None:
+    """0 selects the most likely code; the largest number below 1 the least likely one that top-p keeps."""
     predictor, samples = networks.predictor, 50
     x = states(networks, samples + 1).to(predictor.nobody.dtype)
     ends = torch.tensor([0.0, float(np.nextafter(np.float32(1.0), np.float32(0.0)))], dtype=x.dtype)
@@ -162,8 +162,8 @@ def test_the_ends_of_chance_stay_among_the_codes(networks: Networks, temperature
             assert (likelier < top_p + 1e-4).all(), "a code beyond top-p was drawn"
 
 
-def test_a_small_top_p_and_temperature_0_both_leave_the_likeliest(networks: Networks) -> None:
-    """At temperature 0 where two codes are not all but equally likely: it stands for a small one."""
+def test_a_small_top_p_and_temperature_0_both_select_the_most_likely_code(networks: Networks) -> None:
+    """At temperature 0 except where two codes are nearly equally likely, since it stands for a small temperature."""
     predictor, samples = networks.predictor, 50
     x = states(networks, samples + 1).to(predictor.nobody.dtype)
     chance, nobody = chances(networks, samples, 3).to(x.dtype), predictor.unconditional()
@@ -176,7 +176,7 @@ def test_a_small_top_p_and_temperature_0_both_leave_the_likeliest(networks: Netw
 
 
 def likeliest(predictor: Predictor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(S, groups), greedily, and (S,) how far the second code stays behind, at the least, as log odds."""
+    """(S, groups) greedy tokens, and (S,) the least margin over the second code, as log odds."""
     token, ahead = [], []
     for group in range(predictor.groups):
         first, second = predictor._logits(x, group).topk(2).values.unbind(-1)

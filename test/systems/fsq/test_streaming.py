@@ -1,4 +1,4 @@
-"""Claims about the live token listener with the shipped weights: what it says, and what it does when senses fail."""
+"""Streams of the token listener with the shipped weights: against a whole clip, and with missing input."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def everything(reactions: Sequence[Reaction]) -> np.ndarray:
 
 
 def bounded(face: np.ndarray) -> np.ndarray:
-    """(…, 58) as a reaction may show it."""
+    """(…, 58) clipped as in a reaction."""
     out = face.copy()
     out[..., :52] = out[..., :52].clip(0.0, 1.0)
     out[..., 52:55] = out[..., 52:55].clip(-MAX_ANGLE, MAX_ANGLE)
@@ -60,7 +60,7 @@ def bounded(face: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Seen:
-    """What passed through the networks, one a frame."""
+    """Inputs and outputs of the networks, one for each frame."""
 
     x: list[Tensor] = field(default_factory=list)
     nobody: list[Tensor] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Seen:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """Fills while listeners listen."""
+    """Filled while streams run."""
     told = Seen()
     sample, step = Predictor.sample, Tokenizer.step
 
@@ -97,14 +97,14 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 @torch.inference_mode()
 @pytest.mark.parametrize(
     ("forgetting", "guidance"), [(None, None), (0.0, 0.0), (0.5, 1.0), (1.0, 0.0)],
-    ids=["as advised", "the plain model", "half forgetting, guided", "forgetting"],
+    ids=["as shipped", "plain", "half forgetting, guided", "forgetting"],
 )  # fmt: skip
-def test_a_live_stream_says_what_the_whole_clip_computed_offline_says(
+def test_a_stream_equals_the_parallel_networks_over_the_clip(
     seen: Seen, shipped: Loaded, forgetting: float | None, guidance: float | None
 ) -> None:
-    """Offline, the parallel networks are told the stream's own past; then the same chances must choose its tokens.
+    """The parallel networks get the stream's own past; with the same uniform numbers they must choose its tokens.
 
-    A chance within rounding of the edge between two codes may fall to either side.
+    A uniform number within rounding of the boundary between two codes may fall to either side.
     """
     samples, seed, frames = 3, 4, clip(frames=750)
     shown = faces(play(listener(forgetting=forgetting, guidance=guidance), frames, samples, seed))
@@ -139,7 +139,7 @@ def test_a_live_stream_says_what_the_whole_clip_computed_offline_says(
     assert other.mean() < 0.01 and len(np.unique(said)) > 1
 
 
-def test_the_first_frame_already_is_the_listener(seen: Seen) -> None:
+def test_the_first_frame_shows_the_listener_without_a_fade(seen: Seen) -> None:
     first = play(listener(), clip()[:1], samples=2)[0]
     np.testing.assert_allclose(first.face_model, bounded(seen.decoded[0].face.numpy()), atol=1e-6, rtol=0)
 
@@ -157,7 +157,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_listener() -
     assert np.abs(one - other).max() > 0.01
 
 
-def test_beside_the_listeners_there_is_one_who_forgets_and_whom_their_seed_does_not_concern(seen: Seen) -> None:
+def test_the_row_of_the_masked_past_does_not_depend_on_the_seed(seen: Seen) -> None:
     frames = clip()[:100]
     for seed in (1, 2):
         play(listener(forgetting=0.0), frames, samples=3, seed=seed)
@@ -168,13 +168,13 @@ def test_beside_the_listeners_there_is_one_who_forgets_and_whom_their_seed_does_
     assert len(torch.cat(seen.nobody).unique(dim=0)) == 1, "who hears nobody says the same in every frame"
 
 
-def test_forgetting_and_guidance_change_what_is_said() -> None:
+def test_forgetting_and_guidance_change_reactions() -> None:
     plain = everything(play(listener(forgetting=0.0, guidance=0.0), clip(), samples=2))
     for how in ({"forgetting": 1.0, "guidance": 0.0}, {"forgetting": 0.0, "guidance": 1.0}):
         assert np.abs(everything(play(listener(**how), clip(), samples=2)) - plain).max() > 0.01
 
 
-def test_at_temperature_0_every_token_is_the_likeliest_whatever_the_seed(seen: Seen, shipped: Loaded) -> None:
+def test_at_temperature_0_every_token_is_the_most_likely_for_any_seed(seen: Seen, shipped: Loaded) -> None:
     """Up to the first frame in which two codes are all but equally likely; annotation and idle life are drawn."""
     runs = []
     for seed in (0, 1):
@@ -197,7 +197,7 @@ def test_at_temperature_0_every_token_is_the_likeliest_whatever_the_seed(seen: S
     np.testing.assert_array_equal(runs[0][:sure], runs[1][:sure])
 
 
-def test_chances_are_each_listeners_own_whatever_the_number_of_listeners(seen: Seen) -> None:
+def test_random_numbers_of_a_listener_do_not_depend_on_the_number_of_listeners(seen: Seen) -> None:
     play(listener(), clip()[:20], samples=2, seed=8)
     play(listener(), clip()[:20], samples=5, seed=8)
     few, many = torch.stack(seen.chance[:20]), torch.stack(seen.chance[20:])
@@ -256,7 +256,7 @@ def nobody(frames: Frames, part: range) -> list[SpeakerFrame]:
     return without(frames, Face(FaceState.NOBODY), Sound(), part)
 
 
-def test_when_nobody_is_there_idle_life_takes_over_within_a_second(seen: Seen) -> None:
+def test_idle_life_takes_over_within_a_second_when_the_speaker_leaves(seen: Seen) -> None:
     """Idle life is drawn from the seed alone: the face becomes that of a listener who never saw anybody."""
     frames, left = clip(), 100
     alone = faces(play(listener(), nobody(frames, range(250)), samples=3))
@@ -269,7 +269,7 @@ def test_when_nobody_is_there_idle_life_takes_over_within_a_second(seen: Seen) -
     assert away[left + 4 * FPS :].max() < 1e-4
 
 
-def test_when_somebody_comes_back_they_are_listened_to_within_a_second(seen: Seen) -> None:
+def test_listening_resumes_within_a_second_when_the_speaker_returns(seen: Seen) -> None:
     frames, back = clip(), 100
     shown = faces(play(listener(), nobody(frames, range(back)), samples=3))
     meant = bounded(torch.stack([d.face for d in seen.decoded]).numpy())

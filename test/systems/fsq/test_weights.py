@@ -1,4 +1,4 @@
-"""Claims about weights that cannot be used: whoever asks for the system is told why, in one sentence."""
+"""Unusable weights of the token listener are refused with one sentence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def card(path: Path) -> dict[str, Any]:
 
 
 def written(path: Path, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
-    """Both files as they would be, but without the checks of whoever saves."""
+    """Write both files without the checks of `save_weights`."""
     data = save(tensors, metadata={"system": said["system"], "format": "1"})
     beside(path, ".safetensors").write_bytes(data)
     beside(path, ".yaml").write_text(yaml.safe_dump(said | {"sha256": hashlib.sha256(data).hexdigest()}))
@@ -60,7 +60,7 @@ def truncate(path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
 
 
-def test_weights_that_are_sound_listen(saved: Path) -> None:
+def test_valid_weights_can_be_streamed(saved: Path) -> None:
     generator = registry.create("fsq", weights=str(saved), device="cpu")
     assert generator.info.notice == "Random numbers." and generator.info.learned
     assert generator.parameters == sum(  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def test_unusable_weights_are_refused_with_a_sentence(
         ("", r"fsq: weights are '': they must be a name in models/ or a path"),
     ],
 )
-def test_weights_that_are_not_there_are_refused_with_a_sentence(weights: str, sentence: str) -> None:
+def test_missing_weights_are_refused_with_a_sentence(weights: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as error:
         registry.create("fsq", weights=weights)
     assert "\n" not in str(error.value)
@@ -178,7 +178,7 @@ def test_impossible_parameters_are_refused_with_a_sentence(given: dict[str, Any]
         registry.create("fsq", **given)
 
 
-def test_what_nobody_chose_is_drawn_as_the_weights_advise(saved: Path) -> None:
+def test_sampling_defaults_to_that_of_the_weights(saved: Path) -> None:
     said, advised = card(saved), {"temperature": 0.8, "top_p": 0.9, "forgetting": 0.3, "guidance": 0.7}
     said["config"]["sampling"] = advised
     written(saved, tensors(saved), said)
@@ -195,7 +195,7 @@ def test_what_nobody_chose_is_drawn_as_the_weights_advise(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lfq", "vq"])
-def test_weights_of_the_other_quantizers_listen_too(tmp_path: Path, kind: str) -> None:
+def test_weights_of_the_other_quantizers_can_be_streamed(tmp_path: Path, kind: str) -> None:
     from react_ros.config import config_from, config_to
     from react_ros.systems.fsq.model import ModelConfig, Networks, Predictor, Tokenizer
 

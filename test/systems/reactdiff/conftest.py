@@ -1,4 +1,4 @@
-"""What tests of ReactDiff share: small networks whose numbers are random, and their weights on disk."""
+"""Fixtures for ReactDiff: small networks with random numbers, and their weights on disk."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SMALL = ModelConfig(
     ),
     StyleConfig(size=4, rank=2, width=8, kernel=5),
 )
-"""It predicts x_0: a network of random numbers that predicts noise leaves every latent at its bound."""
+"""Predicts x_0: a random network that predicts noise leaves every latent at its bound."""
 SPEAKERS = replace(SMALL, mmt=replace(SMALL.mmt, listener=0))
-"""Whose diffusion gives back the speaker's latents, as we read the paper."""
+"""Diffuses the speaker's latents: our reading of the paper."""
 
 
 def random_networks(config: ModelConfig = SMALL) -> Networks:
-    """Trained by nobody: every number is drawn, and none is at a value that would hide an error, such as 0."""
+    """Untrained, with random numbers everywhere, since special values such as 0 could hide errors."""
     torch.manual_seed(11)
     networks = Networks(config)
     for parameter in networks.parameters():
@@ -49,7 +49,7 @@ def random_networks(config: ModelConfig = SMALL) -> Networks:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., str]:
-    """Writes weights of random networks and says where: `saved(config)`."""
+    """`saved(config)` writes weights of random networks and returns their path."""
 
     def save(config: ModelConfig = SMALL, name: str = "small") -> str:
         path = tmp_path / name
@@ -63,7 +63,7 @@ def saved(tmp_path: Path) -> Callable[..., str]:
 
 
 def reactions(seed: int, frames: int = 100) -> dict[str, Any]:
-    """A clip of a listener whose head hangs, and smiles, as the seed says."""
+    """A clip of a listener whose head pose and smile depend on the seed."""
     rng = np.random.default_rng(seed)
     face = 0.1 * rng.random((frames, 58)) + rng.normal(0.0, 0.2, 58)
     return {"face_model": face.astype(np.float32), "attributes": rng.random((frames, 25)).astype(np.float32)}

@@ -1,4 +1,4 @@
-"""Claims about ReactDiff's networks: what each frame sees, what chance is left, and the sizes that can be had."""
+"""ReactDiff's networks: receptive fields, diversity of samples, and sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WINDOW = 50
 
 
 def speaker(frames: int, seed: int = 0, inputs: int = INPUTS) -> Tensor:
-    """(2, frames, inputs), seen and heard."""
+    """(2, frames, inputs), with face and sound."""
     x = torch.randn(2, frames, inputs, generator=torch.Generator().manual_seed(seed))
     x[..., -2:] = 1.0
     return x
@@ -42,7 +42,7 @@ def mmt(**changes: Any) -> Mmt:
 # What is read --------------------------------------------------------------------------------------------------------
 
 
-def test_the_live_features_share_the_row_among_them() -> None:
+def test_the_live_features_partition_the_row() -> None:
     features = Features()
     columns = sorted(column for name in NAMES for column in range(*getattr(features, name)))
     assert columns == [*range(FACE_INPUTS.start, SOUND_INPUTS.stop)]
@@ -50,7 +50,7 @@ def test_the_live_features_share_the_row_among_them() -> None:
     assert [features.width(name) for name in NAMES] == [6, 52, 52, 52, 4]
 
 
-def test_the_papers_widths_are_read_to_a_latent_and_decoded() -> None:
+def test_features_of_the_papers_widths_are_encoded_and_decoded() -> None:
     assert [PAPER.width(name) for name in NAMES] == [64, 25088, 1408, 26, 1536]
     config = MmtConfig(features=PAPER, width=4, latent=8, heads=2, layers=1, feedforward=8)
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def test_columns_outside_the_row_are_refused(given: Any, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
-    ({"video": False, "audio": False}, "there must be something to listen to"),
+    ({"video": False, "audio": False}, "at least one of them must be on"),
     ({"attention": "both"}, "a decoder that sees the whole clip is offline"),
     ({"width": 10, "heads": 4}, "width is 10 with 4 heads"),
 ])  # fmt: skip
@@ -93,7 +93,7 @@ def test_a_latent_depends_on_all_of_its_window_and_on_no_other() -> None:
     ("video", [*range(FACE_INPUTS.start, FACE_INPUTS.stop), FACE_PRESENT]),
     ("audio", [*range(SOUND_INPUTS.start, SOUND_INPUTS.stop), SOUND_PRESENT]),
 ])  # fmt: skip
-def test_without_a_modality_nothing_of_it_is_read_and_with_it_everything(off: str, columns: list[int]) -> None:
+def test_a_modality_is_used_completely_or_not_at_all(off: str, columns: list[int]) -> None:
     x = speaker(WINDOW)[:1]
     others = x.repeat(len(columns), 1, 1)
     others[torch.arange(len(columns)), :, columns] -= 1.0
@@ -102,7 +102,7 @@ def test_without_a_modality_nothing_of_it_is_read_and_with_it_everything(off: st
         assert bool(((moved < 1e-5) if same else (moved > 1e-4)).all())
 
 
-def test_what_is_missing_is_not_read_whatever_its_columns_hold() -> None:
+def test_columns_of_a_missing_modality_are_ignored() -> None:
     encoder, x = mmt().encoder, speaker(WINDOW)
     x[..., FACE_PRESENT] = 0.0
     other = x.clone()
@@ -110,7 +110,7 @@ def test_what_is_missing_is_not_read_whatever_its_columns_hold() -> None:
     assert torch.equal(encoder(x), encoder(other))
 
 
-def test_without_the_transformer_each_frame_stands_alone() -> None:
+def test_without_the_transformer_each_frame_depends_on_itself_only() -> None:
     networks, before = mmt(cross=False), speaker(2 * WINDOW)
     after = before.clone()
     after[:, 30] += 1.0
@@ -121,7 +121,7 @@ def test_without_the_transformer_each_frame_stands_alone() -> None:
 # What is decoded -----------------------------------------------------------------------------------------------------
 
 
-def test_a_causal_decoder_sees_as_far_back_as_its_layers_reach_and_never_ahead() -> None:
+def test_a_causal_decoder_has_the_receptive_field_of_its_layers() -> None:
     decoder = mmt(memory=20, layers=2).decoder.double()
     before = torch.randn(1, 200, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     after = before.clone()
@@ -130,7 +130,7 @@ def test_a_causal_decoder_sees_as_far_back_as_its_layers_reach_and_never_ahead()
 
 
 @pytest.mark.parametrize("before", [0, 1, 10, 100])
-def test_what_went_before_may_be_decoded_once_for_all_listeners(before: int) -> None:
+def test_former_windows_can_be_decoded_once_for_all_listeners(before: int) -> None:
     decoder = mmt(memory=20, layers=3).decoder
     shared = torch.randn(2, before, 16, generator=torch.Generator().manual_seed(1))
     own = torch.randn(6, 30, 16, generator=torch.Generator().manual_seed(2))
@@ -155,7 +155,7 @@ def test_attributes_come_out_within_their_ranges() -> None:
 
 
 def test_attention_is_softmax_of_scores_and_a_bias_by_signed_distance() -> None:
-    """Written out once more, frame by frame."""
+    """Against an explicit computation, frame by frame."""
     torch.manual_seed(3)
     attention = Attention(6, 2, reach=4, dropout=0.0).double().eval()
     attention.bias.data.normal_()
@@ -194,10 +194,10 @@ def test_the_denoiser_keeps_the_shape_of_any_window(axis: Any, multiples: tuple[
 
 @pytest.mark.parametrize("axis", ["time", "latent"])
 @pytest.mark.parametrize(("multiples", "blocks", "heads"), [((1,), 1, 0), ((1, 2, 2), 1, 2), ((1, 2), 2, 2)])
-def test_plans_are_drawn_by_the_denoiser_that_was_trained(
+def test_the_fast_denoiser_equals_the_trained_one(
     axis: Any, multiples: tuple[int, ...], blocks: int, heads: int
 ) -> None:
-    """What plans call is laid out otherwise, and computes less: the numbers are the same, at any mixture of levels."""
+    """Also for a batch of different levels."""
     torch.manual_seed(0)
     config = DenoiserConfig(axis, 8, multiples, blocks, heads, constraint=8, hidden=4, groups=4)
     denoiser = Denoiser(config, window=50, latent=17, speaker=5, levels=20).eval().requires_grad_(False)
@@ -220,8 +220,8 @@ def test_z_bc_is_the_group_normalised_perceptron_of_the_whole_window() -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "x0"])
-def test_a_perfect_network_gives_back_the_speakers_latents(prediction: Any) -> None:
-    """The paper's diffusion has x_0 as its data and a summary of x_0 as its condition: what chance can be left."""
+def test_a_perfect_network_reconstructs_the_speakers_latents(prediction: Any) -> None:
+    """In the paper's diffusion, x_0 is the data and a summary of x_0 the condition: no diversity remains."""
     config = replace(SMALL.latent, diffusion=replace(SMALL.latent.diffusion, prediction=prediction))
     latent = random_networks(replace(SPEAKERS, latent=config)).latent
     x0 = latent.mean + latent.deviation * torch.randn(4, WINDOW, 16).clamp(-3.0, 3.0)
@@ -239,8 +239,8 @@ def test_a_perfect_network_gives_back_the_speakers_latents(prediction: Any) -> N
     torch.testing.assert_close(found, x0[:, None].expand(-1, 3, -1, -1), atol=1e-4, rtol=1e-4)
 
 
-def test_guidance_goes_from_nobody_past_the_speaker() -> None:
-    """One step from the last level: what is drawn is linear in what is predicted with z_bc and without."""
+def test_guidance_extrapolates_from_the_unconditional_prediction() -> None:
+    """One step from the last level: the sample is linear in the predictions with and without z_bc."""
     latent = random_networks().latent
     speaker, noise = torch.randn(2, WINDOW, 16), 0.1 * torch.randn(2, 1, WINDOW, 6)
     known, more = (latent.sample(speaker, noise, steps=1, eta=0.0, fresh=None, guidance=g) for g in (1.0, 1.5))

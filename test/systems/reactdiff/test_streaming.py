@@ -1,4 +1,4 @@
-"""Claims about ReactDiff as a generator: its streams keep the contract, its protocols are the paper's."""
+"""ReactDiff as a generator: streams, schedules and protocols."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def table(answers: Sequence[Reaction]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("given", [
-    {}, {"schedule": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "protocol": "window"},
+    {}, {"schedule": "window"}, {"eta": 0.7, "steps": 4, "guidance": 1.5}, {"diffusion": False, "schedule": "window"},
     {"binarize": True, "steps": 3},
 ])  # fmt: skip
 def test_a_stream_answers_like_the_batch_path(saved: Saved, given: dict[str, Any]) -> None:
@@ -49,14 +49,14 @@ def test_a_stream_answers_like_the_batch_path(saved: Saved, given: dict[str, Any
     np.testing.assert_allclose(play(generator, FRAMES, seed=3), batch, atol=1e-5, rtol=0)
 
 
-def test_another_future_leaves_the_past_as_it_was(saved: Saved) -> None:
+def test_another_future_does_not_change_the_past(saved: Saved) -> None:
     generator, other = system(saved(), steps=3), simulated_speaker(5, 220)
     before = play(generator, FRAMES)
     for now in (61, 130):
         np.testing.assert_array_equal(play(generator, [*FRAMES[:now], *other[now:]])[:now], before[:now])
 
 
-def test_what_was_heard_last_is_shown_at_the_next_plan_and_not_before(saved: Saved) -> None:
+def test_a_speaker_frame_takes_effect_with_the_next_chunk(saved: Saved) -> None:
     generator, other = system(saved(), steps=3, schedule="window"), simulated_speaker(5, 220, Speaker(gaps=False))
     calm = simulated_speaker(0, 220, Speaker(gaps=False))
     a, b = play(generator, calm), play(generator, [*calm[:60], *other[60:]])
@@ -65,10 +65,8 @@ def test_what_was_heard_last_is_shown_at_the_next_plan_and_not_before(saved: Sav
 
 
 @pytest.mark.parametrize(("config", "width"), [(SMALL, 6), (SPEAKERS, 16)])
-def test_a_plan_is_made_of_the_last_windows_by_the_networks_as_they_were_trained(
-    saved: Saved, config: ModelConfig, width: int
-) -> None:
-    """One chunk computed from the networks, without any of the chunk_model's code."""
+def test_a_chunk_equals_the_trained_networks_on_the_last_windows(saved: Saved, config: ModelConfig, width: int) -> None:
+    """One chunk computed from the networks, without the code of the chunk model."""
     weights = saved(config)
     frames = simulated_speaker(2, 300, Speaker(gaps=False))
     generator = system(weights, schedule="window", temperature=0.5)
@@ -107,7 +105,7 @@ def test_a_row_holds_the_frames_one_and_two_windows_ago() -> None:
         assert not rows[: 50 * lag, lag].any()
 
 
-def test_live_plans_know_within_half_a_second_what_was_heard(saved: Saved) -> None:
+def test_live_chunks_depend_on_the_last_half_second(saved: Saved) -> None:
     weights = saved()
     assert system(weights).chunk_schedule.delay * FRAME_NS < 0.5e9
     assert system(weights).info.delay_frames == 10
@@ -117,7 +115,7 @@ def test_live_plans_know_within_half_a_second_what_was_heard(saved: Saved) -> No
 # Chance --------------------------------------------------------------------------------------------------------------
 
 
-def test_listeners_differ_by_chance_alone(saved: Saved) -> None:
+def test_listeners_differ_by_their_noise_only(saved: Saved) -> None:
     weights = saved()
     frames = FRAMES[:120]
     shown = play(system(weights, schedule="window"), frames)
@@ -129,7 +127,7 @@ def test_listeners_differ_by_chance_alone(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["online", "offline"])
-def test_without_diffusion_all_listeners_are_one(saved: Saved, protocol: str) -> None:
+def test_without_diffusion_all_listeners_are_equal(saved: Saved, protocol: str) -> None:
     """The paper's ablation, with its FRDiv of 0."""
     generator = system(saved(OFFLINE if protocol == "offline" else SMALL), diffusion=False, schedule="window")
     shown = table(generator.generate_offline(simulated_speaker(1, 120, Speaker(gaps=False)), samples=3))
@@ -140,7 +138,7 @@ def test_without_diffusion_all_listeners_are_one(saved: Saved, protocol: str) ->
 # The offline protocol ------------------------------------------------------------------------------------------------
 
 
-def test_offline_each_window_answers_itself_and_the_clip_is_decoded_as_a_whole(saved: Saved) -> None:
+def test_offline_windows_have_the_same_times_and_the_clip_is_decoded_as_a_whole(saved: Saved) -> None:
     """Against the transformer alone, over the whole clip."""
     generator = system(saved(OFFLINE), diffusion=False)
     frames = simulated_speaker(1, 120, Speaker(gaps=False))
@@ -152,7 +150,7 @@ def test_offline_each_window_answers_itself_and_the_clip_is_decoded_as_a_whole(s
     np.testing.assert_allclose(shown[:, 0, 58:], emotion[0, :120], atol=1e-5)
 
 
-def test_offline_listeners_have_noise_of_their_own_in_every_window(saved: Saved) -> None:
+def test_offline_each_listener_and_window_has_its_own_noise(saved: Saved) -> None:
     frames = simulated_speaker(1, 120, Speaker(gaps=False))
     generator = system(saved(OFFLINE))
     few, many = (table(generator.generate_offline(frames, samples=n, seed=4)) for n in (2, 3))
@@ -162,14 +160,14 @@ def test_offline_listeners_have_noise_of_their_own_in_every_window(saved: Saved)
     assert not generator.generate_offline([])
 
 
-def test_offline_weights_refuse_to_answer_live(saved: Saved) -> None:
+def test_offline_weights_cannot_be_streamed(saved: Saved) -> None:
     generator = system(saved(OFFLINE))
     for ask in (generator.start, lambda: generator.generate(FRAMES)):
-        with pytest.raises(ValueError, match="trained for the offline protocol"):
+        with pytest.raises(ValueError, match="are of the offline protocol, which needs the speaker's future"):
             ask()
 
 
-def test_online_weights_answer_offline_as_they_do_online(saved: Saved) -> None:
+def test_online_weights_give_the_online_reactions_offline(saved: Saved) -> None:
     generator = system(saved(), schedule="window", steps=3)
     np.testing.assert_array_equal(
         table(generator.generate_offline(FRAMES[:120])), table(generator.generate(FRAMES[:120]))
@@ -180,9 +178,7 @@ def test_online_weights_answer_offline_as_they_do_online(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("config", [SMALL, SPEAKERS])
-def test_a_style_moves_the_reactions_and_another_moves_them_elsewhere(
-    saved: Saved, config: ModelConfig, tmp_path: Path
-) -> None:
+def test_styles_change_reactions_differently(saved: Saved, config: ModelConfig, tmp_path: Path) -> None:
     weights, frames = saved(config), simulated_speaker(1, 120, Speaker(gaps=False))
     shown = [play(system(weights, schedule="window"), frames)]
     for seed in (0, 1):
@@ -192,7 +188,7 @@ def test_a_style_moves_the_reactions_and_another_moves_them_elsewhere(
         assert np.abs(shown[a] - shown[b])[..., 58:].mean() > 1e-3
 
 
-def test_a_style_that_would_move_nothing_is_refused_with_a_sentence(saved: Saved, tmp_path: Path) -> None:
+def test_a_style_without_effect_is_refused_with_a_sentence(saved: Saved, tmp_path: Path) -> None:
     np.savez(tmp_path / "0.npz", **reactions(0))
     with pytest.raises(ValueError, match="style is given with diffusion=false"):
         system(saved(), style=str(tmp_path / "0.npz"), diffusion=False)
@@ -209,7 +205,7 @@ def test_an_empty_room_gets_a_calm_face(saved: Saved, state: FaceState) -> None:
     assert np.abs(np.diff(table(answers)[..., 52:55], axis=0)).max() < 0.01
 
 
-def test_binarised_action_units_are_there_or_not(saved: Saved) -> None:
+def test_binarised_action_units_are_0_or_1(saved: Saved) -> None:
     frames = simulated_speaker(1, 120, Speaker(gaps=False))
     shown, soft = (play(system(saved(), steps=3, binarize=b), frames)[..., 58:] for b in (True, False))
     assert set(np.unique(shown[..., AU])) == {0.0, 1.0}
@@ -217,7 +213,7 @@ def test_binarised_action_units_are_there_or_not(saved: Saved) -> None:
     np.testing.assert_array_equal(shown[..., AU.stop :], soft[..., AU.stop :])
 
 
-def test_a_planner_is_changed_by_none_of_its_chunks(saved: Saved) -> None:
+def test_chunks_do_not_change_the_model(saved: Saved) -> None:
     generator = system(saved(), steps=3)
     model = generator.chunk_model
     assert isinstance(model, ReactDiffChunkModel)
@@ -228,8 +224,8 @@ def test_a_planner_is_changed_by_none_of_its_chunks(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize(("given", "sentence"), [
-    ({"protocol": "now"}, "protocol is 'now': it must be live or window"),
-    ({"steps": 21}, "steps is 21: the weights of small have 20 noise levels"),
+    ({"schedule": "now"}, "schedule is 'now': it must be live or window"),
+    ({"steps": 21}, "steps is 21: it must be at most 20, the noise levels of the weights small"),
     ({"eta": 1.5}, "eta is 1.5"),
     ({"diffusion": "no"}, "diffusion is 'no': it must be true or false"),
     ({"style": "nowhere.npz"}, "there is no nowhere.npz: give a listener's clips, or one of the"),
@@ -246,5 +242,5 @@ def test_weights_for_other_features_are_refused_with_a_sentence(saved: Saved) ->
     other: ModelConfig = replace(
         SMALL, mmt=replace(SMALL.mmt, features=Features.of_widths(va=2, au=15, fe=8, mfcc=26, afr=4))
     )
-    with pytest.raises(ValueError, match=f"rows of 57 numbers, but the robot's have {INPUTS}"):
+    with pytest.raises(ValueError, match=f"rows of 57 numbers, but live rows have {INPUTS}"):
         ReactDiffChunkModel(ReactDiffConfig(weights=saved(other), device="cpu"))

@@ -1,4 +1,4 @@
-"""Claims about listener reaction shifts: whose clips say what, and what a style changes of a decoder."""
+"""Listener reaction shifts: clips to styles, and styles to changes of weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_listeners_differ_in_style_and_clips_of_one_length_need_no_padding() -> 
     torch.testing.assert_close(style_of(encoder, [clip(0), clip(0, 100)]), a)
 
 
-def test_frames_behind_the_end_of_a_clip_say_nothing() -> None:
+def test_padding_has_no_influence_on_the_style() -> None:
     encoder = random_networks().personal.encoder
     face, attributes = (torch.from_numpy(np.array(x))[None, None] for x in clip(3))
     valid = torch.ones(1, 1, 100, dtype=torch.bool)
@@ -41,20 +41,20 @@ def test_frames_behind_the_end_of_a_clip_say_nothing() -> None:
     torch.testing.assert_close(encoder(face, attributes, valid), alone)
 
 
-def test_who_was_never_seen_has_the_style_0() -> None:
+def test_a_listener_without_valid_frames_has_the_style_0() -> None:
     encoder = random_networks().personal.encoder
     style = encoder(torch.randn(1, 2, 50, 58), torch.rand(1, 2, 50, 25), torch.zeros(1, 2, 50, dtype=torch.bool))
     assert not style.any()
 
 
-def test_a_style_of_0_moves_nothing() -> None:
+def test_a_style_of_0_changes_nothing() -> None:
     networks = random_networks(SPEAKERS)
     decoder, x0 = networks.mmt.decoder, torch.randn(2, 60, 16)
     for plain, moved in zip(decoder(x0), decoder(x0, networks.personal.each, torch.zeros(2, 4)), strict=True):
         torch.testing.assert_close(moved, plain)
 
 
-def test_the_noise_predictor_of_listeners_is_moved_as_its_edited_weights_are() -> None:
+def test_shifts_of_the_denoiser_equal_its_edited_weights() -> None:
     networks = random_networks()
     denoiser, personal = networks.latent.denoiser, networks.personal
     style, level = torch.tensor([0.5, -1.0, 0.2, 0.9]), torch.tensor([3, 12])
@@ -66,7 +66,7 @@ def test_the_noise_predictor_of_listeners_is_moved_as_its_edited_weights_are() -
     assert float((moved - denoiser(x, level, z_bc)).abs().max()) > 1e-2
 
 
-def test_edited_weights_answer_as_the_shifts_do_and_the_change_is_of_low_rank() -> None:
+def test_edited_weights_equal_the_shifts_and_the_change_has_low_rank() -> None:
     networks = random_networks(SPEAKERS).double()
     decoder, personal = networks.mmt.decoder, networks.personal
     style, x0 = torch.tensor([0.5, -1.0, 0.2, 0.9], dtype=torch.float64), torch.randn(1, 60, 16, dtype=torch.float64)
@@ -106,14 +106,14 @@ def _without(name: str) -> dict[str, np.ndarray]:
     (reactions(0, frames=20), "they must be as many, and 25 at least"),
     ({**reactions(0), "attributes": np.array([{}])}, "cannot be read as an npz of reactions"),
 ])  # fmt: skip
-def test_clips_that_tell_nothing_are_refused_with_a_sentence(tmp_path: Path, arrays: Any, sentence: str) -> None:
+def test_invalid_clips_are_refused_with_a_sentence(tmp_path: Path, arrays: Any, sentence: str) -> None:
     file = tmp_path / "clip.npz"
     np.savez(file, **arrays)
     with pytest.raises(ValueError, match=sentence):
         read_reactions(file)
 
 
-def test_what_is_no_npz_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_files_that_are_not_an_npz_are_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no \.npz"):
         read_reactions(tmp_path)
     for name, content in (("text.npz", b"hello"), ("empty.npz", b"")):

@@ -1,4 +1,4 @@
-"""Claims about VQ-Diff's autoencoder: what it shows is made of codes, and without the codebook it is not."""
+"""VQ-Diff's autoencoder: reactions are decoded from codes, or without the codebook from latents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def autoencoder() -> VqVae:
     return made.eval().requires_grad_(False)
 
 
-def test_what_is_shown_is_what_the_nearest_codes_say(autoencoder: VqVae) -> None:
+def test_reactions_are_decoded_from_the_nearest_codes(autoencoder: VqVae) -> None:
     latent = torch.randn(6, 12)
     codebook = autoencoder.quantizer.codebook  # (3, 20, 4)
     parts = latent.view(6, 3, 1, 4)
@@ -40,7 +40,7 @@ def test_latents_have_one_scale(autoencoder: VqVae) -> None:
     torch.testing.assert_close(latent.var(1, unbiased=False), torch.ones(5), atol=1e-2, rtol=0)
 
 
-def test_padding_shapes_no_code(autoencoder: VqVae) -> None:
+def test_padding_updates_no_code(autoencoder: VqVae) -> None:
     def moved(noise: float) -> torch.Tensor:
         torch.manual_seed(1)
         made = VqVae(SMALL).train()
@@ -53,7 +53,7 @@ def test_padding_shapes_no_code(autoencoder: VqVae) -> None:
     torch.testing.assert_close(moved(0.0), moved(100.0))
 
 
-def test_the_papers_numbers_are_the_defaults_but_for_the_codes_of_a_window() -> None:
+def test_the_papers_numbers_are_the_defaults_except_the_codes_of_a_window() -> None:
     default = VqVaeConfig()
     assert (default.window.latent, default.codebook_size, default.commitment) == (128, 200, 0.25)
     assert (default.window.cell, default.window.layers, default.window.frames) == ("lstm", 2, 50)
@@ -69,5 +69,5 @@ def test_weights_in_fp32_are_under_15_megabytes() -> None:
 
 
 def test_codes_that_cannot_share_a_latent_are_refused_with_a_sentence() -> None:
-    with pytest.raises(ValueError, match="codes is 3: they must share the latent's 128 numbers equally"):
+    with pytest.raises(ValueError, match="codes is 3: they must share the latent's 128 dimensions equally"):
         VqVaeConfig(codes=3)
