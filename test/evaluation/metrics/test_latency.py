@@ -56,4 +56,4 @@ def test_without_measurements_there_are_no_figures():
     page = write_page(
         SessionFacts("t <&>", empty, empty, (np.zeros(0), np.zeros(0)), report, {}, [("k", "<v>")], ["notice"], [])
     )
-    assert "none measured" in page and "t &lt;&amp;&gt;" in page and "&lt;v&gt;" in page
+    assert "<td>–</td>" in page and "t &lt;&amp;&gt;" in page and "&lt;v&gt;" in page

@@ -120,7 +120,7 @@ def test_listeners_of_other_lengths_are_compared_with_crop() -> None:
     assert frcorr(predictions, [long, short], crop=True) == pytest.approx(expected.sum(), rel=1e-12)
     nearest = sum(min(literal_dtw(x, y) for y in (short, long)) for x in predictions)
     assert frdist(predictions, [long, short]) == pytest.approx(nearest, rel=1e-6)
-    with pytest.raises(ValueError, match="predictions have 60 frames and a listener 40: ask for crop"):
+    with pytest.raises(ValueError, match="predictions have 60 frames and a listener 40: set crop"):
         frcorr(predictions, [long, short])
 
 
@@ -254,7 +254,7 @@ def test_a_single_sample_has_no_diversity_and_a_single_clip_no_frdvs() -> None:
     sums.add(clip)
     assert frdiv(clip) == 0.0
     assert sums.value() is None
-    with pytest.raises(ValueError, match=r"\(1, 29, 25\) with \(1, 30, 25\)"):
+    with pytest.raises(ValueError, match=r"\(1, 29, 25\) and \(1, 30, 25\)"):
         sums.add(clip[:, :29])
 
 
@@ -339,6 +339,15 @@ def test_reactface_scores_the_same_formulas_on_58_coefficients() -> None:
     assert scores.tlcc == pytest.approx(np.abs(lags).mean())
 
 
+def test_the_old_name_of_the_corrected_mode_is_understood_with_a_notice(caplog: pytest.LogCaptureFixture) -> None:
+    old: Any = "sound"
+    assert evaluate_arrays(**a_set(), mode=old).mode == "corrected"
+    assert "the metric mode sound is called corrected now" in caplog.text
+    unknown: Any = "best"
+    with pytest.raises(ValueError, match="mode is 'best': it must be official or corrected"):
+        evaluate_arrays(**a_set(), mode=unknown)
+
+
 def a_set() -> dict[str, Any]:
     return {
         "predictions": reactions(33, 3, 2, 20), "speakers": reactions(34, 3, 20), "listeners": reactions(35, 3, 20),
@@ -368,9 +377,9 @@ def test_values_that_are_not_finite_and_empty_rows_are_named(array: str, place: 
         (lambda s: {"appropriate": np.eye(4, dtype=bool)}, r"matrix is \(4, 4\) for 3 clips: it must be \(3, 3\)"),
         (lambda s: {"speakers": s["speakers"][:2]}, "predictions for 3 clips but 2 speakers"),
         (lambda s: {"speakers": s["speakers"][:, :19]}, "predictions have 20 frames but speakers 19"),
-        (lambda s: {"listeners": s["listeners"][:, :19]}, r"listeners are \(N, T, 25\).*not \(3, 19, 25\)"),
-        (lambda s: {"predictions": s["predictions"][..., :24]}, r"predictions are \(N, P, T, 25\).*24\)"),
-        (lambda s: {"predictions": s["predictions"][:, 0]}, r"predictions are \(N, P, T, 25\)"),
+        (lambda s: {"listeners": s["listeners"][:, :19]}, r"listeners must be \(N, T, 25\).*not \(3, 19, 25\)"),
+        (lambda s: {"predictions": s["predictions"][..., :24]}, r"predictions must be \(N, P, T, 25\).*24\)"),
+        (lambda s: {"predictions": s["predictions"][:, 0]}, r"predictions must be \(N, P, T, 25\)"),
         (lambda s: {k: s[k][..., :1, :] for k in ("predictions", "speakers")}, "at least 2 frames"),
         (lambda s: {"names": ["a"]}, "1 names for 3 clips"),
     ],
