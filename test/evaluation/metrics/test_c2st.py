@@ -100,11 +100,11 @@ def test_the_same_clips_and_seed_give_the_same_result() -> None:
 @pytest.mark.parametrize(
     ("real", "generated", "groups", "message"),
     [
-        ((3, 100, 25), (2, 100, 25), None, "3 real and 2 generated listeners of 3 groups"),
-        ((3, 100, 25), (3, 100, 25), ["a", "a", "a"], "clips of 2 groups or more"),
+        ((3, 100, 25), (2, 100, 25), None, "3 real listeners, 2 generated ones and 3 group names"),
+        ((3, 100, 25), (3, 100, 25), ["a", "a", "a"], "clips of at least 2 groups"),
         ((3, 49, 25), (3, 49, 25), None, "clip 0 is shorter than a window of 2 s"),
         ((3, 100, 24), (3, 100, 24), None, r"clip 0 has a listener of shape \(100, 24\)"),
-        ((3, 100, 83), (3, 100, 25), None, "clip 0 has other channels in its real"),
+        ((3, 100, 83), (3, 100, 25), None, "the real and the generated listener of clip 0 have different channels"),
     ],
 )
 def test_unusable_input_is_refused_in_one_sentence(real, generated, groups, message: str) -> None:
