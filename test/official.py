@@ -1,4 +1,4 @@
-"""The challenge's procedure, read literally and slowly, by libraries: what our figures are held against."""
+"""The challenge's procedure, implemented literally with libraries: the oracle of our metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web page that shows human and avatar live, with the robot's status."""
+"""Live page: an HTTP server that shows the human, the avatar and the robot's status in a browser."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ Image = npt.NDArray[np.uint8]
 
 _BOUNDARY = "frame"
 _KEEP_ALIVE_S = 5.0
-"""Interval of comments on an event stream without news, so that a lost browser is noticed."""
 
 
 class ViewError(Exception):
-    """The page cannot be served; the message is one sentence with what to do."""
+    """The page cannot be served; the message is one sentence for users."""
 
 
 class _Latest:
-    """The newest picture and status, to be waited for by any number of threads; `show` and `status` never block."""
+    """The newest picture and status; readers wait for newer ones without blocking the writer."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -57,7 +56,7 @@ class _Latest:
             self._changed.notify_all()
 
     def pictures(self) -> Iterator[bytes]:
-        """JPEG files of the newest picture each time; pictures that were replaced before they were sent are skipped."""
+        """JPEG files, each newer than the one before; a slow reader skips pictures."""
         seen = 0
         while True:
             with self._changed:
@@ -77,7 +76,7 @@ class _Latest:
             return self._jpeg
 
     def statuses(self) -> Iterator[str]:
-        """JSON texts as they change; "" after `_KEEP_ALIVE_S` without a change."""
+        """JSON texts as they change; "" after 5 s without a change (keep-alive)."""
         seen = 0
         while True:
             with self._changed:
@@ -91,7 +90,7 @@ class _Latest:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    # On Linux a port in TIME_WAIT can be bound again; a port in use is still refused.
+    # On Linux this allows binding a port with connections in TIME_WAIT; a port in use is still refused.
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], latest: _Latest):
@@ -116,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(404)
         except OSError:
-            # The browser closed the connection or stopped reading.
+            # The browser disconnected or stopped reading.
             self.close_connection = True
 
     def _head(self, kind: str, length: int | None = None) -> None:
@@ -149,11 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ViewServer:
-    """Serves the live page in a thread.
+    """Serves the page from its own thread.
 
     `/` is the page, `/stream.mjpg` the pictures (multipart JPEG), `/events` the status (server-sent events, JSON).
-    Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts. port: 0 for any
-    free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
+    Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts.
+    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8025):
@@ -179,15 +178,15 @@ class ViewServer:
     def show(self, image_rgb: Image) -> None:
         """Show a picture: (height, width, 3) uint8 RGB. Does not block. Raises ValueError for other shapes or types."""
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
-            raise ValueError(f"a picture must be (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
+            raise ValueError(f"a picture is (height, width, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
         self._latest.show(image_rgb.copy())
 
     def status(self, facts: Mapping[str, str | float | bool | None]) -> None:
-        """Show facts by name, in this order, e.g. state, generator, latency, late."""
+        """Show the status: names and values, in this order, e.g. state, generator, latency, late."""
         self._latest.status(json.dumps(dict(facts)))
 
     def close(self) -> None:
-        """Stop serving. Further calls do nothing."""
+        """Stop serving. A second call does nothing."""
         if self._latest.closed:
             return
         self._latest.close()

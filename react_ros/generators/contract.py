@@ -126,24 +126,6 @@ class Generator(ABC):
         """Number of learned parameters; 0 for a rule."""
         return 0
 
-    def content(self) -> Mapping[str, str]:
-        """SHA-256 digests of every file that the reactions depend on: weights, styles, statistics.
-
-        By what the file is to the generator ("weights", "style/NAME.npz", ...). Results that were computed with one
-        content are not valid for another. Systems that read further files override this.
-        """
-        if not self.info.weights:
-            return {}
-        digests = {"weights": self.info.weights}
-        # The card beside the weights holds sizes and sampling advice, which the digest of the tensors does not cover.
-        if isinstance(name := getattr(self.config, "weights", None), str):
-            from react_ros.nn.weights import load_weights
-
-            with suppress(ValueError):  # weights in a format of the system's own
-                text = json.dumps(dict(load_weights(name, self.info.name).config), sort_keys=True)
-                digests["weights' config"] = hashlib.sha256(text.encode()).hexdigest()
-        return digests
-
     def chunk_function(self, samples: int) -> Callable[[], object] | None:
         """A function that computes one action chunk for so many listeners at each call, for benchmarks.
 
@@ -169,3 +151,21 @@ class Generator(ABC):
         The default is the online protocol; systems that can use the future override it.
         """
         return self.generate(frames, samples=samples, seed=seed)
+
+    def content(self) -> Mapping[str, str]:
+        """SHA-256 digests of every file that the reactions depend on: weights, styles, statistics.
+
+        By what the file is to the generator ("weights", "style/NAME.npz", ...). Results that were computed with one
+        content are not valid for another. Systems that read further files override this.
+        """
+        if not self.info.weights:
+            return {}
+        digests = {"weights": self.info.weights}
+        # The card beside the weights holds sizes and sampling advice, which the digest of the tensors does not cover.
+        if isinstance(name := getattr(self.config, "weights", None), str):
+            from react_ros.nn.weights import load_weights
+
+            with suppress(ValueError):  # weights in a format of the system's own
+                text = json.dumps(dict(load_weights(name, self.info.name).config), sort_keys=True)
+                digests["weights' config"] = hashlib.sha256(text.encode()).hexdigest()
+        return digests

@@ -1,4 +1,4 @@
-"""The live page shows the newest picture and status, and browsers never block the robot."""
+"""The live page shows the newest picture and status, and slow browsers never block the robot."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_stream_shows_pictures_in_their_colours(view):
         assert abs(int(next_jpeg(stream).mean()) - 128) < 3
 
 
-def test_a_shown_picture_is_copied(view):
+def test_a_shown_picture_may_be_painted_over_afterwards(view):
     image = picture(200)
     view.show(image)
     image[:] = 0
@@ -75,7 +75,7 @@ def test_a_shown_picture_is_copied(view):
         assert next_jpeg(stream).mean() > 190
 
 
-def test_a_new_connection_gets_the_newest_status_and_then_every_change(view):
+def test_the_status_is_sent_as_events_and_a_late_client_gets_the_newest(view):
     view.status({"state": "old"})
     view.status({"state": "listening", "generator": "rule", "latency": "41 ms", "late": 0})
     with get(view.url + "events") as events:
@@ -96,7 +96,7 @@ def test_a_browser_that_stops_reading_does_not_hold_up_the_robot_or_other_browse
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     view.show(noise)
     with get(view.url + "stream.mjpg") as stream:
-        for _ in range(60):  # 60 pictures of 300 kB: far more than the buffers of the stuck connection hold
+        for _ in range(60):
             view.show(noise)
             next_jpeg(stream)
         view.show(picture(7))
@@ -155,7 +155,7 @@ def test_closing_ends_the_streams_and_frees_the_port():
     ViewServer(port=server.port).close()
 
 
-def test_an_array_that_is_not_a_picture_is_refused(view):
+def test_invalid_pictures_are_refused_in_one_sentence(view):
     with pytest.raises(ValueError, match=r"not \(4, 4\) uint8"):
         view.show(np.zeros((4, 4), np.uint8))
 

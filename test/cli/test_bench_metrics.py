@@ -1,4 +1,4 @@
-"""The metrics' benchmark holds ours against the official way on the same data, and says what it lacks."""
+"""The benchmark of the metrics compares both implementations on the same data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_it_prints_every_metric_with_its_ratio() -> None:
     assert rows[0].ratio == pytest.approx(rows[0].official_s / rows[0].ours_s)
 
 
-def test_without_tslearn_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tslearn_the_error_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tslearn.metrics", None)
     with pytest.raises(bench.BenchError, match=r"pip install tslearn==0\.10\.0"):
         bench.bench_metrics(Console(file=io.StringIO()), rounds=1, frames=60)

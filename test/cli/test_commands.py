@@ -1,4 +1,4 @@
-"""The commands that a newcomer types: what they print, what they leave, and the one sentence for what is wrong."""
+"""Commands of corpora and evaluation: output, written files, and one sentence for errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(*words: object) -> tuple[int, str]:
-    """Exit code and all that is printed; an exception that nobody caught fails the test."""
+    """Exit code and output; an uncaught exception fails the test."""
     result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     return result.exit_code, result.output
 
@@ -47,14 +47,14 @@ def scored(corpus: Path, out: Path, *words: object) -> tuple[int, str]:
                 "--jobs", "1")  # fmt: skip
 
 
-def test_a_good_corpus_is_said_to_be_good(corpus: Path) -> None:
+def test_a_good_corpus_passes_the_check(corpus: Path) -> None:
     code, text = said("corpus", "check", corpus, "--frames", FRAMES, "--jobs", "1")
     assert code == 0
     assert "Made for a test." in text and "react2024, faceverse, 25 fps; dyads: train 5, test 5" in text
     assert "0 unusable, 0 odd" in text
 
 
-def test_a_check_prints_a_line_for_each_problem_and_says_so_in_its_exit_code(corpus: Path, tmp_path: Path) -> None:
+def test_a_check_prints_a_line_per_problem_and_exits_with_1(corpus: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(corpus, tmp_path / "broken")
     (broken / "test/Emotion/NoXI/chat_1/Expert_video/2.csv").unlink()
     np.save(broken / "test/3D_FV_files/NoXI/chat_2/Novice_video/3.npy", np.zeros((61, 57)))
@@ -79,7 +79,7 @@ def test_the_mean_listener_is_written_and_read(corpus: Path, tmp_path: Path) -> 
     assert scored(corpus, tmp_path / "out", f"mean_frame,statistics={file}")[0] == 0
 
 
-def test_an_evaluation_leaves_a_table_figures_and_a_page(corpus: Path, tmp_path: Path) -> None:
+def test_an_evaluation_prints_a_table_and_writes_figures_and_a_page(corpus: Path, tmp_path: Path) -> None:
     out, names = tmp_path / "out", ["ground_truth", "another_listener", "random"]
     code, text = scored(corpus, out, *names)
     assert code == 0
@@ -92,7 +92,7 @@ def test_an_evaluation_leaves_a_table_figures_and_a_page(corpus: Path, tmp_path:
     assert scored(corpus, out, *names) == (code, text), "again: the same"
 
 
-def test_shards_say_what_is_still_to_come_and_merge_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+def test_shards_name_incomplete_rows_and_merge_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     folders = [tmp_path / f"shard{i}" for i in (1, 2)]
     for i, folder in enumerate(folders, start=1):
         code, text = scored(corpus, folder, "random", "--shard", f"{i}/2")
@@ -134,7 +134,7 @@ def test_shards_say_what_is_still_to_come_and_merge_to_the_same_bytes(corpus: Pa
         (["evaluate", "{short}", "predictions={tmp}/none.npy"], r"none\.npy cannot be read as npy: No such file"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
+def test_an_error_is_one_sentence_and_exit_code_2(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -148,7 +148,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_one_line_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_ctrl_c_is_one_line_and_the_same_command_resumes(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "react_ros", "evaluate", "attentive", "random", "--corpus", str(corpus), "--out",
                str(out), "--frames", FRAMES, "--samples", "2", "--jobs", "2"]  # fmt: skip

@@ -1,8 +1,7 @@
-"""What a face does, found in its motion alone: blinks, nods, smiles, brow flashes, lags, answers to cues.
+"""Event detectors on a face's motion: blinks, nods, smiles, brow flashes, lags, responses to backchannel cues.
 
-Every detector is relative to the person's own rest and range where faces differ, and its parameters are constants
-with a reason. Nothing here knows how the motion came about. Times are in s from the clip's first frame. At 25 frames
-a second a time is good to a frame (40 ms), and thresholds are crossed between frames, by a straight line.
+Detectors are relative to the person's own rest and range where faces differ. Times are in s from the clip's first
+frame, accurate to a frame (40 ms at 25 fps); threshold crossings are interpolated linearly between frames.
 """
 
 from __future__ import annotations
@@ -20,78 +19,79 @@ Doubles = npt.NDArray[np.float64]
 AnyFloats = npt.NDArray[np.floating]
 
 LEAST_RISE = 0.1
-"""Weight by which a smile or a brow must rise to be an event: below it, trackers' noise and micro-motion live."""
+"""Least rise of a smile or brow weight that is an event; smaller ones are tracking noise and micro-motion."""
 LEAST_RISE_OF_OCCURRENCE = 0.5
-"""The same where only action unit occurrences (0 or 1) are known."""
+"""The same for action unit occurrences (0 or 1)."""
 
 OPEN_S = 2.0
-"""The open lid is the running median over this long: squints and gaze move it, blinks (a tenth of the time) do not."""
+"""Window of the running median that is the open lid: it follows squints and gaze, but not blinks (10 % of the time)."""
 CLOSED_FRAMES = 4
-"""The person's shut lid is the level that this many frames of the clip reach: two blinks, but no single outlier."""
+"""The shut lid is the level that this many frames of the clip reach: two blinks, which excludes single outliers."""
 LEAST_LID = 0.2
-"""Weight that the lids' range must have; where it has not, nobody blinked."""
+"""Least range of the lids' weight; below it there are no blinks."""
 BLINK_EDGE = 0.25
-"""Share of the own range at which a blink begins and ends: above lids that follow the gaze."""
+"""Share of the person's range at which a blink begins and ends; above the motion of lids that follow the gaze."""
 BLINK_DEPTH = 0.5
-"""Share of the own range that a blink reaches; squints and lids that follow the gaze down stay below."""
+"""Share of the person's range that a blink must reach; squints and lids that follow the gaze down do not."""
 CLOSING_S = 0.16
-"""A lid closes within 50 to 150 ms; a squint takes longer from the edge to 70 % of its depth."""
+"""Longest time from the edge to `CLOSING_DEPTH`: a lid closes within 50 to 150 ms, a squint is slower."""
 CLOSING_DEPTH = 0.7
 LONGEST_BLINK_S = 0.8
-"""Above the long blinks of 607 ms (Hömke 2018): from here on the eyes are simply closed."""
+"""Longer than long blinks (607 ms, Hömke 2018): longer closures are not blinks."""
 GAZE_DOWN = 0.3
-"""Weight of eyeLookDown that comes and goes with a half-shut lid: then it is a look down."""
+"""Rise of eyeLookDown during a half-shut lid from which on it is a look down, not a blink."""
 SURELY_SHUT = 0.8
+"""Share of the person's range from which on a closure is a blink whatever the gaze does."""
 
 NOD_HZ = (1.0, 8.0)
-"""Motion that is a nod at all; the published fast nods are 2.6 to 6.5 Hz (Hale 2020)."""
+"""Frequency band of nods; published fast nods are 2.6 to 6.5 Hz (Hale 2020)."""
 LEAST_NOD = np.deg2rad(1.0)
-"""Rad from valley to peak: smaller motion is sway, and is not seen as a nod."""
+"""Least amplitude, rad from valley to peak; smaller motion is sway."""
 
 SMOOTH_S = 0.04
-"""Gaussian that takes a tracker's frame noise off a smile before its onset is looked for."""
+"""Width of the Gaussian that removes tracking noise before onsets are searched."""
 ONSET_WITHIN_S = 0.6
-"""An expression comes up within this of its steepest moment, either way: what is slower is a mood or drift."""
+"""An expression rises within this time before and after its steepest moment; slower changes are mood or drift."""
 ONSET_SHARE = 0.1
-"""Share of its rise at which an expression has begun."""
+"""Share of the rise at which the onset is."""
 SHORT_S = 1.2
-"""A flash or short smile stays above half its height for less."""
+"""A flash or short smile stays above half its height for less than this."""
 
 SMILE_WINDOW_S = (-0.5, 2.5)
-"""When a smile answers another: a few anticipate it, most follow within 1 s (Riehle 2017)."""
+"""Window in which a smile responds to another: few precede it, most follow within 1 s (Riehle 2017)."""
 
 LONGEST_LAG_S = 2.0
 HEAD_HZ = (0.2, 1.1)
-"""Where heads mimic each other (Hale 2020)."""
+"""Frequency band in which heads mimic each other (Hale 2020)."""
 LEAST_CORRELATION = 0.1
 
 ONE_CUE_S = 1.0
-"""A low pitch and the pause right after it are one invitation."""
+"""Cues closer than this are one: a low pitch and the pause after it."""
 ANSWER_S = (0.2, 1.5)
-"""An answer comes about 700 ms after its cue (Ward and Tsukahara 2000), never sooner than a reaction can."""
+"""Window of responses to a cue: about 700 ms (Ward and Tsukahara 2000), not before a reaction is possible."""
 ONE_ANSWER_S = 0.5
-"""A nod and the flash or smile that comes with it are one backchannel."""
+"""Backchannels closer than this are one: a nod with a flash or smile."""
 
 
 @dataclass(frozen=True, slots=True)
 class MotionSeries:
-    """One face over a clip, T frames, as far as the corpus knows it. Arrays float64."""
+    """The motion of one face over a clip of T frames; None for what the corpus lacks. Arrays float64."""
 
     fps: float
     smile: Doubles
     """(T,) 0 to 1."""
     brow: Doubles
-    """(T,) raised brows, 0 to 1."""
+    """(T,) brow raise, 0 to 1."""
     weights: dict[str, Doubles]
-    """Name of a group of channels to (T, n): what jitter is measured on."""
+    """Groups of channels for jitter: name to (T, n)."""
     least_rise: float
-    """Rise of `smile` and `brow` that counts."""
+    """Least rise of `smile` and `brow` that is an event."""
     rotation: Doubles | None
-    """(T, 3) rad, pitch > 0 lowers the chin; None where the head is not known."""
+    """(T, 3) rad: pitch (> 0 lowers the chin), yaw, roll; None where the head is not known."""
     eyelids: Doubles | None
-    """(T,) closure 0 to 1; None where blinks cannot be known."""
+    """(T,) lid closure, 0 to 1; None where the corpus has no eyelids."""
     look_down: Doubles | None
-    """(T,) 0 to 1."""
+    """(T,) gaze downwards, 0 to 1; None as `eyelids`."""
 
     @property
     def frames(self) -> int:
@@ -103,7 +103,7 @@ class MotionSeries:
 
     @classmethod
     def of_arkit(cls, blendshapes: AnyFloats, rotation: AnyFloats | None, fps: float = FPS) -> MotionSeries:
-        """blendshapes: (T, 52) in the order of `ARKIT`; rotation: (T, 3) rad. Raises ValueError for another shape."""
+        """Of blendshapes (T, 52), in the order of `ARKIT`, and rotation (T, 3) rad. Raises ValueError for others."""
         b = _checked("blendshapes", blendshapes, len(ARKIT))
         groups = {"eyes": ("eye",), "brows": ("brow",), "mouth": ("mouth", "jaw", "cheek", "nose", "tongue")}
         return cls(
@@ -119,7 +119,7 @@ class MotionSeries:
 
     @classmethod
     def of_attributes(cls, attributes: AnyFloats, rotation: AnyFloats | None = None, fps: float = FPS) -> MotionSeries:
-        """A face of which the 25 attributes are known (and the head): smile is AU12, brow AU1 or AU2; no blinks.
+        """Of the 25 attributes and, if known, the head: smile is AU12, brow the greater of AU1 and AU2; no blinks.
 
         attributes: (T, 25) in the order of `ATTRIBUTE_NAMES`. Raises ValueError for another shape.
         """
@@ -159,13 +159,13 @@ def _mean(blendshapes: Doubles, *names: str) -> Doubles:
 
 
 def runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(first, one past the last) of each run of true."""
+    """(first, one past the last) index of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _crossing(x: Doubles, k: int, level: float) -> float:
-    """Where, in frames, x passes the level between frames k - 1 and k."""
+    """Position in frames, between k - 1 and k, at which x crosses the level."""
     before, after = x[k - 1], x[k]
     return k - 1 + float((level - before) / (after - before)) if after != before else float(k)
 
@@ -175,16 +175,16 @@ def _crossing(x: Doubles, k: int, level: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Blink:
-    """Times at `BLINK_EDGE` of the own range."""
+    """One blink; times at `BLINK_EDGE` of the person's range."""
 
     start: float
     seconds: float
 
 
 def find_blinks(motion: MotionSeries) -> list[Blink]:
-    """Whole blinks of both eyes, in order. Raises ValueError where the eyelids are not known."""
+    """Complete blinks of both eyes, in order. Raises ValueError where the eyelids are not known."""
     if motion.eyelids is None:
-        raise ValueError("blinks cannot be known from the attributes: the eyelids' blendshapes are needed")
+        raise ValueError("blinks cannot be detected from attributes: the blendshapes of the eyelids are needed")
     lid, fps = motion.eyelids, motion.fps
     shut = lid - ndimage.median_filter(lid, int(OPEN_S * fps) | 1, mode="nearest")
     if len(lid) < CLOSED_FRAMES:
@@ -216,16 +216,16 @@ def find_blinks(motion: MotionSeries) -> list[Blink]:
 
 @dataclass(frozen=True, slots=True)
 class Nod:
-    """One nod of one or more cycles: the chin goes down and comes back in each."""
+    """One nod of one or more cycles; in each, the chin goes down and up again."""
 
     start: float
     end: float
     cycles: int
     hertz: float
     degrees: float
-    """Of the first cycle, valley to peak."""
+    """Amplitude of the first cycle, valley to peak."""
     last_to_first: float
-    """Size of the last cycle in that of the first; 1 for a single cycle."""
+    """Amplitude of the last cycle relative to the first; 1 for a single cycle."""
     lower: float
     """Degrees by which the chin is lower after the nod than before."""
 
@@ -233,27 +233,27 @@ class Nod:
 def find_nods(motion: MotionSeries) -> list[Nod]:
     """Nods in order. Raises ValueError where the head is not known."""
     if motion.rotation is None:
-        raise ValueError("nods cannot be known without the head's rotation")
+        raise ValueError("nods cannot be detected without the head's rotation")
     fps = motion.fps
     pitch = motion.rotation[:, 0]
-    quick = band_pass(pitch, NOD_HZ, fps)
-    if quick is None:
+    fast = band_pass(pitch, NOD_HZ, fps)
+    if fast is None:
         return []
     window = int(fps / NOD_HZ[0]) | 1
-    peaks, about = signal.find_peaks(quick, prominence=LEAST_NOD, wlen=window)
-    data = (about["prominences"], about["left_bases"], about["right_bases"])
-    half = signal.peak_widths(quick, peaks, 0.5, data)[0]  # half a period of a cosine, in frames
+    peaks, properties = signal.find_peaks(fast, prominence=LEAST_NOD, wlen=window)
+    data = (properties["prominences"], properties["left_bases"], properties["right_bases"])
+    half = signal.peak_widths(fast, peaks, 0.5, data)[0]  # half a period of a cosine, in frames
     kept = (2.0 * half >= fps / NOD_HZ[1]) & (2.0 * half <= fps / NOD_HZ[0])
-    peaks, half, size = peaks[kept], half[kept], np.rad2deg(about["prominences"][kept])
-    calm = ndimage.gaussian_filter1d(pitch, SMOOTH_S * fps, mode="nearest")
+    peaks, half, size = peaks[kept], half[kept], np.rad2deg(properties["prominences"][kept])
+    smooth = ndimage.gaussian_filter1d(pitch, SMOOTH_S * fps, mode="nearest")
     found = []
     for first, last in _bouts(peaks, half):
         cycles = last - first
-        period = 2.0 * half[first] if cycles == 1 else float(np.diff(_tops(quick, peaks[first:last])).mean())
+        period = 2.0 * half[first] if cycles == 1 else float(np.diff(_tops(fast, peaks[first:last])).mean())
         start, end = peaks[first] - half[first], peaks[last - 1] + half[last - 1]
         rest = round(0.2 * fps)
-        before = calm[max(int(start) - rest, 0) : max(int(start), 1)].mean()
-        after = calm[min(int(np.ceil(end)), len(calm) - 1) : int(np.ceil(end)) + rest]
+        before = smooth[max(int(start) - rest, 0) : max(int(start), 1)].mean()
+        after = smooth[min(int(np.ceil(end)), len(smooth) - 1) : int(np.ceil(end)) + rest]
         found.append(
             Nod(
                 start=max(float(start), 0.0) / fps,
@@ -269,7 +269,7 @@ def find_nods(motion: MotionSeries) -> list[Nod]:
 
 
 def _bouts(peaks: npt.NDArray[np.intp], half: Doubles) -> list[tuple[int, int]]:
-    """Peaks that follow each other within one and a half periods are one nod."""
+    """Index ranges of peaks that belong to one nod: each within 1.5 periods of the one before."""
     out: list[tuple[int, int]] = []
     for k in range(len(peaks)):
         if out and peaks[k] - peaks[k - 1] <= 1.5 * (half[k] + half[k - 1]):
@@ -280,7 +280,7 @@ def _bouts(peaks: npt.NDArray[np.intp], half: Doubles) -> list[tuple[int, int]]:
 
 
 def _tops(x: Doubles, peaks: npt.NDArray[np.intp]) -> Doubles:
-    """Where, between frames, each peak is: the top of the parabola through it and its neighbours."""
+    """Position of each peak in frames, by a parabola through it and its neighbours."""
     left, mid, right = x[peaks - 1], x[peaks], x[peaks + 1]
     bend = left - 2.0 * mid + right
     shift = np.where(bend < 0.0, 0.5 * (left - right) / np.where(bend < 0.0, bend, 1.0), 0.0)
@@ -288,7 +288,7 @@ def _tops(x: Doubles, peaks: npt.NDArray[np.intp]) -> Doubles:
 
 
 def band_pass(x: Doubles, hertz: tuple[float, float], fps: float) -> Doubles | None:
-    """x along its first axis without what is slower or faster, no delay; None for a clip too short to know."""
+    """x band-passed along its first axis with zero phase; None for a clip that is too short."""
     sos = signal.butter(2, hertz, "bandpass", fs=fps, output="sos")
     settle = int(fps / hertz[0])
     if len(x) <= settle:
@@ -301,16 +301,16 @@ def band_pass(x: Doubles, hertz: tuple[float, float], fps: float) -> Doubles | N
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """An expression that comes up."""
+    """One rise of an expression."""
 
     start: float
     height: float
     short: bool
-    """Whether it has half gone again within `SHORT_S`."""
+    """Whether it has fallen below half its height within `SHORT_S`."""
 
 
 def find_rises(x: Doubles, fps: float, least: float = LEAST_RISE) -> list[Rise]:
-    """Rises of at least `least` in (T,) weights, in order; a dip of less than that does not end one."""
+    """Rises of at least `least` in weights (T,), in order; a dip of less than `least` does not end one."""
     x = ndimage.gaussian_filter1d(np.asarray(x, np.float64), SMOOTH_S * fps, mode="nearest")
     speed = np.diff(x, prepend=x[0])
     reach = int(ONSET_WITHIN_S * fps)
@@ -335,7 +335,7 @@ def find_rises(x: Doubles, fps: float, least: float = LEAST_RISE) -> list[Rise]:
 
 
 def _upswings(x: Doubles, least: float) -> list[tuple[int, int]]:
-    """Frames (lowest, highest) of each swing up by at least `least`; smaller ones turn nothing."""
+    """Frames (lowest, highest) of each upward swing by at least `least`; smaller reversals are ignored."""
     out: list[tuple[int, int]] = []
     low = high = 0
     rising = False
@@ -354,7 +354,7 @@ def _upswings(x: Doubles, least: float) -> list[tuple[int, int]]:
 
 
 def answers(events: list[float], prompts: list[float], window: tuple[float, float]) -> list[float | None]:
-    """For each prompt, the delay in s of the first event in the window about it; an event answers one prompt only."""
+    """Per prompt, the delay in s of the first event in the window around it; each event responds to one prompt only."""
     free = sorted(events)
     out: list[float | None] = []
     for prompt in prompts:
@@ -370,21 +370,21 @@ def answers(events: list[float], prompts: list[float], window: tuple[float, floa
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Where two motions agree best."""
+    """The lag of the greatest correlation of two motions."""
 
     seconds: float
-    """> 0: the listener is later."""
+    """> 0: the listener follows."""
     height: float
-    """The correlation there."""
+    """The correlation at that lag."""
     clear: bool
-    """Whether no shift further away agrees as well: else the lag is chance."""
+    """Whether all shifts beyond the search range correlate less; otherwise the lag may be chance."""
 
 
 def find_lag(listener: Doubles, speaker: Doubles, fps: float, mirrored: bool = False) -> Lag | None:
-    """Lag of the best circular correlation of two (T,) signals within 2 s either way.
+    """Lag of the greatest circular correlation of two signals (T,), -2 to 2 s.
 
-    mirrored: the correlation may be of either sign (a mirror's left is the speaker's right).
-    None where one of the two does not move, or the clip is too short to tell a lag from chance (12 s).
+    mirrored: take the absolute correlation (a mirror swaps left and right). None where a signal is constant, or the
+    clip is too short to distinguish a lag from chance (12 s).
     """
     longest = int(LONGEST_LAG_S * fps)
     n = len(listener)
@@ -409,24 +409,24 @@ def find_lag(listener: Doubles, speaker: Doubles, fps: float, mirrored: bool = F
 
 
 def find_backchannels(listener: MotionSeries, speaker: MotionSeries | None) -> list[float]:
-    """Starts of nods, brow flashes and short smiles that mimic nothing the speaker's face just did."""
+    """Start times of nods, brow flashes and short smiles that do not mimic the speaker's."""
     starts = [] if listener.rotation is None else [nod.start for nod in find_nods(listener)]
     for name in ("brow", "smile"):
-        own = find_rises(getattr(listener, name), listener.fps, listener.least_rise)
-        taken: set[float] = set()
+        rises = find_rises(getattr(listener, name), listener.fps, listener.least_rise)
+        mimicked: set[float] = set()
         if speaker is not None:
             prompts = [r.start for r in find_rises(getattr(speaker, name), speaker.fps, speaker.least_rise)]
-            delays = answers([r.start for r in own], prompts, SMILE_WINDOW_S)
-            taken = {p + d for p, d in zip(prompts, delays, strict=True) if d is not None}
-        starts += [r.start for r in own if r.short and not any(abs(r.start - t) < 1e-9 for t in taken)]
+            delays = answers([r.start for r in rises], prompts, SMILE_WINDOW_S)
+            mimicked = {p + d for p, d in zip(prompts, delays, strict=True) if d is not None}
+        starts += [r.start for r in rises if r.short and not any(abs(r.start - t) < 1e-9 for t in mimicked)]
     return _apart(starts, ONE_ANSWER_S)
 
 
 def find_cues(speech: npt.NDArray[np.bool_], f0: AnyFloats | None, fps: float = FPS) -> list[float]:
-    """Times at which the speaker invites a backchannel.
+    """Times of the speaker's backchannel cues.
 
-    speech: (T,) whether the speaker talks. f0: (T,) Hz, 0 where unvoiced; None: pauses alone.
-    A low pitch becomes a cue when it has lasted 110 ms, a pause when it begins.
+    speech: (T,) whether the speaker talks. f0: (T,) Hz, 0 where unvoiced; None: pauses only.
+    A region of low pitch is a cue when it has lasted 110 ms, a pause when it begins.
     """
     talk = np.asarray(speech, bool).copy()
     for first, last in runs(~talk):
@@ -448,7 +448,7 @@ def find_cues(speech: npt.NDArray[np.bool_], f0: AnyFloats | None, fps: float = 
 def _low_regions(
     low: npt.NDArray[np.bool_], voiced: npt.NDArray[np.bool_], first: int, last: int, fps: float
 ) -> list[float]:
-    """When each region of low pitch has lasted 110 ms; a consonant of up to two frames does not end one."""
+    """Times at which regions of low pitch have lasted 110 ms; unvoiced gaps of up to two frames do not end one."""
     out, lasted, gap = [], 0, 0
     need = int(np.ceil(LOW_PITCH_S * fps))
     for k in range(first, last):
@@ -464,7 +464,7 @@ def _low_regions(
 
 
 def _apart(times: list[float], least: float) -> list[float]:
-    """The times in order, without those that come less than `least` after one that is kept."""
+    """The times in order, without those less than `least` after the last kept one."""
     out: list[float] = []
     for t in sorted(times):
         if not out or t - out[-1] >= least:
@@ -474,21 +474,21 @@ def _apart(times: list[float], least: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class CueTiming:
-    """How the answers of one clip lie to its cues, and how they would by chance."""
+    """Responses to the cues of one clip, observed and expected by chance."""
 
     cues: int
     latencies: tuple[float, ...]
-    """Of the answered cues, s."""
+    """Delay of the response to each answered cue, s."""
     by_chance: float
-    """Cues that the same backchannels would answer if they came at any other time of the clip: the mean."""
+    """Mean number of cues that the same backchannels would answer at other times of the clip."""
     variance: float
-    """And the variance of that number."""
+    """Variance of that number."""
 
 
 def time_answers(backchannels: list[float], cues: list[float], frames: int, fps: float) -> CueTiming:
-    """Compare with chance: the same backchannels, shifted together round the clip by every number of frames.
+    """Count answered cues, and compare with chance: the same backchannels, circularly shifted by all numbers of frames.
 
-    Cues whose time to answer ends after the clip are left out.
+    Cues whose response window ends after the clip are left out.
     """
     cues = [c for c in cues if (c + ANSWER_S[1]) * fps < frames]
     low, high = (round(a * fps) for a in ANSWER_S)
@@ -497,11 +497,11 @@ def time_answers(backchannels: list[float], cues: list[float], frames: int, fps:
         d = next((b - cue for b in sorted(backchannels) if ANSWER_S[0] <= b - cue <= ANSWER_S[1]), None)
         if d is not None:
             delays.append(d)
-    would = np.zeros(frames, bool)  # whether a cue in this frame would be answered
+    answered = np.zeros(frames, bool)  # whether a cue in this frame would be answered
     for b in backchannels:
-        would[(round(b * fps) - np.arange(low, high + 1)) % frames] = True
+        answered[(round(b * fps) - np.arange(low, high + 1)) % frames] = True
     if not cues or not backchannels:
         return CueTiming(len(cues), tuple(delays), 0.0, 0.0)
-    places = np.array([round(c * fps) for c in cues])
-    counts = would[(places[:, None] - np.arange(frames)) % frames].sum(axis=0)  # (frames,) one a shift
+    at = np.array([round(c * fps) for c in cues])
+    counts = answered[(at[:, None] - np.arange(frames)) % frames].sum(axis=0)  # (frames,), one per shift
     return CueTiming(len(cues), tuple(delays), float(counts.mean()), float(counts.var()))

@@ -1,6 +1,6 @@
-"""Whether listeners are timed like people: blinks, nods, smiles, lags, answers to cues, held against published bands.
+"""Human timing of listeners: blinks, nods, smiles, lags and responses to cues, against published bands.
 
-What happened in each clip is kept, not its mean, so that clips from many shards pool to the very numbers of one run.
+Events are stored per clip, not averaged, so that clips of many shards pool to exactly the figures of one run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from react_ros.evaluation.behaviour.events import (
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What is published of people."""
+    """A published range of human behaviour."""
 
     low: float
     high: float
@@ -45,11 +45,11 @@ class Band:
 
 
 LONG_BLINK_MS = 410.0
-"""Between the short (208 ms) and the long blinks (607 ms) of Hömke 2018."""
+"""Threshold between short (208 ms) and long blinks (607 ms) of Hömke 2018."""
 
 BANDS: Mapping[str, Band] = {
     "blink rate": Band(10.5, 32.5, "Doughty 2001, conversation"),
-    # Ours are measured at a quarter of the lid's range, so a blink of 208 ms from first to last motion shows less.
+    # Measured at a quarter of the lid's range, a blink of 208 ms from first to last motion is shorter.
     "blink duration": Band(
         100.0, 607.0, "Hömke 2018: short about 208, long 607; low end ours: 25 fps, at 25 % closure"
     ),
@@ -58,7 +58,7 @@ BANDS: Mapping[str, Band] = {
     "first cycle of longer nods": Band(1.0, math.inf, "Mori 2025: larger than in shorter nods"),
     "lower after a nod": Band(0.0, math.inf, "Mori 2025: the head ends lower"),
     "smile latency": Band(0.0, 1000.0, "Riehle 2017: mostly under 1000 ms, some under 200"),
-    # Muscles begin after 300 to 400 ms; motion that can be seen, and its peak speed, come after that.
+    # Muscle activity begins after 300 to 400 ms; visible motion and its peak speed follow.
     "facial mimicry lag": Band(300.0, 1000.0, "Dimberg 1998: muscles after 300 to 400 ms; Riehle 2017: within 1000"),
     "head pitch lag": Band(400.0, 800.0, "Hale 2020: about 600 ms; the width is ours"),
     "head yaw lag": Band(400.0, 800.0, "Hale 2020: about 600 ms; the width is ours"),
@@ -66,42 +66,42 @@ BANDS: Mapping[str, Band] = {
     "backchannel latency": Band(400.0, 1000.0, "Ward and Tsukahara 2000: about 700 ms; the width is ours"),
     "answers beyond chance": Band(1.645, math.inf, "one-sided 5 % of a normal"),
 }
-"""The published bands by measure; jitter is held against the real listeners instead."""
+"""The published bands by measure; jitter is compared with the real listeners instead."""
 
 JITTER_BAND = Band(0.5, 2.0, "ours: within a factor of two of the real listeners")
 
 LEAST_EVENTS = 5
-"""Fewer say nothing about a distribution."""
+"""Least events for a median and quartiles."""
 LEAST_MINUTES = 2.0
-"""Less says nothing about a rate: at 10 a minute 20 events, and so a standard error of a quarter."""
+"""Least minutes for a rate: at 10 per minute 20 events, a standard error of about a quarter."""
 
 _LAGS = ("facial mimicry", "brow mimicry", "head pitch", "head yaw", "head roll")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTiming:
-    """What one listener did in one clip: raw events, s unless noted. None: cannot be known."""
+    """The events of one listener in one clip; times in s unless noted. None: cannot be detected."""
 
     name: str
-    """The clip."""
+    """Name of the clip."""
     sample: int
-    """Which of the listeners of that clip."""
+    """Index of the sample in that clip."""
     seconds: float
     blinks: tuple[float, ...] | None
-    """Their durations."""
+    """Durations of blinks."""
     nods: tuple[Nod, ...] | None
     prompts: int | None
-    """Smiles of the speaker."""
+    """Number of the speaker's smiles."""
     smile_latencies: tuple[float, ...]
-    """Of those that the listener answered."""
+    """Delays of the smiles that respond to them."""
     lags: dict[str, Lag]
     backchannels: int
     answered: CueTiming | None
     jitter: dict[str, tuple[float, int]]
-    """Per group of channels the sum of |third difference| times fps^3, and how many there are."""
+    """Per group of channels, the sum of |third difference| fps^3, and the number of terms."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` takes them back."""
+        """Plain values for JSON; `from_dict` is the inverse."""
         return asdict(self)
 
     @classmethod
@@ -127,10 +127,10 @@ def time_clip(
     *,
     sample: int = 0,
 ) -> ClipTiming:
-    """Find the events of one listener in one clip.
+    """Detect the events of one listener in one clip.
 
-    speaker, speech (T,), f0 (T,) Hz (0 unvoiced): the same frames of the speaker; None where the corpus has none,
-    and then what needs them is not measured. Raises ValueError, naming the clip, for lengths or rates that differ.
+    speaker, speech (T,), f0 (T,) Hz (0 unvoiced): the same frames of the speaker; None where the corpus has none:
+    the measures that need them are not taken. Raises ValueError, naming the clip, for lengths or rates that differ.
     """
     t = listener.frames
     for what, n in (("speaker", speaker and speaker.frames), ("speech", _size(speech)), ("f0", _size(f0))):
@@ -192,16 +192,16 @@ class Measure:
     name: str
     unit: str
     value: float | None
-    """The pooled rate or share, or the median of the events; None: not measurable, `note` says why."""
+    """The pooled rate or share, or the median of the events; None: not measurable, for the reason in `note`."""
     low: float | None
-    """First quartile over events (over clips for rates and shares)."""
+    """First quartile over events; over clips for rates and shares."""
     high: float | None
     """Third quartile."""
     n: int
-    """Events, or clips, that it rests on."""
+    """Number of events or clips."""
     band: Band | None
     inside: bool | None
-    """Whether the value lies in the band; None where there is no value or no band."""
+    """Whether the value is in the band; None without a value or band."""
     note: str = ""
 
     @property
@@ -214,7 +214,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class TimingReport:
-    """The events of many clips, in order of clip and sample. Build it with `timing_report`."""
+    """The events of many clips, in order of clip and sample; made by `timing_report`."""
 
     clips: tuple[ClipTiming, ...]
 
@@ -223,15 +223,15 @@ class TimingReport:
         return math.fsum(c.seconds for c in self.clips) / 60.0
 
     def merge(self, other: TimingReport) -> TimingReport:
-        """Both reports' clips: the very report of one run. Raises ValueError where both have the same listener."""
+        """The report over the clips of both. Raises ValueError where both have the same listener."""
         return timing_report(self.clips + other.clips)
 
     def rows(self, reference: TimingReport | None = None) -> list[Measure]:
-        """All measures; reference: the real listeners' report, against which jitter is held."""
+        """All measures. reference: the report of the real listeners, for relative jitter."""
         return [*self._blinks(), *self._nods(), *self._mimicry(), *self._backchannels(), *self._jitters(reference)]
 
     def to_dict(self, reference: TimingReport | None = None) -> dict[str, Any]:
-        """The rows for JSON: infinite ends of bands are None."""
+        """The rows for JSON; infinite ends of bands are None."""
         rows = []
         for m in self.rows(reference):
             band = None
@@ -244,7 +244,7 @@ class TimingReport:
     def _blinks(self) -> list[Measure]:
         known = [(c, c.blinks) for c in self.clips if c.blinks is not None]
         if not known:
-            why = "the attributes say nothing about eyelids; ARKit weights are needed"
+            why = "attributes have no eyelids; ARKit weights are needed"
             return [_unknown(n, u, why) for n, u in (("blink rate", "1/min"), ("blink duration", "ms"))]
         ms = [1000.0 * s for _, blinks in known for s in blinks]
         return [
@@ -311,7 +311,7 @@ class TimingReport:
         ]
         name, unit = "answers beyond chance", "standard deviations"
         if cues < LEAST_EVENTS or variance <= 0.0:
-            why = _few(cues) if cues < LEAST_EVENTS else "no backchannel that another time could not have held as well"
+            why = _few(cues) if cues < LEAST_EVENTS else "all times of the clip answer equally many cues"
             return [*rows, _unknown(name, unit, why)]
         return [*rows, _measure(name, unit, (answered - chance) / math.sqrt(variance), None, None, cues)]
 
@@ -331,11 +331,11 @@ class TimingReport:
 
 
 def timing_report(clips: Iterable[ClipTiming]) -> TimingReport:
-    """Pool clips, in whatever order they come. Raises ValueError where a listener of a clip comes twice."""
+    """Pool clips in any order. Raises ValueError for duplicates of a clip and sample."""
     ordered = sorted(clips, key=lambda c: (c.name, c.sample))
     for a, b in pairwise(ordered):
         if (a.name, a.sample) == (b.name, b.sample):
-            raise ValueError(f"listener {a.sample} of clip {a.name} comes twice")
+            raise ValueError(f"listener {a.sample} of clip {a.name} is given twice")
     return TimingReport(tuple(ordered))
 
 
@@ -374,7 +374,7 @@ def _measure(
 
 
 def _spread(name: str, unit: str, events: Sequence[float] | Doubles, note: str = "") -> Measure:
-    """The median and quartiles of events."""
+    """Median and quartiles of events."""
     if len(events) < LEAST_EVENTS:
         why = _few(len(events)) + (f", {note}" if note else "")
         return Measure(name, unit, None, None, None, len(events), BANDS.get(name), None, why)
@@ -383,7 +383,7 @@ def _spread(name: str, unit: str, events: Sequence[float] | Doubles, note: str =
 
 
 def _rate(name: str, counts: Sequence[tuple[int, float]]) -> Measure:
-    """Events a minute, pooled; quartiles over clips. counts: (events, s) of each clip."""
+    """Events per minute, pooled; quartiles over clips. counts: (events, s) per clip."""
     total = sum(n for n, _ in counts)
     minutes = math.fsum(s for _, s in counts) / 60.0
     if minutes < LEAST_MINUTES:
@@ -394,7 +394,7 @@ def _rate(name: str, counts: Sequence[tuple[int, float]]) -> Measure:
 
 
 def _share(name: str, parts: Sequence[tuple[float, int]]) -> Measure:
-    """The share of all, pooled; quartiles over clips. parts: (of these, of all) of each clip."""
+    """Pooled share; quartiles over clips. parts: (part, whole) per clip."""
     whole = sum(n for _, n in parts)
     if whole < LEAST_EVENTS:
         return Measure(name, "share", None, None, None, whole, BANDS.get(name), None, _few(whole))
@@ -403,7 +403,7 @@ def _share(name: str, parts: Sequence[tuple[float, int]]) -> Measure:
 
 
 def table(rows: Iterable[Measure]) -> list[tuple[str, str, str, str, str, str]]:
-    """Rows of text for a table: measure, value with unit, quartiles, n, band, verdict."""
+    """Rows of text: measure, value with unit, quartiles, n, band, verdict."""
     out = []
     for m in rows:
         value = f"{_number(m.value)} {m.unit}".strip() if m.value is not None else "–"

@@ -1,4 +1,4 @@
-"""Claims about the timing report: what was put into a face is found again, and only that."""
+"""The timing report finds exactly the events that were put into a face."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FRAME = 1.0 / FPS
 
 
 class Canvas:
-    """A minute of a face that does what the test puts into it, over a tracker's noise and a drifting head."""
+    """A minute of a face with the events of a test, tracking noise and a drifting head."""
 
     def __init__(self, seed: int, frames: int = FRAMES) -> None:
         self.rng = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ class Canvas:
         return MotionSeries.of_arkit(np.clip(noisy, 0, 1), self.head + self.rng.normal(0, 0.0012, self.head.shape))
 
     def places(self, least: float, most: float) -> list[float]:
-        """Random times over the minute, so far apart."""
+        """Random times over the minute with gaps of `least` to `most` s."""
         out, t = [], 2.0
         while t < self.t[-1] - 3.0:
             out.append(t)
@@ -83,7 +83,7 @@ def test_every_blink_is_found_and_timed_to_a_frame(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_squints_smiles_and_looks_down_are_not_blinks(seed: int) -> None:
-    """Lids that follow the gaze or a cheek, even by half of their way, and eyes closed for 2 s."""
+    """Lids that follow the gaze or a cheek by up to half of their range, and eyes closed for 2 s."""
     canvas = Canvas(seed)
     starts = canvas.places(4.0, 6.0)
     lids = np.sum([blink_shape((canvas.t - s) / 0.25) for s in starts], axis=0)
@@ -272,7 +272,7 @@ def test_backchannels_are_nods_flashes_and_short_smiles_but_not_mimicry() -> Non
 
 @cache
 def rehearsed(name: str, mismatched: bool = False) -> TimingReport:
-    """Eight clips of a minute with two listeners each; mismatched: each is held against another clip's speaker."""
+    """Eight clips of a minute with two samples each; mismatched: generated for another clip's speaker."""
     clips = []
     for seed in range(8):
         frames = simulated_speaker(seed, FRAMES)
@@ -321,7 +321,7 @@ def test_the_random_baseline_does_not() -> None:
 
 @pytest.mark.slow
 def test_an_attentive_listener_of_somebody_else_answers_at_chance() -> None:
-    """The same face, the same nods: only the match to the speaker is gone."""
+    """The same generator, without a relation to the speaker."""
     rows = by_name(rehearsed("attentive", mismatched=True).rows())
     assert rows["blink rate"].verdict == rows["nod frequency"].verdict == "yes"
     assert abs(rows["answers beyond chance"].value or 0) < 3.0
@@ -336,7 +336,7 @@ def test_shards_merge_to_the_very_report_of_one_run_also_through_json() -> None:
     merged = timing_report(clips[1::2]).merge(timing_report(reversed(clips[::2])))
     assert merged == whole
     assert json.dumps(merged.to_dict(whole)) == json.dumps(whole.to_dict(whole))
-    with pytest.raises(ValueError, match="clip 00 comes twice"):
+    with pytest.raises(ValueError, match="clip 00 is given twice"):
         whole.merge(whole)
 
 
@@ -372,7 +372,7 @@ def test_attributes_alone_give_smiles_and_brows_but_no_blinks() -> None:
     rows = by_name(timing_report([clip]).rows())
     assert rows["smile latency"].value == pytest.approx(600.0, abs=1.0)
     assert rows["smiles answered"].value == 1.0
-    assert rows["blink rate"].verdict.startswith("not measurable: the attributes say nothing about eyelids")
+    assert rows["blink rate"].verdict.startswith("not measurable: attributes have no eyelids")
     assert rows["nod rate"].verdict == "not measurable: the head's rotation is not known"
 
 

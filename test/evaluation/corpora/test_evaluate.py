@@ -1,4 +1,4 @@
-"""`react-ros evaluate`: rows mean what they say, runs resume and merge to the same numbers."""
+"""`react-ros evaluate` on a corpus: rows, resuming, and shards that merge to the same figures."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_real_listener_is_at_no_distance_from_the_real_listener(baselines: S
 def test_the_six_official_figures_of_a_file_are_those_of_the_official_procedure(tmp_path: Path) -> None:
     root = write_react2024(tmp_path / "corpus", sessions=4, frames=121, seed=5, modalities=("attributes",))
     rng = np.random.default_rng(6)
-    # Neither symmetric nor alike in its quarters: whoever mixes up rows, columns or halves scores something else.
+    # Neither symmetric nor block-symmetric, so that exchanged rows, columns or halves change the score.
     appropriate = rng.random((8, 8)) < 0.3
     appropriate[np.arange(8), (np.arange(8) * 3 + 1) % 8] = True
     np.save(root / "neighbour_emotion_test.npy", appropriate.astype(np.float64))
@@ -101,7 +101,7 @@ def test_the_six_official_figures_of_a_file_are_those_of_the_official_procedure(
     assert {name.lower(): value["mean"] for name, value in told.items()} == pytest.approx(expected, rel=1e-6)
 
 
-def test_another_listener_is_never_held_against_itself(baselines: Summary) -> None:
+def test_another_listener_is_never_compared_with_itself(baselines: Summary) -> None:
     assert official(baselines, "another_listener", "FRDist") > 1.0
     assert 0.0 < official(baselines, "another_listener", "FRCorr") < official(baselines, "ground_truth", "FRCorr")
 
@@ -130,7 +130,7 @@ def test_uniform_noise_scores_as_published(baselines: Summary) -> None:
     assert official(baselines, "random", "FRDvs") == pytest.approx(1 / 6, rel=0.02)
 
 
-def test_the_mean_frame_stands_still_and_scores_49(baselines: Summary) -> None:
+def test_the_mean_frame_is_constant_and_scores_an_official_frsyn_of_49(baselines: Summary) -> None:
     assert official(baselines, "mean_frame", "FRSyn") == 49.0
     assert official(baselines, "mean_frame", "FRVar") == 0.0
     assert official(baselines, "mean_frame", "FRCorr") == pytest.approx(0.0, abs=1e-9)
@@ -144,7 +144,7 @@ def test_the_mean_sequence_is_the_mean_of_the_training_listeners(corpus: Path, t
     assert load(tmp_path / "mean.safetensors").attributes == pytest.approx(listeners.mean(axis=0), abs=2e-3)
 
 
-def test_a_listener_that_does_not_listen_loses_nothing_by_another_speaker(baselines: Summary) -> None:
+def test_a_generator_that_ignores_its_input_has_no_gap(baselines: Summary) -> None:
     gap = next(g for g in baselines.gaps if g.label == "random")
     assert gap.difference.mean == 0.0
 
@@ -171,7 +171,7 @@ def test_shards_of_other_machines_merge_to_the_same_bytes(corpus: Path, tmp_path
     assert json.loads((tmp_path / "whole.json").read_text())["rows"][1]["official"]["FRDvs"]["mean"] > 0.0
 
 
-def test_a_run_goes_on_where_it_was_and_computes_nothing_twice(corpus: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_computes_missing_blocks_only(corpus: Path, tmp_path: Path) -> None:
     prepared = prepare(a_plan(corpus))
     rows, out = [parse_row("random")], tmp_path / "out"
     first = summarise(prepared, run(prepared, rows, out, jobs=1)).to_dict()
@@ -220,7 +220,7 @@ def test_a_folder_of_another_evaluation_is_refused_by_name(corpus: Path, tmp_pat
         evaluated(corpus, tmp_path / "mine", "random")
 
 
-def test_a_bad_clip_is_named_and_left_out_unless_asked_otherwise(corpus: Path, tmp_path: Path) -> None:
+def test_a_bad_clip_is_named_and_left_out_unless_strict(corpus: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(corpus, tmp_path / "broken")
     path = broken / "test/Emotion/NoXI/chat_2/Novice_video/3.csv"
     lines = path.read_text().splitlines()
@@ -295,7 +295,7 @@ def test_an_impossible_row_is_one_sentence(text: str, says: str) -> None:
         parse_row(text)
 
 
-def test_a_row_without_a_single_clip_says_why_and_stops_nothing(tmp_path: Path) -> None:
+def test_a_row_without_any_clip_has_a_reason_and_the_others_are_scored(tmp_path: Path) -> None:
     root = write_react2024(tmp_path / "corpus", sessions=5, frames=61, settings={"role_swap": False})
     np.save(root / "neighbour_emotion_test.npy", np.eye(10))
     summary = evaluated(root, tmp_path / "out", "another_listener", "random", frames=60)
@@ -316,7 +316,7 @@ def test_a_block_of_bad_clips_leaves_the_figures_of_the_others(corpus: Path, tmp
     assert variance is not None and variance.mean == pytest.approx(1 / 12, rel=0.02)
 
 
-def test_what_a_corpus_lacks_altogether_is_not_missed(corpus: Path, tmp_path: Path) -> None:
+def test_modalities_that_a_corpus_lacks_entirely_are_no_error(corpus: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(corpus, tmp_path / "bare")
     for split in ("train", "test"):
         shutil.rmtree(bare / split / "3D_FV_files")
@@ -325,7 +325,7 @@ def test_what_a_corpus_lacks_altogether_is_not_missed(corpus: Path, tmp_path: Pa
     assert [(r.clips, r.failed) for r in summary.rows] == [(CLIPS, [])] * 2
 
 
-def test_the_mean_listener_does_without_a_listener_that_cannot_be_read(corpus: Path, tmp_path: Path) -> None:
+def test_the_mean_listener_leaves_out_unreadable_listeners(corpus: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(corpus, tmp_path / "broken")
     (broken / "train/Emotion/NoXI/chat_2/Novice_video/3.csv").unlink()
     opened = open_corpus(broken, CorpusConfig(frames=FRAMES))
@@ -343,7 +343,7 @@ def test_a_damaged_block_is_one_sentence_that_names_it(corpus: Path, tmp_path: P
         evaluated(corpus, tmp_path / "out", "ground_truth")
 
 
-def test_reactions_asked_for_later_are_kept_too(corpus: Path, tmp_path: Path) -> None:
+def test_reactions_requested_later_are_stored_too(corpus: Path, tmp_path: Path) -> None:
     prepared, rows = prepare(a_plan(corpus)), [parse_row("random")]
     run(prepared, rows, tmp_path / "out", jobs=1)
     run(prepared, rows, tmp_path / "out", jobs=1, save_predictions=True)
@@ -356,13 +356,13 @@ def test_an_impossible_shard_is_one_sentence(text: str) -> None:
         parse_shard(text)
 
 
-def test_a_row_is_written_as_it_is_read() -> None:
+def test_a_rows_label_parses_to_the_same_row() -> None:
     row = parse_row("attentive,nodding=0.5,mimicry=2:shuffled_speaker")
     assert parse_row(row.label) == row
     assert row.shuffled and dict(row.parameters) == {"mimicry": 2, "nodding": 0.5}
 
 
-def test_rounded_units_are_rounded_before_all_that_is_measured(corpus: Path, tmp_path: Path) -> None:
+def test_binarized_units_are_rounded_before_all_metrics(corpus: Path, tmp_path: Path) -> None:
     plain = evaluated(corpus, tmp_path / "plain", "random")
     rounded = evaluated(corpus, tmp_path / "rounded", "random", binarize=True)
     # 15 of 25 channels of variance 1/4 instead of 1/12.
@@ -374,7 +374,7 @@ def test_offline_a_generator_is_given_the_whole_clip_and_online_it_is_not(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looks_ahead(self: Mime, frames: Sequence[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
-        """The speaker's face 12 frames before it is shown, which only a whole clip tells."""
+        """The speaker's face 12 frames ahead, which needs the whole clip."""
         late = self.generate(frames, samples=samples, seed=seed)
         return [late[min(k + 12, len(late) - 1)] for k in range(len(late))]
 
@@ -399,7 +399,7 @@ def test_mars_clips_of_different_lengths_are_scored(tmp_path: Path) -> None:
     assert official(summary, "ground_truth", "FRDist") == 0.0
 
 
-def test_the_page_shows_every_row_and_asks_for_no_other_file(baselines: Summary) -> None:
+def test_the_page_shows_every_row_and_references_no_other_file(baselines: Summary) -> None:
     page = write_report(baselines, "a test machine")
     for row in baselines.rows:
         assert row.row.label in page

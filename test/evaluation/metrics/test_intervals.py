@@ -1,4 +1,4 @@
-"""Intervals over clips: they cover the truth, and groups of like clips do not pose as so many clips."""
+"""Intervals over clips: coverage, and the effect of clips that are not independent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
     assert 178 <= covered <= 199
 
 
-def test_like_clips_of_one_group_do_not_narrow_the_interval() -> None:
+def test_dependent_clips_of_one_group_do_not_narrow_the_interval() -> None:
     rng = np.random.default_rng(1)
     means = rng.normal(0.0, 1.0, 30)
     once = mean_with_interval(means, np.arange(30))

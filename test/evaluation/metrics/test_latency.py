@@ -1,4 +1,4 @@
-"""Latency is read from the lineage that messages carry."""
+"""Latency from the lineage in the messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def status(frame: int, state: int = Status.LIVE, stages=(), latency: float = 0.0
     return Status(lineage=lineage, state=state, latency=latency)
 
 
-def test_stages_and_the_time_between_them_are_told_apart():
+def test_stages_and_the_time_between_them_are_separate():
     stages = [
         ("image", 1000 * MS, 0.002),
         ("face", 1002 * MS, 0.010),
@@ -49,11 +49,11 @@ def test_jitter_is_the_distance_of_intervals_from_40_ms():
     assert 0 <= report.jitter_p99 <= 15
 
 
-def test_nothing_measured_is_said_not_made_up():
+def test_without_measurements_there_are_no_figures():
     report = measure([])
     assert report.total is None and report.stages == {} and report.answered_share == 0
     empty = FaceTrack(np.zeros(0), np.zeros(0), np.zeros((0, 3)))
     page = write_page(
         SessionFacts("t <&>", empty, empty, (np.zeros(0), np.zeros(0)), report, {}, [("k", "<v>")], ["notice"], [])
     )
-    assert "none measured" in page and "t &lt;&amp;&gt;" in page and "&lt;v&gt;" in page
+    assert "<td>–</td>" in page and "t &lt;&amp;&gt;" in page and "&lt;v&gt;" in page

@@ -1,4 +1,4 @@
-"""The challenge's numbers: closed forms, libraries, and a literal reading of the official procedure as oracles."""
+"""The challenge's metrics against closed forms, libraries, and a literal implementation of the official procedure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reactions(seed: int, *shape: int, smooth: bool = True, binary: bool = False,
 
 
 def groups_of(n: int, size: int) -> np.ndarray:
-    """(n, n) appropriateness: clips in groups of `size` are each other's."""
+    """(n, n) appropriateness: clips in groups of `size` are appropriate for each other."""
     return np.arange(n)[:, None] // size == np.arange(n)[None, :] // size
 
 
@@ -71,7 +71,7 @@ def test_the_six_official_numbers_are_those_of_the_official_procedure(kind: str)
 
 
 def torch_ccc(x: np.ndarray, y: np.ndarray) -> float:
-    """Torchmetrics' CCC divides variances by n - 1, not n; means as much further apart give the same ratio again."""
+    """Torchmetrics' CCC divides variances by n - 1, not n; scaling the difference of means compensates."""
     stretched = y + (y.mean(axis=0) - x.mean(axis=0)) * (np.sqrt(len(x) / (len(x) - 1)) - 1)
     return float(concordance_corrcoef(torch.tensor(x), torch.tensor(stretched)).mean())
 
@@ -86,7 +86,7 @@ def test_concordance_agrees_with_torchmetrics_and_with_the_official_code(length:
     np.testing.assert_allclose(concordance(a, b, "official"), literal, rtol=1e-6, atol=1e-9)
 
 
-def test_constant_channels_score_0_officially_and_are_left_out_of_the_sound_frcorr() -> None:
+def test_constant_channels_score_0_officially_and_are_left_out_of_the_corrected_frcorr() -> None:
     truth = reactions(4, 1, 300)
     truth[:, :, :5] = 0.0
     ten = np.repeat(truth, 10, axis=0)
@@ -97,7 +97,7 @@ def test_constant_channels_score_0_officially_and_are_left_out_of_the_sound_frco
     assert frcorr(ten, truth, "corrected") == pytest.approx(10 * 20 / 21, abs=1e-12)
 
 
-def test_the_sound_frcorr_and_frdist_do_not_depend_on_the_number_of_samples() -> None:
+def test_the_corrected_frcorr_and_frdist_do_not_depend_on_the_number_of_samples() -> None:
     listeners, one = reactions(5, 3, 60, binary=True), reactions(6, 1, 60)
     three = np.repeat(one, 3, axis=0)
     for score in (frcorr, frdist):
@@ -112,7 +112,7 @@ def test_many_listeners_score_as_the_best_of_them() -> None:
     assert frcorr(predictions, listeners) == pytest.approx(best.sum(), rel=1e-12)
 
 
-def test_listeners_of_other_lengths_are_compared_when_asked_for() -> None:
+def test_listeners_of_other_lengths_are_compared_with_crop() -> None:
     predictions, short, long = reactions(9, 2, 60), reactions(10, 40), reactions(11, 90)
     expected = np.maximum(
         concordance(predictions[:, :40], short[None], "official"), concordance(predictions, long[None, :60], "official")
@@ -120,7 +120,7 @@ def test_listeners_of_other_lengths_are_compared_when_asked_for() -> None:
     assert frcorr(predictions, [long, short], crop=True) == pytest.approx(expected.sum(), rel=1e-12)
     nearest = sum(min(literal_dtw(x, y) for y in (short, long)) for x in predictions)
     assert frdist(predictions, [long, short]) == pytest.approx(nearest, rel=1e-6)
-    with pytest.raises(ValueError, match="predictions have 60 frames and a listener 40: ask for crop"):
+    with pytest.raises(ValueError, match="predictions have 60 frames and a listener 40: set crop"):
         frcorr(predictions, [long, short])
 
 
@@ -169,7 +169,7 @@ def test_a_segment_is_constant_exactly_where_numpy_finds_no_correlation() -> Non
 
 
 @pytest.mark.parametrize("mode", ["official", "corrected"])
-def test_an_echo_of_the_speaker_has_the_offset_by_which_it_comes_late(mode) -> None:
+def test_a_delayed_copy_of_the_speaker_has_its_delay_as_offset(mode) -> None:
     speaker = reactions(15, 800)
     for frames in (0, 1, 12, 49):
         echo = speaker[None, 49 - frames : 799 - frames]
@@ -178,7 +178,7 @@ def test_an_echo_of_the_speaker_has_the_offset_by_which_it_comes_late(mode) -> N
     assert frsyn_offsets(early, speaker[:750], mode).tolist() == [12]
 
 
-def test_one_constant_channel_decides_the_official_offset_and_is_left_out_of_the_sound_one() -> None:
+def test_one_constant_channel_decides_the_official_offset_and_is_left_out_of_the_corrected_one() -> None:
     speaker = reactions(16, 762)
     echo, speaker = speaker[None, :750].copy(), speaker[12:]
     echo[0, :, 3] = 0.25
@@ -187,7 +187,7 @@ def test_one_constant_channel_decides_the_official_offset_and_is_left_out_of_the
     assert frsyn_offsets(echo, speaker, "corrected").tolist() == [-12]
 
 
-def test_a_channel_that_stops_moving_gives_the_first_lag_that_sees_nothing_else_officially() -> None:
+def test_a_channel_that_becomes_constant_decides_the_official_lag() -> None:
     speaker, prediction = reactions(17, 750), reactions(18, 1, 750)
     prediction[0, 3:, 8] = 0.0
     assert frsyn_offsets(prediction, speaker).tolist() == [-3]
@@ -195,7 +195,7 @@ def test_a_channel_that_stops_moving_gives_the_first_lag_that_sees_nothing_else_
     assert int(np.argmax(literal)) - 49 == 3
 
 
-def test_a_reaction_without_any_motion_has_no_sound_offset() -> None:
+def test_a_reaction_without_any_motion_has_no_corrected_offset() -> None:
     predictions = np.stack([np.full((100, 25), 0.5, np.float32), reactions(19, 100)])
     offsets = frsyn_offsets(predictions, predictions[1], "corrected")
     assert np.isnan(offsets[0]) and offsets[1] == 0
@@ -204,7 +204,7 @@ def test_a_reaction_without_any_motion_has_no_sound_offset() -> None:
     assert frsyn(frsyn_offsets(predictions, predictions[1])) == 49.0
 
 
-def test_of_equally_good_lags_the_one_nearest_to_0_is_the_sound_one() -> None:
+def test_of_equally_good_lags_the_one_nearest_to_0_is_the_corrected_one() -> None:
     wave = np.sin(2 * np.pi * np.arange(750) / 25)[:, None].astype(np.float32)  # alike every 25 frames
     assert frsyn_offsets(wave[None], wave, "corrected").tolist() == [0]
 
@@ -254,7 +254,7 @@ def test_a_single_sample_has_no_diversity_and_a_single_clip_no_frdvs() -> None:
     sums.add(clip)
     assert frdiv(clip) == 0.0
     assert sums.value() is None
-    with pytest.raises(ValueError, match=r"\(1, 29, 25\) with \(1, 30, 25\)"):
+    with pytest.raises(ValueError, match=r"\(1, 29, 25\) and \(1, 30, 25\)"):
         sums.add(clip[:, :29])
 
 
@@ -339,6 +339,15 @@ def test_reactface_scores_the_same_formulas_on_58_coefficients() -> None:
     assert scores.tlcc == pytest.approx(np.abs(lags).mean())
 
 
+def test_the_old_name_of_the_corrected_mode_is_understood_with_a_notice(caplog: pytest.LogCaptureFixture) -> None:
+    old: Any = "sound"
+    assert evaluate_arrays(**a_set(), mode=old).mode == "corrected"
+    assert "the metric mode sound is called corrected now" in caplog.text
+    unknown: Any = "best"
+    with pytest.raises(ValueError, match="mode is 'best': it must be official or corrected"):
+        evaluate_arrays(**a_set(), mode=unknown)
+
+
 def a_set() -> dict[str, Any]:
     return {
         "predictions": reactions(33, 3, 2, 20), "speakers": reactions(34, 3, 20), "listeners": reactions(35, 3, 20),
@@ -355,7 +364,7 @@ def a_set() -> dict[str, Any]:
         ("appropriate", (1, 1), False, r"clip 1 \(b\) has no appropriate listener: its row of the matrix is empty"),
     ],
 )
-def test_what_is_not_a_number_or_has_no_neighbour_is_named(array: str, place: tuple, value: float, said: str) -> None:
+def test_values_that_are_not_finite_and_empty_rows_are_named(array: str, place: tuple, value: float, said: str) -> None:
     arrays = a_set()
     arrays[array][place] = value
     with pytest.raises(ValueError, match=said):
@@ -368,9 +377,9 @@ def test_what_is_not_a_number_or_has_no_neighbour_is_named(array: str, place: tu
         (lambda s: {"appropriate": np.eye(4, dtype=bool)}, r"matrix is \(4, 4\) for 3 clips: it must be \(3, 3\)"),
         (lambda s: {"speakers": s["speakers"][:2]}, "predictions for 3 clips but 2 speakers"),
         (lambda s: {"speakers": s["speakers"][:, :19]}, "predictions have 20 frames but speakers 19"),
-        (lambda s: {"listeners": s["listeners"][:, :19]}, r"listeners are \(N, T, 25\).*not \(3, 19, 25\)"),
-        (lambda s: {"predictions": s["predictions"][..., :24]}, r"predictions are \(N, P, T, 25\).*24\)"),
-        (lambda s: {"predictions": s["predictions"][:, 0]}, r"predictions are \(N, P, T, 25\)"),
+        (lambda s: {"listeners": s["listeners"][:, :19]}, r"listeners must be \(N, T, 25\).*not \(3, 19, 25\)"),
+        (lambda s: {"predictions": s["predictions"][..., :24]}, r"predictions must be \(N, P, T, 25\).*24\)"),
+        (lambda s: {"predictions": s["predictions"][:, 0]}, r"predictions must be \(N, P, T, 25\)"),
         (lambda s: {k: s[k][..., :1, :] for k in ("predictions", "speakers")}, "at least 2 frames"),
         (lambda s: {"names": ["a"]}, "1 names for 3 clips"),
     ],

@@ -1,4 +1,4 @@
-"""Claims about FRRea on pictures, with small stand-in networks of the real ones' signature (never the real ones)."""
+"""FRRea on pictures, with small stand-ins that have the signature of the real networks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_fid_is_the_frechet_distance_of_every_30th_pictures_features(networks: t
     assert result.fid == pytest.approx(expected, rel=1e-3) and expected > 1e-4
 
 
-def test_fvd_looks_at_films_of_16_frames_and_sees_a_frozen_face(networks: tuple[Path, Path]) -> None:
+def test_fvd_uses_films_of_16_frames_and_penalises_a_frozen_face(networks: tuple[Path, Path]) -> None:
     scorer = PictureScorer(i3d=networks[1])
     moving = [scorer.sums(listener(k, frames=144), ARKIT_SCHEME) for k in range(3)]
     others = [scorer.sums(listener(k + 20, frames=144), ARKIT_SCHEME) for k in range(3)]
@@ -113,7 +113,7 @@ def test_fvd_looks_at_films_of_16_frames_and_sees_a_frozen_face(networks: tuple[
     assert same == pytest.approx(0.0, abs=1e-9)
 
 
-def test_where_a_head_sits_before_its_camera_does_not_matter(networks: tuple[Path, Path]) -> None:
+def test_the_mean_position_of_the_head_does_not_matter(networks: tuple[Path, Path]) -> None:
     scorer = PictureScorer(inception=networks[0])
     here, there = listener(1), listener(1)
     there[:, 55:] += (0.3, 0.2, -1.0)
@@ -121,17 +121,17 @@ def test_where_a_head_sits_before_its_camera_does_not_matter(networks: tuple[Pat
     assert a is not None and b is not None and np.allclose(a.total, b.total, atol=1e-3)
 
 
-def test_the_official_mode_looks_at_every_25th_clip() -> None:
+def test_the_official_mode_renders_every_25th_clip() -> None:
     assert list(sampled_clips(60, "official")) == [0, 25, 50]
     assert len(sampled_clips(60, "all")) == 60
 
 
-def test_faceverse_coefficients_are_not_drawn_as_if_they_were_arkits(networks: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match="the avatar draws arkit52 weights, but this corpus has 'faceverse'"):
+def test_faceverse_coefficients_are_not_rendered_as_arkit_weights(networks: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="the avatar renders arkit52 weights, but this corpus has 'faceverse'"):
         PictureScorer(inception=networks[0]).sums(listener(0), FACEVERSE_SCHEME)
 
 
-def test_a_file_that_is_not_the_network_is_named_with_the_one_that_is_right(tmp_path: Path) -> None:
+def test_a_wrong_file_is_named_with_the_right_one(tmp_path: Path) -> None:
     pickled = tmp_path / "pt_inception.pth"
     torch.save({"weight": torch.zeros(3)}, pickled)
     text = tmp_path / "text.pt"
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_the_network_is_named_with_the_one_that_is_right(tmp_
     with pytest.raises(ValueError, match=r"there is no file .*absent.pt: inception needs inception-2015-12-05.pt"):
         Network("inception", tmp_path / "absent.pt")
     for path in (pickled, text):
-        with pytest.raises(ValueError, match=r"is no TorchScript .*: i3d needs i3d_torchscript.pt"):
+        with pytest.raises(ValueError, match=r"is not a TorchScript .*: i3d needs i3d_torchscript.pt"):
             Network("i3d", path)
     images = np.zeros((2, 64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match=r"gives features of shape \(2, 1000\) for 2 inputs, not 2048 each"):

@@ -1,4 +1,4 @@
-"""Claims about realism in motion: an exact Fréchet distance, and a score that unreal faces raise."""
+"""FRRea-motion: an exact Fréchet distance, and a score that grows with defects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def smooth(x: np.ndarray, frames: int) -> np.ndarray:
 
 
 def person(seed: int, frames: int = 750) -> np.ndarray:
-    """A made-up listener with a character of its own: (T, 25), expressions that jump up and fade away."""
+    """A synthetic listener (T, 25): expressions rise quickly and decay."""
     rng = np.random.default_rng(seed)
     jumps = rng.exponential(1.0, (frames, 25)) * (rng.random((frames, 25)) < 0.02)
     x = np.zeros((frames, 25))
@@ -85,7 +85,7 @@ def test_covariances_that_share_no_direction_are_their_traces_apart() -> None:
     assert frechet(np.zeros(3), a, np.zeros(3), b) == pytest.approx(6.0)
 
 
-def test_a_frozen_crowd_is_as_far_as_its_trace() -> None:
+def test_the_distance_to_constant_samples_is_the_trace() -> None:
     c = covariance(np.random.default_rng(1), 10, 30)
     assert frechet(np.zeros(10), c, np.ones(10), np.zeros((10, 10))) == pytest.approx(10.0 + np.trace(c))
 
@@ -119,12 +119,12 @@ def test_shards_merge_to_the_same_bits_in_any_order_also_through_a_file() -> Non
 # --- FRRea-motion
 
 
-def test_the_same_listeners_are_0_apart_and_others_of_their_kind_nearly() -> None:
+def test_the_score_is_0_for_the_same_listeners_and_small_for_others_of_the_population() -> None:
     assert score(people(0)) == pytest.approx(0.0, abs=1e-9)
     assert score(people(1000)) < 2.0
 
 
-def test_listeners_that_are_frozen_slow_noisy_faint_or_backwards_are_further_than_real_ones() -> None:
+def test_frozen_slow_noisy_faint_or_reversed_listeners_score_above_real_ones() -> None:
     real, rng = people(0), np.random.default_rng(3)
     floor = score(people(1000))
     unreal = {
@@ -141,7 +141,7 @@ def test_listeners_that_are_frozen_slow_noisy_faint_or_backwards_are_further_tha
 
 
 @pytest.mark.parametrize("kind", ["noise", "slowness", "still faces"])
-def test_the_score_grows_with_what_is_wrong(kind: str) -> None:
+def test_the_score_grows_with_the_size_of_the_defect(kind: str) -> None:
     real, rng = people(0), np.random.default_rng(4)
     levels = {
         "noise": [[x + rng.normal(0, s, x.shape) for x in real] for s in (0.0, 0.01, 0.03, 0.1, 0.3)],
@@ -156,13 +156,13 @@ def test_the_score_grows_with_what_is_wrong(kind: str) -> None:
     assert all(b > a for a, b in pairwise(scores))
 
 
-def test_a_channel_that_never_moves_in_real_listeners_does_not_weigh_without_end() -> None:
+def test_a_channel_that_is_constant_in_real_listeners_has_a_limited_weight() -> None:
     still = [np.where(np.arange(25) == 3, 0.0, x) for x in people(0)]
     nearly = [x + 0.001 * (np.arange(25) == 3) for x in still]
     assert motion_distance(merge(map(motion_sums, still)), merge(map(motion_sums, nearly))) < 0.01
 
 
-def test_the_face_model_has_a_score_of_its_own_in_which_a_trembling_head_shows() -> None:
+def test_the_face_model_has_a_separate_score_that_penalises_head_tremor() -> None:
     rng = np.random.default_rng(5)
     real = [smooth(rng.normal(0, 0.3, (500, 58)), 20) for _ in range(10)]
     tremor = [x + rng.normal(0, 0.01, x.shape) * (np.arange(58) >= 52) for x in real]
@@ -185,20 +185,20 @@ def test_too_few_windows_are_refused() -> None:
 # --- windows
 
 
-def test_a_windows_numbers_are_what_they_are_called() -> None:
+def test_window_statistics_match_their_names() -> None:
     rng = np.random.default_rng(6)
     x = rng.random((75, 3))
     s = window_statistics(x).reshape(2, 3, len(STATISTICS))
     w = x[25:75, 1]
-    mean, deviation, speed, suddenness = s[1, 1, :4]
+    mean, deviation, speed, skewness = s[1, 1, :4]
     assert mean == pytest.approx(w.mean()) and deviation == pytest.approx(w.std())
     assert speed == pytest.approx(np.sqrt(np.mean(np.diff(w) ** 2)))
-    assert suddenness**3 == pytest.approx(np.mean(np.diff(w) ** 3))
+    assert skewness**3 == pytest.approx(np.mean(np.diff(w) ** 3))
     wave = np.sqrt(2.0) * 0.3 * np.cos(np.pi * 2 * (np.arange(50) + 0.5) / 50)
     assert window_statistics(wave[:, None])[0, 4:] == pytest.approx([0.0, 0.3, 0.0, 0.0], abs=1e-12)
 
 
-def test_time_backwards_turns_suddenness_and_keeps_speed() -> None:
+def test_reversed_motion_flips_the_skewness_and_keeps_the_speed() -> None:
     x = person(9, 50)[:, AU]
     there, back = (window_statistics(v).reshape(-1, len(STATISTICS)) for v in (x, x[::-1]))
     assert np.allclose(there[:, :3], back[:, :3])

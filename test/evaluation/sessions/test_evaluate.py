@@ -1,4 +1,4 @@
-"""`react-ros evaluate --bag`: the figures are the official functions', on what was said and shown at the same time."""
+"""`react-ros evaluate --bag`: figures equal the metric functions on time-aligned arrays of the bag."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_bag(
     more: Sequence[tuple[str, int, Any]] = (),
     storage: Storage = "mcap",
 ) -> Path:
-    """source: how much later than its frame the image came that a frame was seen in, ns."""
+    """source: delay of a frame's image after the frame's stamp, ns."""
     messages: list[tuple[str, int, Any]] = list(more)
     messages += [(SPEAKER, f.stamp_ns + 50_000_000, FACTORY.speaker(f, {}, f.stamp_ns + source)) for f in speaker]
     messages += [(LISTENER, f.stamp_ns + 50_000_000, FACTORY.speaker(f, {}, f.stamp_ns)) for f in listener]
@@ -137,8 +137,8 @@ def test_figures_are_the_official_functions_on_the_same_arrays(bag: Path, people
     assert recorded == again
 
 
-def test_people_are_aligned_by_their_stamps_and_not_by_their_numbers(people: Any, tmp_path: Path) -> None:
-    """A listener who began a second later, whose numbers begin anywhere, and whose frames lie between the speaker's."""
+def test_people_are_aligned_by_stamps_not_by_frame_indices(people: Any, tmp_path: Path) -> None:
+    """A listener who begins a second later, with other frame indices and stamps between the speaker's."""
     speaker, listener, reactions = people
     late = [replace(f, index=f.index + 7000, stamp_ns=f.stamp_ns + 1_000_000_000 - 13_000_000) for f in listener[:-25]]
     bag = write_bag(tmp_path / "late", speaker, late, reactions)
@@ -154,7 +154,7 @@ def test_a_deliberate_delay_is_part_of_what_was_shown(people: Any, tmp_path: Pat
     expect(row_of(evaluate_sessions([bag], [Row("recorded")], options=OPTIONS), "recorded"), speaker, listener, delayed)
 
 
-def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_path: Path) -> None:
+def test_single_missing_frames_are_bridged_and_a_long_pause_ends_a_stretch(tmp_path: Path) -> None:
     speaker = person(3, 400)
     bag = write_bag(tmp_path / "gaps", [f for f in speaker if f.index not in (40, 41) and not 200 <= f.index < 240])
     session = read_session(bag, Choice(), samples=1)
@@ -174,7 +174,7 @@ def test_frames_that_never_came_are_bridged_and_a_long_pause_ends_a_stretch(tmp_
     assert value is not None and value.mean == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_human_listener_what_needs_none_is_measured(people: Any, tmp_path: Path) -> None:
+def test_without_a_human_listener_the_other_metrics_are_computed(people: Any, tmp_path: Path) -> None:
     speaker, _, reactions = people
     bag = write_bag(tmp_path / "alone", speaker, (), reactions)
     result = evaluate_sessions([bag], [], options=OPTIONS)
@@ -189,7 +189,7 @@ def test_without_a_human_listener_what_needs_none_is_measured(people: Any, tmp_p
         evaluate_sessions([bag], [parse_session_row("mime:shuffled_speaker")], options=OPTIONS)
 
 
-def test_a_listener_who_is_seldom_seen_is_not_compared_with(people: Any, tmp_path: Path) -> None:
+def test_clips_with_a_rarely_seen_listener_are_not_compared(people: Any, tmp_path: Path) -> None:
     speaker, listener, reactions = people
     gone = [replace(f, face=replace(f.face, state=FaceState.NOBODY)) if f.index < 60 else f for f in listener]
     result = evaluate_sessions(
@@ -232,7 +232,7 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
     assert page.count("Message rates") == 2 and "Does it listen?" in page and "<svg" in page
 
 
-def test_a_torn_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None:
+def test_a_truncated_bag_is_read_as_far_as_it_goes(bag: Path, tmp_path: Path) -> None:
     file = next(bag.glob("*.mcap"))
     torn = tmp_path / "torn"
     torn.mkdir()
@@ -263,7 +263,7 @@ def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
 # What is in the arrays
 
 
-def test_a_track_gives_the_very_frames_back(bag: Path) -> None:
+def test_the_arrays_of_a_person_give_the_same_frames_again(bag: Path) -> None:
     with Bag(bag) as opened:
         track = read_person(opened, Inputs(features=SPEAKER), UnusableData())
         frames = [frame_from_message(m.message) for m in opened.messages([SPEAKER])]
@@ -278,7 +278,7 @@ def test_a_clock_that_is_set_back_begins_a_new_stretch() -> None:
     assert line.rows.tolist() == [0, 1, 2, 3, 4, 5, 5, 6]
 
 
-def test_who_is_the_listener_is_found_where_there_is_no_doubt(people: Any, bag: Path, tmp_path: Path) -> None:
+def test_the_listener_is_found_where_it_is_unambiguous(people: Any, bag: Path, tmp_path: Path) -> None:
     assert read_session(bag, Choice(), samples=1).listener_inputs == Inputs(features=LISTENER)
     swapped = read_session(bag, Choice(listener_features=SPEAKER), samples=1)
     assert swapped.inputs == Inputs(features=LISTENER) and swapped.listener_inputs == Inputs(features=SPEAKER)
@@ -288,7 +288,7 @@ def test_who_is_the_listener_is_found_where_there_is_no_doubt(people: Any, bag: 
     assert read_session(doubt, Choice(features=SPEAKER), samples=1).listener is not None
 
 
-def test_a_listener_in_front_of_a_second_camera_is_perceived_as_the_robot_would(people: Any, tmp_path: Path) -> None:
+def test_a_listener_before_a_second_camera_goes_through_the_robots_perception(people: Any, tmp_path: Path) -> None:
     from footage import images
 
     more = []
@@ -380,7 +380,7 @@ def said(*words: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_the_command_leaves_the_same_figures_each_time(bag: Path, tmp_path: Path) -> None:
+def test_the_same_command_writes_the_same_figures(bag: Path, tmp_path: Path) -> None:
     words = ("--bag", bag, "--bag", tmp_path / "nothing", "recorded", "mime", "--samples", "2", "--frames", "150")
     for name in ("a", "b"):
         code, text = said(*words, "--out", tmp_path / name)
@@ -393,7 +393,7 @@ def test_the_command_leaves_the_same_figures_each_time(bag: Path, tmp_path: Path
     assert (tmp_path / "a/report.html").read_text().startswith("<!doctype html>")
 
 
-def test_what_cannot_be_is_one_sentence_and_exit_code_2(bag: Path, tmp_path: Path) -> None:
+def test_an_impossible_request_is_one_sentence_and_exit_code_2(bag: Path, tmp_path: Path) -> None:
     for words, sentence in (
         (("--bag", tmp_path / "nothing"), "does not exist."),
         (("--bag", bag, "--corpus", "x"), "--corpus applies to corpora: it cannot be given with --bag."),
