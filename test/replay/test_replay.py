@@ -99,7 +99,7 @@ def test_the_recorded_reactions_come_again_to_the_bit(name: str, delay: int, tmp
     ours, theirs = reactions(tmp_path / "bag-again"), reactions(bag)
     assert [m.lineage.frame for m in ours] == [1000] * delay + [1000 + k for k in range(80 - delay)]
     for a, b in zip(ours, theirs, strict=True):
-        assert a.header == b.header and a.delay == b.delay and a.plan == b.plan
+        assert a.header == b.header and a.delay == b.delay and a.action_chunk == b.action_chunk
         assert np.array_equal(a.blendshapes, b.blendshapes)
     assert same(replay(tmp_path / "bag-again", tmp_path / "third"))
 
@@ -440,7 +440,7 @@ def test_stamps_of_another_clock_are_moved_and_long_pauses_cost_nothing(tmp_path
                 header = FACTORY.header(FACTORY.time(number * 50_000_000))  # counted from the driver's start
                 yield "/mic/audio", kind, m.time_ns + pause, odd(
                     kind, header=header, sample_rate=len(samples) * 20, channels=1,
-                    first_sample=number * len(samples), samples=samples,
+                    first_sample=number * len(samples), pcm=samples,
                 )  # fmt: skip
 
     began = time.monotonic()
