@@ -88,12 +88,12 @@ def evaluate(
         option = f"--{wrong[0].replace('_', '-')}"
         raise fail(f"{option} is of corpora: it does not go with --bag" if bag else f"{option} goes with --bag only")
     if bag:
-        from react_ros.bags.participants import Choice
+        from react_ros.bags.participants import TopicChoice
         from react_ros.cli.evaluate_sessions import evaluate_bags
         from react_ros.evaluation.sessions.results import SessionsPlan
 
         with sentences():
-            choice = Choice(features, image, audio, listener_features, listener_image, listener_audio)
+            choice = TopicChoice(features, image, audio, listener_features, listener_image, listener_audio)
             evaluate_bags(bag, rows or [], choice, SessionsPlan(samples, seed, frames, binarize), out, films)
         return
     from react_ros.corpus.cache import atomically

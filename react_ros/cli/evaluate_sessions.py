@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from react_ros.bags.participants import Choice
+    from react_ros.bags.participants import TopicChoice
     from react_ros.evaluation.sessions.results import BagResult, SessionsEvaluation, SessionsPlan
 
 
 def evaluate_bags(
-    bags: list[Path], texts: list[str], choice: Choice, asked: SessionsPlan, out: Path, films: bool
+    bags: list[Path], texts: list[str], choice: TopicChoice, asked: SessionsPlan, out: Path, films: bool
 ) -> None:
     """Evaluate and write into `out`. Raises ValueError or OSError; a bag's sentence ends it with exit code 2."""
     from rich.markup import escape

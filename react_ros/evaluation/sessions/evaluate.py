@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.participants import Choice
+from react_ros.bags.participants import TopicChoice
 from react_ros.bags.reader import Bag
 from react_ros.corpus.clips import CorpusError
 from react_ros.evaluation.corpora.plan import GROUND_TRUTH, Plan, Row
@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 def evaluate_sessions(
     paths: Sequence[Path],
     rows: Sequence[Row],
-    choice: Choice | None = None,
+    choice: TopicChoice | None = None,
     asked: SessionsPlan | None = None,
     *,
     films: Path | None = None,
@@ -52,7 +52,7 @@ def evaluate_sessions(
     films: a folder, for a film a bag and row. A bag that cannot be read is left out and named; raises BagError where
     none is left, ValueError for rows that cannot be, both in one sentence.
     """
-    choice, asked = choice or Choice(), asked or SessionsPlan()
+    choice, asked = choice or TopicChoice(), asked or SessionsPlan()
     sessions, left_out = _read_all(paths, choice, asked, progress)
     corpus, plan = Sessions(sessions, asked.frames), asked.plan()
     rows = list(dict.fromkeys(rows)) or [Row(RECORDED) if any(s.reactions for s in sessions) else Row(registry.DEFAULT)]
@@ -77,7 +77,7 @@ def evaluate_sessions(
 
 
 def _read_all(
-    paths: Sequence[Path], choice: Choice, asked: SessionsPlan, progress: Progress
+    paths: Sequence[Path], choice: TopicChoice, asked: SessionsPlan, progress: Progress
 ) -> tuple[list[RecordedSession], list[str]]:
     sessions, left_out = [], []
     for path in dict.fromkeys(paths):
