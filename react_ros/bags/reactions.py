@@ -37,19 +37,19 @@ class RecordedReactions:
     ended: str
     """Why reading ended before the end of the bag; empty if it did not."""
 
-    def moments(self, heard: PersonFrames | None) -> Numbers:
+    def moments(self, received: PersonFrames | None) -> Numbers:
         """(n,) ns since the epoch: the stamp of the answered frame, plus the deliberate delay.
 
-        heard: the recorded frames that the listener received, whose own stamps are used. Without them, the source stamp
-        is used, which may differ from the frame's by a frame's length.
+        received: the recorded frames that the listener received, whose own stamps are used. Without them, the source
+        stamp is used, which may differ from the frame's by a frame's length.
         """
         out = np.array(self.stamps)
-        if heard is None:
+        if received is None:
             return out + self.delays * FRAME_NS
         rows_of_index: dict[int, list[int]] = {}
-        for row, index in enumerate(heard.indices.tolist()):
+        for row, index in enumerate(received.indices.tolist()):
             rows_of_index.setdefault(index, []).append(row)
-        stamps = heard.stamps
+        stamps = received.stamps
         for k, (frame, stamp) in enumerate(zip(self.frames.tolist(), self.stamps.tolist(), strict=True)):
             rows = rows_of_index.get(frame)
             if rows:

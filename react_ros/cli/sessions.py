@@ -10,7 +10,7 @@ import typer
 from react_ros.bags.manifest import PRIVACY
 from react_ros.cli import fail, lines, progress, sentences
 from react_ros.generators import registry
-from react_ros.messages.namespace import normalize_namespace
+from react_ros.messages.namespace import parse_namespace
 
 
 def record(
@@ -42,7 +42,10 @@ def record(
         "path": str(out), "storage": storage, "images": images, "topics": ",".join(topic or ()),
         "privacy": "topics" if topic else privacy,
     }  # fmt: skip
-    namespace = normalize_namespace(namespace)
+    try:
+        namespace = parse_namespace(namespace)
+    except ValueError as error:
+        raise fail(error) from None
     arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]

@@ -18,7 +18,7 @@ from react_ros.messages.namespace import namespace_of
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, OUR_AUDIO
 from react_ros.perception.front_end import SensorFrontEnd
-from react_ros.replay.speaker_frames import Progress, UnusableData, heard_frames, sensed
+from react_ros.replay.speaker_frames import Progress, UnusableData, bag_frames, run_front_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _begin(bag: Bag, person: Person) -> int:
     stamp = nanoseconds(first.message.header.stamp)
     try:
         StampLimits().check(stamp, first.time_ns)
-    except ValueError:  # of another clock: `heard_frames` moves it to the recorder's, as its first message came
+    except ValueError:  # of another clock: `bag_frames` moves it to the recorder's, as its first message came
         return first.time_ns
     return stamp
 
@@ -144,10 +144,10 @@ def _track(bag: Bag, person: Person, start: int, losses: UnusableData, progress:
         track.hear(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
 
     watch = hear if person.face.raw else None
-    for heard in heard_frames(bag, person.face, losses, progress, watch=watch):
+    for heard in bag_frames(bag, person.face, losses, progress, watch=watch):
         track.see(heard.frame)
     if not person.face.raw:
         listening = SensorFrontEnd(None, FrameClock(), StampLimits(), hear)
-        for _ in sensed(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
+        for _ in run_front_end(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
             pass
     return track

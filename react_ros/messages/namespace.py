@@ -15,6 +15,7 @@ Whether a third-party camera's namespace is that of a person or that of the came
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 ROOT = "/"
@@ -35,6 +36,14 @@ IMAGE_TRANSPORTS = frozenset({"compressed", "compressedDepth", "theora", "ffmpeg
 def normalize_namespace(text: str) -> str:
     """A namespace as ROS writes it, "/lab/ann", from any form: lab/ann, /lab/ann/, an empty text for the root."""
     return ROOT + "/".join(part for part in text.split("/") if part)
+
+
+def parse_namespace(text: str) -> str:
+    """A namespace from a user, normalized. Raises ValueError for one that ROS does not allow."""
+    namespace = normalize_namespace(text)
+    if not re.fullmatch(r"/|(/[A-Za-z_][A-Za-z0-9_]*)+", namespace):
+        raise ValueError(f"namespace must be of letters, digits and _, like robot or lab/robot_2, not {text!r}")
+    return namespace
 
 
 def namespace_of(topic: str) -> str:

@@ -19,7 +19,7 @@ from rosgraph_msgs.msg import Clock
 
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag
-from react_ros.messages.namespace import move, robot_namespaces
+from react_ros.messages.namespace import move, parse_namespace, robot_namespaces
 from react_ros.messages.types import RECORDING_TYPE, STREAM_TYPE
 from react_ros.nodes.base import LATCHED_QOS, use_dds_profile
 from react_ros.nodes.messages import FACTORY, message_class
@@ -36,7 +36,7 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
 
     rate: times real time. namespace: replaces the recorded robot's, by the rule of `messages.namespace.move`. topics:
     publish only these, given in full or by their ending. A topic whose type is not installed here is left out, which
-    is reported on stderr, as is each silence that is skipped. Raises BagError.
+    is reported on stderr, as is each silence that is skipped. Raises BagError or ValueError.
     """
     use_dds_profile()
     interrupted = threading.Event()
@@ -87,11 +87,14 @@ def chosen_topics(bag: Bag, topics: Sequence[str]) -> list[str]:
 
 
 def published_names(bag: Bag, chosen: Sequence[str], namespace: str) -> dict[str, str]:
-    """Recorded topic to the topic it is published on. Raises BagError where two would be published on one."""
+    """Recorded topic to the topic it is published on.
+
+    Raises ValueError for an invalid namespace, BagError where two topics would be published on one.
+    """
     if not namespace:
         return {name: name for name in chosen}
-    robots = robot_namespaces(bag.topics)
-    names = {name: move(name, robots, namespace) for name in chosen}
+    robots, target = robot_namespaces(bag.topics), parse_namespace(namespace)
+    names = {name: move(name, robots, target) for name in chosen}
     recorded_as: dict[str, str] = {}
     for recorded, name in names.items():
         if name in recorded_as:

@@ -118,35 +118,37 @@ class ReplayListeners:
         self.settings = request.apply(self._streams[0].settings)
         self.generator = self._load(self.settings)  # at once, so that nothing is written where it cannot be loaded
 
-    def step(self, heard: BagFrame) -> tuple[ListenerSettings | None, tuple[Reaction, int] | None]:
+    def step(self, bag_frame: BagFrame) -> tuple[ListenerSettings | None, tuple[Reaction, int] | None]:
         """Answer the next frame.
 
         Returns (settings of the stream that begins with this frame, if one does; (reaction, source stamp of the frame
         that it answers, ns), unless the frame never reached the recorded listener).
         """
-        number = self._stream_for(heard)
+        number = self._stream_for(bag_frame)
         if number is None:
             return None, None
-        begun = self._begin(number, heard) if number != self._current else None
-        position = self._streams[number].position(heard.source_ns) if self._repeats else -1
+        begun = self._begin(number, bag_frame) if number != self._current else None
+        position = self._streams[number].position(bag_frame.source_ns) if self._repeats else -1
         if position >= 0:
             self._fill_in(position - self._position - 1)
             self._position = position
-        self._last = heard.frame
-        reaction = self._stream.step(heard.frame)
+        self._last = bag_frame.frame
+        reaction = self._stream.step(bag_frame.frame)
         if position >= 0:
             self._compare(reaction, position)
-        return begun, self._delay.step((reaction, heard.source_ns))
+        return begun, self._delay.step((reaction, bag_frame.source_ns))
 
-    def _stream_for(self, heard: BagFrame) -> int | None:
+    def _stream_for(self, bag_frame: BagFrame) -> int | None:
         """Index of the stream that answers a frame; None if the frame never reached it."""
         streams, current = self._streams, max(self._current, 0)
         if not self._repeats:
-            begun = [n for n in range(current, len(streams)) if streams[n].settings.stamp_ns <= heard.frame.stamp_ns]
+            begun = [
+                n for n in range(current, len(streams)) if streams[n].settings.stamp_ns <= bag_frame.frame.stamp_ns
+            ]
             return max(begun, default=current)
         for n in range(current, len(streams)):
-            answered = streams[n].position(heard.source_ns) >= 0
-            if answered or (n > self._current and streams[n].begins_with(heard.frame)):
+            answered = streams[n].position(bag_frame.source_ns) >= 0
+            if answered or (n > self._current and streams[n].begins_with(bag_frame.frame)):
                 return n
         # A stream with a deliberate delay received its last frames too, though the reactions to them never appeared.
         at_end = self._position == len(streams[current].answered) - 1
@@ -167,8 +169,8 @@ class ReplayListeners:
         """The present stream's schedule, as ListenerStream has it."""
         return self._stream.schedule
 
-    def _begin(self, number: int, heard: BagFrame) -> ListenerSettings:
-        frame, self._current, self._last, self._position = heard.frame, number, None, -1
+    def _begin(self, number: int, bag_frame: BagFrame) -> ListenerSettings:
+        frame, self._current, self._last, self._position = bag_frame.frame, number, None, -1
         recorded = self._streams[number]
         settings = self._request.apply(recorded.settings)
         self.settings = replace(settings, first_frame=frame.index, stamp_ns=frame.stamp_ns)

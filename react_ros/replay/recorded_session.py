@@ -23,7 +23,7 @@ from react_ros.bags.reactions import RecordedReactions, read_reactions
 from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import Flags, Numbers, Timeline, timeline_of
 from react_ros.face import ROTATION_58, TRANSLATION_58, Floats, SpeakerFrame
-from react_ros.replay.speaker_frames import Progress, UnusableData, heard_frames
+from react_ros.replay.speaker_frames import Progress, UnusableData, bag_frames
 
 OTHER_CLOCK_NS = 5_000_000_000
 """Two people's clocks are different if their delays from stamp to receipt differ by more than this."""
@@ -34,8 +34,8 @@ def read_person(
 ) -> PersonFrames:
     """A person's frames, from recorded features or perceived from camera and microphone."""
     frames = PersonFrames()
-    for heard in heard_frames(bag, topics, losses, progress):
-        frames.add(heard.frame, heard.time_ns)
+    for bag_frame in bag_frames(bag, topics, losses, progress):
+        frames.add(bag_frame.frame, bag_frame.time_ns)
     return frames
 
 

@@ -25,7 +25,7 @@ from react_ros.messages.namespace import join_namespace, namespace_of
 from react_ros.messages.types import FEATURES_TYPE, LINEAGE_TYPE, REACTION_TYPE, STREAM_TYPE
 from react_ros.package import code_version
 from react_ros.replay.listeners import Comparison, ReplayListeners, ReplayRequest
-from react_ros.replay.speaker_frames import BagFrame, Progress, UnusableData, heard_frames
+from react_ros.replay.speaker_frames import BagFrame, Progress, UnusableData, bag_frames
 
 FLUSH_FRAMES = 250
 """Frames between two flushes of the new bag. Counted in frames, so that equal replays write equal chunks."""
@@ -76,11 +76,11 @@ def replay(
     with Bag(path) as bag:
         speaker = find_person(bag, source, features=features, image=image, audio=audio)
         listeners = ReplayListeners(bag, request or ReplayRequest(), speaker)
-        one_thread()
-        frames = heard_frames(bag, speaker, losses, progress)
+        use_one_torch_thread()
+        frames = bag_frames(bag, speaker, losses, progress)
         before = time.perf_counter()
-        heard = next(frames, None)
-        if heard is None:
+        bag_frame = next(frames, None)
+        if bag_frame is None:
             reasons = "; ".join([*losses.sentences(), *bag.notices]) or "no message gives a frame"
             raise BagError(f"bag {path} has no frame to listen to: {reasons}")
         writer = BagWriter(out, storage)
@@ -90,23 +90,25 @@ def replay(
         )
         streams: list[dict[str, Any]] = []
         try:
-            while heard is not None:
+            while bag_frame is not None:
                 report.perceiving += time.perf_counter() - before
                 report.frames += 1
                 if report.frames % FLUSH_FRAMES == 0:
                     writer.flush()
-                writer.write(features_topic, FEATURES_TYPE, heard.time_ns, heard.data or serialise(heard.message))
-                begun, answer = listeners.step(heard)
+                writer.write(
+                    features_topic, FEATURES_TYPE, bag_frame.time_ns, bag_frame.data or serialise(bag_frame.message)
+                )
+                begun, answer = listeners.step(bag_frame)
                 if begun is not None:
-                    message = _stream_message(begun, listeners, heard)
-                    writer.write(stream_topic, STREAM_TYPE, heard.time_ns, serialise(message))
+                    message = _stream_message(begun, listeners, bag_frame)
+                    writer.write(stream_topic, STREAM_TYPE, bag_frame.time_ns, serialise(message))
                     streams.append(manifest.of_stream(message))
                 if answer is not None:
                     message = _reaction_message(*answer, listeners)
-                    writer.write(reaction_topic, REACTION_TYPE, heard.time_ns, serialise(message))
+                    writer.write(reaction_topic, REACTION_TYPE, bag_frame.time_ns, serialise(message))
                     report.reactions += 1
                 before = time.perf_counter()
-                heard = next(frames, None)
+                bag_frame = next(frames, None)
             writer.close()
         finally:
             with suppress(BagError):
@@ -128,7 +130,7 @@ def replay(
     return report
 
 
-def one_thread() -> None:
+def use_one_torch_thread() -> None:
     """Let torch, if a generator has imported it, use one thread, as the robot's processes do.
 
     With more threads, matrix products may round differently.
@@ -139,10 +141,10 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
-def _stream_message(settings: ListenerSettings, listeners: ReplayListeners, heard: BagFrame) -> Any:
+def _stream_message(settings: ListenerSettings, listeners: ReplayListeners, bag_frame: BagFrame) -> Any:
     generator = listeners.generator
     return new_message(
-        STREAM_TYPE, header=heard.message.header, first_frame=settings.first_frame, generator=generator.info.name,
+        STREAM_TYPE, header=bag_frame.message.header, first_frame=settings.first_frame, generator=generator.info.name,
         parameters=parameters_text(generator), weights=generator.info.weights, seed=settings.seed,
         samples=settings.samples, delay=settings.delay, schedule=listeners.schedule, notice=generator.info.notice,
         code=code_version(),

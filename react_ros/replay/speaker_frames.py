@@ -17,6 +17,7 @@ from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockConfig, ClockFrame
 from react_ros.face import FRAME_NS, SpeakerFrame
 from react_ros.messages.features import frame_from_message
+from react_ros.messages.namespace import nearest
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import OUR_AUDIO
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
@@ -73,7 +74,7 @@ class UnusableData:
         return out
 
 
-def heard_frames(
+def bag_frames(
     bag: Bag,
     topics: PersonTopics,
     losses: UnusableData,
@@ -89,15 +90,15 @@ def heard_frames(
     length = max(bag.end_ns - bag.start_ns, 1)
     last: BagFrame | None = None
     try:
-        for heard in frames:
+        for bag_frame in frames:
             if last is not None:
-                pause = heard.frame.stamp_ns - last.frame.stamp_ns
+                pause = bag_frame.frame.stamp_ns - last.frame.stamp_ns
                 if pause > 3 * FRAME_NS or pause <= 0:
                     losses.gaps.append(((last.time_ns - bag.start_ns) / 1e9, abs(pause) / 1e9))
-            last = heard
-            if heard.frame.index % 25 == 0:
-                progress(heard.time_ns - bag.start_ns, length)
-            yield heard
+            last = bag_frame
+            if bag_frame.frame.index % 25 == 0:
+                progress(bag_frame.time_ns - bag.start_ns, length)
+            yield bag_frame
     except BagError as error:
         losses.ended = str(error)
     progress(length, length)
@@ -114,7 +115,7 @@ def _recorded_frames(bag: Bag, topics: PersonTopics, losses: UnusableData) -> It
 
 
 def _perceived_frames(bag: Bag, topics: PersonTopics, losses: UnusableData, watch: Watch | None) -> Iterator[BagFrame]:
-    recorded = perception_parameters(bag)
+    recorded = perception_parameters(bag, topics.first)
     lag, stale = (round(recorded[name] * 1e9) for name in ("sound_lag", "stale_after"))
     config = PerceptionConfig(
         max_faces=recorded["max_faces"], landmarks=recorded["landmarks"], deterministic=True,
@@ -124,13 +125,13 @@ def _perceived_frames(bag: Bag, topics: PersonTopics, losses: UnusableData, watc
     clock = FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale))
     try:
         front_end = SensorFrontEnd(perception, clock, StampLimits(), watch)
-        for perceived, now in sensed(bag, topics, losses, front_end):
-            yield from _bag_frames(perceived, now, config.landmarks)
+        for perceived, now in run_front_end(bag, topics, losses, front_end):
+            yield from _as_bag_frames(perceived, now, config.landmarks)
     finally:
         perception.close()
 
 
-def sensed(
+def run_front_end(
     bag: Bag, topics: PersonTopics, losses: UnusableData, front_end: SensorFrontEnd
 ) -> Iterator[tuple[list[Perceived], int]]:
     """Feed a bag's raw sensor messages to a sensor front end, advancing its clock every TICK_NS between them.
@@ -183,7 +184,7 @@ def _feed(
     return front_end.hear(m.message, bag.topics[m.topic].kind == OUR_AUDIO, m.time_ns, stamp)
 
 
-def _bag_frames(perceived: list[Perceived], now: int, landmarks: bool) -> Iterator[BagFrame]:
+def _as_bag_frames(perceived: list[Perceived], now: int, landmarks: bool) -> Iterator[BagFrame]:
     for p in perceived:
         # Without the durations of stages, which differ in every replay.
         message = FACTORY.speaker(p.frame, {}, p.source_ns, landmarks)
@@ -206,11 +207,17 @@ _PERCEPTION = {"sound_lag": 0.04, "stale_after": 0.5, "max_faces": 4, "landmarks
 """The perception node's parameters that affect its frames, with the values used where they are not recorded."""
 
 
-def perception_parameters(bag: Bag) -> dict[str, Any]:
-    """The recorded perception node's parameters from the manifest; defaults for those missing or of another type."""
+def perception_parameters(bag: Bag, near: str) -> dict[str, Any]:
+    """The parameters, in the bag's manifest, of the perception node that belongs with the topic `near`.
+
+    Of parameters that are missing or of another type, the defaults.
+    """
     nodes = manifest.read_manifest(bag.path).get("parameters")
-    recorded: Any = {}
-    for node, values in (nodes if isinstance(nodes, dict) else {}).items():
-        if str(node).endswith("/perception") and isinstance(values, dict):
-            recorded = values
-    return {n: recorded[n] if type(recorded.get(n)) is type(usual) else usual for n, usual in _PERCEPTION.items()}
+    recorded = {
+        str(node): values
+        for node, values in (nodes if isinstance(nodes, dict) else {}).items()
+        if str(node).endswith("/perception") and isinstance(values, dict)
+    }
+    chosen = nearest(recorded, near) or list(recorded)
+    values = recorded[chosen[-1]] if chosen else {}
+    return {n: values[n] if type(values.get(n)) is type(usual) else usual for n, usual in _PERCEPTION.items()}

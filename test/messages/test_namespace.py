@@ -16,6 +16,7 @@ from react_ros.messages.namespace import (
     namespace_of,
     nearest,
     normalize_namespace,
+    parse_namespace,
     robot_namespaces,
 )
 
@@ -74,6 +75,13 @@ def test_a_namespace_is_written_in_one_way(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "/", "//"])
 def test_the_root_namespace_is_one_slash(text: str) -> None:
     assert normalize_namespace(text) == "/" and join_namespace(text, "audio") == "/audio"
+
+
+@pytest.mark.parametrize("text", ["1lab", "lab/2", "lab ann", "lab-ann", "~", "lab/ännchen"])
+def test_a_namespace_that_ros_does_not_allow_is_one_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="namespace must be of letters, digits and _"):
+        parse_namespace(text)
+    assert parse_namespace("lab/robot_2/") == "/lab/robot_2" and parse_namespace("") == "/"
 
 
 def test_a_namespace_encloses_topics_and_not_names_that_begin_alike() -> None:

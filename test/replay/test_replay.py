@@ -37,7 +37,7 @@ from typer.testing import CliRunner
 from react_ros import assets
 from react_ros.bags import manifest
 from react_ros.bags.errors import BagError
-from react_ros.bags.reader import read_bag
+from react_ros.bags.reader import Bag, read_bag
 from react_ros.bags.types import FACTORY, new_message, serialise, typestore
 from react_ros.bags.writer import STORAGES, Storage
 from react_ros.cli.main import app
@@ -47,6 +47,7 @@ from react_ros.messages.features import frame_from_message
 from react_ros.messages.types import OUR_AUDIO
 from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import ReplayReport, replay
+from react_ros.replay.speaker_frames import perception_parameters
 
 ATTENTIVE = registry.create("attentive")
 
@@ -83,9 +84,9 @@ def test_the_same_bag_gives_the_same_folder(storage: Storage, tmp_path: Path) ->
     one = everything(tmp_path / "one")
     assert one == everything(tmp_path / "another")
     assert len(one) == 3 and "manifest.yaml" in one
-    told = manifest.read_manifest(tmp_path / "one")
-    assert told["recorded"] == "replay" and told["of"] == str(bag) and told["source"] == "features"
-    assert told["streams"][0]["generator"] == "attentive" and told["machine"] and told["code"]
+    entries = manifest.read_manifest(tmp_path / "one")
+    assert entries["recorded"] == "replay" and entries["of"] == str(bag) and entries["source"] == "features"
+    assert entries["streams"][0]["generator"] == "attentive" and entries["machine"] and entries["code"]
     # A replay can be replayed.
     assert reproduced(replay(tmp_path / "one", tmp_path / "third"))
 
@@ -148,8 +149,8 @@ def test_each_stream_of_a_recording_is_reproduced(tmp_path: Path) -> None:
     assert [(m.first_frame, m.generator, m.seed, m.delay) for m in streams] == [
         (0, "attentive", 1, 0), (60, "attentive", 2, 0), (90, "fsq", 0, 5), (150, "fsq", 0, 0)
     ]  # fmt: skip
-    told = manifest.read_manifest(tmp_path / "bag-again")["streams"]
-    assert [s["first_frame"] for s in told] == [0, 60, 90, 150]
+    entries = manifest.read_manifest(tmp_path / "bag-again")["streams"]
+    assert [s["first_frame"] for s in entries] == [0, 60, 90, 150]
 
 
 def test_a_robot_that_was_restarted_during_the_recording_is_reproduced(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_late_action_chunks_take_effect_as_late_again(planning: None, tmp_path: 
     frames = person(150)
 
     def live() -> Iterator[Message]:
-        for message in answered(registry.create("planning", seconds=0.03), frames, beside=True):
+        for message in answered(registry.create("planning", seconds=0.03), frames, asynchronous=True):
             time.sleep(0.002)  # 20 times real time
             yield message
 
@@ -297,7 +298,7 @@ def test_invalid_streams_and_reactions_are_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("settings", "sentence"),
     [
         ({"generator": "nobody"}, "nobody"),
         ({"generator": "attentive", "parameters": "{expressiveness: much}"}, "expressiveness"),
@@ -305,8 +306,10 @@ def test_invalid_streams_and_reactions_are_ignored(tmp_path: Path) -> None:
         ({"generator": "fsq", "parameters": "{weights: /nowhere.safetensors}"}, "/nowhere.safetensors"),
     ],
 )
-def test_a_listener_that_cannot_be_made_is_one_sentence(told: dict[str, str], sentence: str, tmp_path: Path) -> None:
-    stream = (STREAM, KINDS[STREAM], START_NS, content(KINDS[STREAM], samples=1, **told))
+def test_a_listener_that_cannot_be_made_is_one_sentence(
+    settings: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
+    stream = (STREAM, KINDS[STREAM], START_NS, content(KINDS[STREAM], samples=1, **settings))
     bag = write(tmp_path / "bag", [stream], features(person(5)))
     code, text = run(bag, tmp_path / "out")
     assert code == 2 and sentence in text and len(text.strip().splitlines()) == 1
@@ -320,9 +323,11 @@ def test_invalid_features_are_counted_and_jumps_of_the_clock_reported(tmp_path: 
     bad = [(FEATURES, KINDS[FEATURES], START_NS + k, data) for k, data in enumerate([empty, b"\0\1\0\0", b"", empty])]
     report = again(write(tmp_path / "bag", good, bad))
     assert (report.frames, report.reactions) == (60, 60)
-    told = " ".join(report.notices)
-    assert "2 messages were dropped: /robot/speaker/features: scheme '' is not" in told or "2 messages were" in told
-    assert "2 gaps in the frames" in told
+    notices = " ".join(report.notices)
+    assert (
+        "2 messages were dropped: /robot/speaker/features: scheme '' is not" in notices or "2 messages were" in notices
+    )
+    assert "2 gaps in the frames" in notices
     many = [(FEATURES, KINDS[FEATURES], START_NS + k, content(KINDS[FEATURES], face_state=k)) for k in range(10, 40)]
     report = replay(write(tmp_path / "many", good, many), tmp_path / "third")
     assert sum(int(n.split()[0]) for n in report.notices if "dropped" in n) == 30
@@ -454,6 +459,16 @@ def test_stamps_of_another_clock_are_shifted_and_long_silences_skipped(tmp_path:
     frames = frames_of(tmp_path / "bag-again")
     assert [b.index - a.index for a, b in pairwise(frames)] == [1] * (len(frames) - 1)
     assert abs(frames[0].stamp_ns - START_NS) < 10**9, "frames are of the recorder's time"
+
+
+def test_perception_has_the_parameters_of_the_speakers_robot(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", features(person(2)))
+    nodes = {"/lab/ann/perception": {"sound_lag": 0.1}, "/lab/bob/perception": {"sound_lag": 0.2, "max_faces": "many"}}
+    manifest.write_manifest(bag, {"parameters": nodes})
+    with Bag(bag) as opened:
+        lags = [perception_parameters(opened, f"/lab/{who}/image_raw")["sound_lag"] for who in ("ann", "bob")]
+        assert lags == [0.1, 0.2]
+        assert perception_parameters(opened, "/lab/bob/audio")["max_faces"] == 4
 
 
 AUDIO_CHUNK_0_1 = """

@@ -31,7 +31,7 @@ from react_ros.face import FPS
 from react_ros.generators import registry
 from react_ros.media.film_writer import FilmError
 from react_ros.replay.recorded_session import RecordedSession, read_session
-from react_ros.replay.replay import one_thread
+from react_ros.replay.replay import use_one_torch_thread
 from react_ros.replay.session_film import Pictures, ReactionRenderer, read_sound, write_film
 
 Progress = Callable[[str, int, int], None]
@@ -61,7 +61,7 @@ def evaluate_sessions(
     sources = {row: open_session_source(row, corpus, plan) for row in rows}
     results: dict[Row, list[Block]] = {}
     shown: dict[int, dict[str, str]] = {number: {} for number in range(len(sessions))}
-    one_thread()
+    use_one_torch_thread()
     with threadpool_limits(1):  # so that the same command gives the same figures, whatever else the machine does
         for row, source in sources.items():
             blocks = results[row] = []
