@@ -1,4 +1,4 @@
-"""Bags for tests, made without ROS: a simulated person who is recorded, and a listener who answers."""
+"""Bags for tests, made without ROS: of a simulated speaker and a listener."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ from react_ros.bags.writer import BagWriter, Storage
 from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators.contract import Generator
 from react_ros.generators.stream_settings import Delay, parameters_text
+from react_ros.messages.types import (
+    COMPRESSED_IMAGE_TYPE,
+    FEATURES_TYPE,
+    IMAGE_TYPE,
+    LINEAGE_TYPE,
+    REACTION_TYPE,
+    STREAM_TYPE,
+)
 
 START_NS = 1_800_000_000_000_000_000
-"""When recordings begin, ns since the epoch."""
+"""Start of the recordings, ns since the epoch."""
 FEATURES, STREAM, REACTION = (f"/robot/{end}" for end in ("speaker/features", "listener/stream", "listener/reaction"))
-KINDS = {
-    FEATURES: "react_ros/msg/SpeakerFeatures", STREAM: "react_ros/msg/ListenerStream",
-    REACTION: "react_ros/msg/Reaction",
-}  # fmt: skip
+KINDS = {FEATURES: FEATURES_TYPE, STREAM: STREAM_TYPE, REACTION: REACTION_TYPE}
 Message = tuple[str, str, int, bytes]
 """Topic, type, time in ns, CDR bytes."""
 
 
 def person(frames: int = 50, seed: int = 0, first: int = 0, start_ns: int = START_NS) -> list[SpeakerFrame]:
-    """Frames of a simulated speaker, numbered from `first` on."""
+    """Frames of a simulated speaker, with indices from `first` on."""
     return [
         replace(f, index=first + k, stamp_ns=start_ns + k * FRAME_NS)
         for k, f in enumerate(simulated_speaker(seed, frames))
@@ -39,26 +44,27 @@ def person(frames: int = 50, seed: int = 0, first: int = 0, start_ns: int = STAR
 
 
 def source_ns(frame: SpeakerFrame) -> int:
-    """When the sensors had a frame: its image comes 45 ms before; each 25th has none of its own, and its own time."""
+    """Source stamp of a frame: of its image, 45 ms earlier; its own for every 25th frame, which has no image."""
     return frame.stamp_ns if frame.index % 25 == 24 else frame.stamp_ns - 45_000_000
 
 
 def features(frames: Iterable[SpeakerFrame], topic: str = FEATURES) -> Iterator[Message]:
-    """The frames as perception publishes them, each 50 ms after its stamp."""
+    """The frames as perception publishes them, received 50 ms after their stamps."""
     for f in frames:
         yield topic, KINDS[FEATURES], f.stamp_ns + 50_000_000, serialise(FACTORY.speaker(f, {}, source_ns(f)))
 
 
 def answered(
     generator: Generator, frames: Iterable[SpeakerFrame], *, seed: int = 0, samples: int = 1, delay: int = 0,
-    deaf: Callable[[SpeakerFrame], bool] = lambda frame: False, beside: bool = False,
+    deaf: Callable[[SpeakerFrame], bool] = lambda frame: False, asynchronous: bool = False,
 ) -> Iterator[Message]:  # fmt: skip
-    """What a listener node says to the frames, 10 ms after each: its stream once, then its reactions.
+    """What a listener node publishes, 10 ms after each frame: the announcement of its stream, then its reactions.
 
-    deaf: the frames that never reach it. beside: plans are made beside the clock, as live, and so come late.
+    deaf: whether a frame never reaches the listener. asynchronous: action chunks are computed beside the clock, as
+    live, and may be late.
     """
     stream = generator.start(samples=samples, seed=seed)
-    if beside:
+    if asynchronous:
         stream.run_asynchronously()
     waiting: Delay[tuple[Reaction, int]] = Delay(delay)
     announced = False
@@ -74,7 +80,7 @@ def answered(
                 seed=seed, samples=samples, delay=delay, schedule=stream.schedule,
             ))  # fmt: skip
         reaction, source = waiting.step((stream.step(f), source_ns(f)))
-        lineage = new_message("react_ros/msg/Lineage", frame=reaction.index, source_stamp=FACTORY.time(source))
+        lineage = new_message(LINEAGE_TYPE, frame=reaction.index, source_stamp=FACTORY.time(source))
         message = FACTORY.reaction(reaction, lineage, generator.info.delay_frames + delay)
         yield REACTION, KINDS[REACTION], now, serialise(message)
 
@@ -84,7 +90,7 @@ def _bytes(kind: str, **fields: Any) -> bytes:
 
 
 def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
-    """A photograph 25 times a second as drivers of ROS publish it."""
+    """A photograph 25 times a second, as ROS camera drivers publish it."""
     rgb = np.ascontiguousarray(first_image("footage-single-face-photo"))
     step = max(1, len(rgb) // 480)
     rgb = np.ascontiguousarray(rgb[::step, ::step][:, : rgb[::step, ::step].shape[1] // 2 * 2])
@@ -95,7 +101,7 @@ def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
         if encoding in ("jpeg", "png"):
             ok, data = cv2.imencode(f".{encoding}", rgb[:, :, ::-1])
             assert ok
-            kind = "sensor_msgs/msg/CompressedImage"
+            kind = COMPRESSED_IMAGE_TYPE
             yield topic, kind, at, _bytes(kind, header=header, format=encoding, data=data.ravel())
             continue
         pixels = {
@@ -105,7 +111,7 @@ def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
             "yuv422_yuy2": lambda: cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_YUY2),
         }[encoding]()  # fmt: skip
         data = np.ascontiguousarray(pixels).reshape(-1)
-        kind = "sensor_msgs/msg/Image"
+        kind = IMAGE_TYPE
         yield (
             topic,
             kind,
@@ -115,7 +121,7 @@ def photographs(encoding: str, topic: str, count: int) -> Iterator[Message]:
 
 
 def write(path: Path, *messages: Iterable[Message], storage: Storage = "mcap") -> Path:
-    """A bag of these messages, in the order of their times."""
+    """Write a bag of these messages, ordered by time. Returns `path`."""
     writer = BagWriter(path, storage)
     for topic, kind, time_ns, data in sorted((m for some in messages for m in some), key=lambda m: m[2]):
         writer.write(topic, kind, time_ns, data)
@@ -124,7 +130,7 @@ def write(path: Path, *messages: Iterable[Message], storage: Storage = "mcap") -
 
 
 def everything(path: Path) -> dict[str, bytes]:
-    """A folder's files, by name."""
+    """Name to content of a folder's files."""
     return {f.name: f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
 
 

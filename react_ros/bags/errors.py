@@ -1,29 +1,28 @@
-"""Why a bag cannot be read or written, in one sentence."""
+"""Errors of reading and writing bags, each one sentence for users."""
 
 from __future__ import annotations
 
-import sqlite3
-
-import apsw
-from rosbags.rosbag2.errors import ReaderError, WriterError
 from rosbags.serde import SerdeError
+
+from react_ros.bags.rosbags_internals import STORAGE_ERRORS
 
 
 class BagError(Exception):
-    """A bag cannot be written or read; the message is one sentence for people."""
+    """A bag cannot be written or read; the message is one sentence for users."""
 
 
 class BagFull(BagError):
-    """The disk has no more room; what came before lies in the bag, which is closed."""
-
-
-_SAID = (OSError, ReaderError, WriterError, SerdeError, sqlite3.Error, apsw.Error)
-"""What speaks in sentences; anything else comes from inside a parser in front of damaged bytes."""
+    """The disk is full; the bag is closed and holds what was written up to its last flush."""
 
 
 def explain(error: BaseException) -> str:
+    """The reason in an exception, without a final full stop.
+
+    Exceptions other than those of the storage libraries come from parsers of damaged bytes, and are named as such.
+    """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    text = " ".join(str(error).split()).rstrip(".")  # parsers quote what they could not read, over many lines
+    text = " ".join(str(error).split()).rstrip(".")  # parsers quote their input, over many lines
     text = text if len(text) <= 160 else f"{text[:160]}…"
-    return text if isinstance(error, _SAID) else f"it is damaged ({type(error).__name__}: {text})"
+    known = isinstance(error, (*STORAGE_ERRORS, SerdeError))
+    return text if known else f"it is damaged ({type(error).__name__}: {text})"

@@ -1,4 +1,4 @@
-"""manifest.yaml in a bag's folder: who recorded what, with which code, weights, seeds and parameters."""
+"""manifest.yaml in a bag's folder: the code, libraries, weights, seeds and parameters that made the bag."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from react_ros.machine import describe_machine
+from react_ros.messages.compatibility import read_field
 from react_ros.package import code_version
 
 FILE = "manifest.yaml"
@@ -23,36 +24,35 @@ PRIVACY: tuple[Privacy, ...] = get_args(Privacy)
 _LIBRARIES = ("numpy", "torch", "mediapipe", "opencv-contrib-python", "rosbags", "ros-jazzy-rclpy")
 
 
-def begin(**told: Any) -> dict[str, Any]:
-    """A manifest of what is known at the start: the code, the libraries and the machine, and what is `told`."""
+def begin(**entries: Any) -> dict[str, Any]:
+    """A new manifest: versions of the code and of libraries, the command and the machine, then `entries`."""
     return {
         "format": FORMAT,
         "code": code_version(),
-        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "libraries": {name: found for name in _LIBRARIES if (found := _version_of(name))},
         "python": platform.python_version(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "machine": describe_machine(),
-        **told,
+        **entries,
     }
 
 
 def moment(ns: int) -> str:
-    """A time as people read it: ISO 8601, UTC, to the µs."""
+    """A time in ns since the epoch as ISO 8601, UTC, to the µs."""
     return datetime.fromtimestamp(ns / 1e9, UTC).isoformat()
 
 
 def of_stream(m: Any) -> dict[str, Any]:
-    """What a ListenerStream message tells of a stream."""
+    """The entry for a listener's stream, from a react_ros/ListenerStream of this or an earlier version."""
     names = "first_frame generator parameters weights seed samples delay schedule notice code"
-    # Until version 0.1 the schedule was called protocol: bags have it.
-    return {n: getattr(m, n if hasattr(m, n) else "protocol") for n in names.split()}
+    return {name: read_field(m, name) for name in names.split()}
 
 
 def config_hash(manifest: dict[str, Any]) -> str:
-    """SHA-256 of how a session was configured: all nodes' parameters but the recorder's, and who listened in turn.
+    """SHA-256 of a session's configuration: all nodes' parameters but the recorder's, and the listeners in order.
 
-    Two sessions of the same hash were configured alike, and listened with the same weights: what is another each time,
-    as when a film begins and with which frame a stream, does not count.
+    Two sessions with the same hash had the same configuration and weights. Values that differ in every session, such as
+    the start time of a film and the first frame of a stream, are left out.
     """
     nodes = {
         node: {name: value for name, value in values.items() if name != "start_at"}
@@ -61,12 +61,12 @@ def config_hash(manifest: dict[str, Any]) -> str:
     }
     names = ("generator", "parameters", "weights", "seed", "samples", "delay")
     streams = [{name: stream[name] for name in names} for stream in manifest.get("streams", [])]
-    said = yaml.safe_dump({"parameters": nodes, "streams": streams}, sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = yaml.safe_dump({"parameters": nodes, "streams": streams}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
-    """Write it beside the bag's files: whole, or the one before stays. Raises OSError."""
+    """Write or replace a bag's manifest atomically. Raises OSError."""
     new = bag / f".{FILE}.new"
     try:
         new.write_text(yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True), "utf-8")
@@ -77,15 +77,15 @@ def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:
-    """What a bag's manifest says; empty where it has none, or none that can be read."""
+    """A bag's manifest; empty where it is missing or cannot be read."""
     try:
-        said = yaml.safe_load(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"))
+        entries = yaml.safe_load(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return entries if isinstance(entries, dict) else {}
 
 
-def _version(name: str) -> str:
+def _version_of(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,18 +1,18 @@
-"""Which topics of a bag hold the speaker, and which the human listener."""
+"""Which topics of a bag hold the speaker, the human listener, and the robot's listener."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import Inputs, find_inputs, topics_of
+from react_ros.bags.person_topics import PersonTopics, camera_topics, expect_topic, find_person, topics_of
 from react_ros.bags.reader import Bag
-from react_ros.messages.types import AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, REACTION_TYPE
+from react_ros.messages.namespace import ROOT, encloses, namespace_of, nearest
+from react_ros.messages.types import AUDIO_TYPES, FEATURES_TYPE, REACTION_TYPE, STREAM_TYPE
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which topics hold whom; empty: found, where there is no choice."""
+class TopicChoice:
+    """The topics that a user names for the speaker and for the human listener. Empty: to be found."""
 
     features: str = ""
     image: str = ""
@@ -22,73 +22,96 @@ class Choice:
     listener_audio: str = ""
 
     def __post_init__(self) -> None:
+        """Raises ValueError for a contradictory choice."""
         if self.listener_features and (self.listener_image or self.listener_audio):
             raise ValueError("the human listener has recorded features, or an image and sound: name one or the other")
         if self.listener_audio and not self.listener_image:
             raise ValueError("a listener's sound alone shows no reaction: name the listener's image as well")
 
 
-def find_speaker_and_listener(bag: Bag, choice: Choice, notices: list[str]) -> tuple[Inputs, Inputs | None]:
-    """The topics of the speaker, and of the human listener where there is one. Raises BagError, in one sentence.
+@dataclass(frozen=True, slots=True)
+class ListenerTopics:
+    """The topics of the robot's listener; several of a kind where the bag holds several robots."""
 
-    Of exactly two topics of features, or two cameras, the listener's is the one that is called so, else the one
-    outside of the robot's namespace.
+    streams: tuple[str, ...] = ()
+    """ListenerStream: the announcements of its streams."""
+    reactions: tuple[str, ...] = ()
+
+    @property
+    def ambiguous(self) -> bool:
+        return max(len(self.streams), len(self.reactions)) > 1
+
+
+def find_speaker_and_listener(
+    bag: Bag, choice: TopicChoice, notices: list[str]
+) -> tuple[PersonTopics, PersonTopics | None]:
+    """The topics of the speaker, and of the human listener if there is one. Raises BagError.
+
+    Of exactly two topics of features, or else two cameras, the listener's is the one with "listener" in its name, else
+    the one that is not in a robot's namespace.
     """
     for name in (choice.listener_features, choice.listener_image, choice.listener_audio):
-        if name and name not in bag.topics:
-            there = ", ".join(sorted(bag.topics)[:12])
-            raise BagError(f"bag {bag.path} has no topic {name}: it has {there}")
-    features = topics_of(bag, FEATURES_TYPE)
-    cameras = _cameras(bag)
-    spaces = [t.rsplit("/", 2)[0] for t in topics_of(bag, REACTION_TYPE)]
-    listener = Inputs(features=choice.listener_features, image=choice.listener_image, audio=choice.listener_audio)
-    if listener == Inputs():
+        expect_topic(bag, name)
+    features, cameras = topics_of(bag, FEATURES_TYPE), _cameras(bag)
+    robots = {namespace_of(t) for t in topics_of(bag, REACTION_TYPE)}
+    listener = PersonTopics(choice.listener_features, choice.listener_image, choice.listener_audio)
+    if listener == PersonTopics():
         if len(features) == 2:
-            listener = Inputs(features=_listener_of(features, choice.features, spaces))
+            listener = PersonTopics(features=_listener_of_two(features, choice.features, robots))
         elif len(cameras) == 2:
-            listener = Inputs(image=_listener_of(cameras, choice.image, spaces))
+            listener = PersonTopics(image=_listener_of_two(cameras, choice.image, robots))
             if not listener.image:
                 both = " and ".join(cameras)
-                notices.append(f"{both} are two cameras, and neither is taken for a human listener's: name it")
-    speaker = Inputs(choice.features, choice.image, choice.audio)
-    if speaker == Inputs():
+                notices.append(f"{both} are two cameras, and which one shows a human listener is not clear: name it")
+    speaker = PersonTopics(choice.features, choice.image, choice.audio)
+    if speaker == PersonTopics():
         if listener.features and len(features) == 2:
-            speaker = Inputs(features=next(n for n in features if n != listener.features))
+            speaker = PersonTopics(features=next(n for n in features if n != listener.features))
         elif listener.image and not features and len(cameras) == 2:
-            speaker = Inputs(image=next(n for n in cameras if n != listener.image))
-    inputs = find_inputs(bag, features=speaker.features, image=speaker.image, audio=speaker.audio)
-    return inputs, None if listener == Inputs() else listener
+            speaker = PersonTopics(image=next(n for n in cameras if n != listener.image))
+    found = find_person(bag, features=speaker.features, image=speaker.image, audio=speaker.audio)
+    return found, None if listener == PersonTopics() else listener
+
+
+def find_robot_listener(bag: Bag, near: str) -> ListenerTopics:
+    """The topics of the robot's listener that belong with the topic `near`; all of them where none does."""
+    every = topics_of(bag, STREAM_TYPE), topics_of(bag, REACTION_TYPE)
+    found = nearest(every[0], near), nearest(every[1], near)
+    streams, reactions = found if any(found) else every
+    return ListenerTopics(tuple(streams), tuple(reactions))
+
+
+def camera_of(bag: Bag, speaker: PersonTopics, listener: PersonTopics | None) -> str:
+    """The topic of the speaker's images, for films; empty where there is none."""
+    return speaker.image or _of_person([c for c in _cameras(bag) if listener is None or c != listener.image], speaker)
+
+
+def microphone_of(bag: Bag, speaker: PersonTopics, listener: PersonTopics | None) -> str:
+    """The topic of the speaker's audio, for films; empty where there is none."""
+    microphones = topics_of(bag, *AUDIO_TYPES)
+    return speaker.audio or _of_person([m for m in microphones if listener is None or m != listener.audio], speaker)
 
 
 def _cameras(bag: Bag) -> list[str]:
-    """Topics of people's images, one a camera: a compressed one that lies beside the raw one is left out."""
-    names = [t for t in topics_of(bag, *IMAGE_TYPES) if "avatar/image" not in t]
+    """One topic per camera: without the compressed form of an image that is recorded raw as well."""
+    names = camera_topics(bag)
     return [n for n in names if n.removesuffix("/compressed") not in names or not n.endswith("/compressed")]
 
 
-def _listener_of(names: list[str], speaker: str, spaces: list[str]) -> str:
+def _listener_of_two(names: list[str], speaker: str, robots: set[str]) -> str:
+    """Of two topics the human listener's; empty where that is not clear."""
     if speaker in names:
         return next(n for n in names if n != speaker)
-    called = [n for n in names if "listener" in n]
-    if len(called) == 1:
-        return called[0]
-    outside = [n for n in names if not any(n.startswith(f"{space}/") for space in spaces if space)]
-    return outside[0] if len(outside) == 1 else ""
+    named = [n for n in names if "listener" in n]
+    if len(named) == 1:
+        return named[0]
+    elsewhere = [n for n in names if namespace_of(n) not in robots]
+    outside = [n for n in elsewhere if not any(encloses(robot, n) for robot in robots - {ROOT})]
+    found = elsewhere if len(elsewhere) == 1 else outside
+    return found[0] if len(found) == 1 else ""
 
 
-def camera_of(bag: Bag, inputs: Inputs, listener: Inputs | None) -> str:
-    """The topic of the speaker's pictures, for films; empty without any."""
-    return inputs.image or _near([c for c in _cameras(bag) if listener is None or c != listener.image], inputs)
-
-
-def microphone_of(bag: Bag, inputs: Inputs, listener: Inputs | None) -> str:
-    """The topic of the speaker's sound, for films; empty without any."""
-    names = topics_of(bag, *AUDIO_TYPES)
-    return inputs.audio or _near([n for n in names if listener is None or n != listener.audio], inputs)
-
-
-def _near(names: list[str], inputs: Inputs) -> str:
-    """The only one of some topics, or the only one in the speaker's namespace."""
-    space = (inputs.features or inputs.image or inputs.audio).rsplit("/", 2)[0]
-    inside = [n for n in names if space and n.startswith(f"{space}/")]
-    return names[0] if len(names) == 1 else inside[0] if len(inside) == 1 else ""
+def _of_person(names: list[str], person: PersonTopics) -> str:
+    """The only one of some topics, else the only one that belongs with the person's; empty otherwise."""
+    found = names if len(names) == 1 else nearest(names, person.first)
+    return found[0] if len(found) == 1 else ""

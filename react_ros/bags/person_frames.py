@@ -1,4 +1,4 @@
-"""One person's speaker frames, packed into arrays."""
+"""One person's speaker frames of a whole session, packed into arrays."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from react_ros.face import (
     SpeakerFrame,
 )
 
-_PARTS = {"model": FACE_MODEL, "attributes": ATTRIBUTES, "mfcc": 26, "mfcc_delta": 26, "rest": 4}
-
-
-_WIDTH = sum(_PARTS.values())
+_COLUMNS = {"model": FACE_MODEL, "attributes": ATTRIBUTES, "mfcc": 26, "mfcc_delta": 26, "scalars": 4}
+"""Float columns of a frame, in order. Scalars: log energy, F0, voicing, speech probability."""
+_WIDTH = sum(_COLUMNS.values())
 
 
 class PersonFrames:
-    """One person's frames as they came, packed: 0.6 kB a frame, so that an hour fits into 55 MB.
+    """One person's frames in the order received: 0.6 kB a frame, 55 MB an hour.
 
-    `frame(k)` gives the very frame k that was added, but for its landmarks.
+    `frame(k)` returns frame k as it was added, without its landmarks.
     """
 
     def __init__(self) -> None:
@@ -39,13 +38,13 @@ class PersonFrames:
         self._views: tuple[Floats, Numbers] | None = None
 
     def add(self, frame: SpeakerFrame, time_ns: int) -> None:
-        """The next frame, and when it was there, ns since the epoch."""
+        """Append a frame. time_ns: when the recorder received it, ns since the epoch."""
         f, s = frame.face, frame.sound
         if s.embedding is not None:
             self._embeddings[len(self)] = s.embedding
-        rest = np.array([s.log_energy, s.f0, s.voicing, s.speech_probability], np.float32)
-        row = np.concatenate([frame.face_model, f.attributes, s.mfcc, s.mfcc_delta, rest], dtype=np.float32)
-        self._views = None  # while one lives, an array cannot grow
+        scalars = np.array([s.log_energy, s.f0, s.voicing, s.speech_probability], np.float32)
+        row = np.concatenate([frame.face_model, f.attributes, s.mfcc, s.mfcc_delta, scalars], dtype=np.float32)
+        self._views = None  # an array cannot grow while a view of it exists
         self._packed.frombytes(row.tobytes())
         self._numbers.extend((frame.index, frame.stamp_ns, time_ns, int(f.state), int(s.state), f.count))
 
@@ -59,22 +58,22 @@ class PersonFrames:
 
     @property
     def arrivals(self) -> Numbers:
-        """(n,) ns since the epoch: when the recorder had them."""
+        """(n,) ns since the epoch: when the recorder received them."""
         return self._columns()[1][:, 2]
 
     @property
     def indices(self) -> Numbers:
-        """(n,) the numbers that the frames bear."""
+        """(n,) the frames' own indices."""
         return self._columns()[1][:, 0]
 
     @property
     def seen(self) -> Flags:
-        """(n,) whether somebody's face is (or a moment ago was) there."""
+        """(n,) whether a face is tracked, or was until a moment ago."""
         return self._columns()[1][:, 3] >= FaceState.LOST
 
     @property
     def heard(self) -> Flags:
-        """(n,) whether there is sound."""
+        """(n,) whether audio is present."""
         return self._columns()[1][:, 4] > SoundState.MISSING
 
     @property
@@ -88,11 +87,11 @@ class PersonFrames:
         return self._part("attributes")
 
     def frame(self, k: int) -> SpeakerFrame:
-        """Frame k, its arrays the caller's to keep."""
+        """Frame k, with copies of its arrays."""
         numbers = self._columns()[1]
         index, stamp, _, face, sound, count = (int(x) for x in numbers[k])
-        model, attributes, mfcc, delta, rest = (self._part(name)[k].copy() for name in _PARTS)
-        energy, f0, voicing, speech = (float(x) for x in rest)
+        model, attributes, mfcc, delta, scalars = (self._part(name)[k].copy() for name in _COLUMNS)
+        energy, f0, voicing, speech = (float(x) for x in scalars)
         return SpeakerFrame(
             index, stamp,
             Face(FaceState(face), model[:52], model[ROTATION_58], model[TRANSLATION_58], attributes, count=count),
@@ -107,7 +106,7 @@ class PersonFrames:
 
     def _part(self, name: str) -> Floats:
         start = 0
-        for part, width in _PARTS.items():
+        for part, width in _COLUMNS.items():
             if part == name:
                 return self._columns()[0][:, start : start + width]
             start += width

@@ -1,4 +1,4 @@
-"""Reads rosbag2 bags of either storage, compressed or not, split or not, whole or damaged."""
+"""Reads rosbag2 bags: mcap or sqlite3, compressed or not, in one or several files, complete or damaged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from react_ros.bags.errors import BagError, explain
-from react_ros.bags.recovery import RecoveringDirectoryReader, RecoveringMcapReader, RecoveringSqliteReader
+from react_ros.bags.rosbags_internals import decompress_message, incompleteness, open_file, open_folder
 from react_ros.bags.types import BagTypes
 
 _SUFFIXES = (".mcap", ".db3")
-
-
-_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +24,13 @@ class Topic:
 
     name: str
     kind: str
-    """Its type, "package/msg/Name"."""
+    """Message type, "package/msg/Name"."""
     count: int
+    """Number of messages."""
     known: bool
     """Whether its messages can be read: the type's definition is known, or in the bag."""
     definition: tuple[str, str] | None = None
-    """The definition that the bag has of it, and its hash, where it is none of ours or of ROS 2 Jazzy."""
+    """(text, RIHS01 hash) of the type in the bag, if it differs from this package's and ROS 2 Jazzy's definitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +39,39 @@ class BagMessage:
 
     topic: str
     time_ns: int
-    """When the recorder got it, ns since the epoch."""
+    """When the recorder received it, ns since the epoch."""
     message: Any
 
 
 class Bag:
-    """An open bag: rosbag2's, of either storage, compressed or not, split or not; whole or torn.
+    """An open bag: a folder, or one .mcap or .db3 file. A context manager.
 
-    A folder, or one .mcap or .db3 file. What cannot be read of it is said in `notices`. A context manager.
+    Everything that can be read of a damaged bag is; `notices` names the rest.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises BagError, in one sentence, where nothing can be read."""
+        """Raises BagError where nothing can be read."""
         self.path = path
         self.notices: list[str] = []
-        """What a reader of any result must know of this bag's state."""
+        """What is missing or unusual in this bag, one sentence each; to be shown beside any result."""
         self._close: Callable[[], None] = lambda: None
-        with self._sentences():
-            self._storages = self._open()
+        with self._bag_errors():
+            self._files = self._open()
         try:
-            self._types = BagTypes(self._storages)
+            self._types = BagTypes(self._files)
             self._topics = self._list_topics()
         except BaseException:
             self.close()
             raise
-        self.notices += [s.torn for s in self._storages if getattr(s, "torn", "")]
+        self.notices += [reason for file in self._files if (reason := incompleteness(file))]
         self.notices += self._types.notices
-        whole = [s.metadata for s in self._storages if s.metadata.message_count]
-        self.start_ns = min((m.start_time for m in whole), default=0)
-        """When its first message came, ns since the epoch."""
-        self.end_ns = max((m.end_time - 1 for m in whole), default=0)
-        self.messages_count = sum(m.message_count for m in whole)
-        if not whole:
+        filled = [file.metadata for file in self._files if file.metadata.message_count]
+        self.start_ns = min((m.start_time for m in filled), default=0)
+        """When the first message was received, ns since the epoch."""
+        self.end_ns = max((m.end_time - 1 for m in filled), default=0)
+        """When the last message was received, ns since the epoch."""
+        self.messages_count = sum(m.message_count for m in filled)
+        if not filled:
             self.notices.append(f"bag {path} holds no message")
 
     def __enter__(self) -> Bag:
@@ -81,7 +81,7 @@ class Bag:
         self.close()
 
     def close(self) -> None:
-        """Let go of its files. Safe to call twice."""
+        """Close its files. Safe to call twice."""
         close, self._close = self._close, lambda: None
         close()
 
@@ -92,24 +92,29 @@ class Bag:
 
     @property
     def seconds(self) -> float:
-        """From the first message to the last."""
+        """Time from the first message to the last, s."""
         return (self.end_ns - self.start_ns) / 1e9
 
     def raw(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time in ns, CDR bytes) of these topics, as they came. Raises BagError at a damaged place."""
-        with self._sentences():
-            for storage in self._storages:
-                chosen = [
-                    c for c in storage.connections if c.topic in topics and c.msgtype == self._topics[c.topic].kind
-                ]
+        """(topic, time of receipt in ns, CDR bytes) of these topics, by time within each file.
+
+        Raises BagError at a damaged place.
+        """
+        with self._bag_errors():
+            for file in self._files:
+                chosen = [c for c in file.connections if c.topic in topics and c.msgtype == self._topics[c.topic].kind]
                 if not chosen:
                     continue
-                for connection, time_ns, data in storage.messages(chosen):
-                    # Whether messages were packed is known from metadata.yaml only, which may be missing.
-                    yield connection.topic, time_ns, _unpacked(data) if data[:4] == _ZSTD else data
+                for connection, time_ns, data in file.messages(chosen):
+                    # That messages are compressed is recorded in metadata.yaml only, which may be missing.
+                    compressed = data[:4] == _ZSTD_MAGIC
+                    yield connection.topic, time_ns, decompress_message(data) if compressed else data
 
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
-        """The messages of these topics, in the order they came. Raises BagError for a damaged place or unknown type."""
+        """The messages of these topics, by time within each file.
+
+        Raises BagError at a damaged place, and for a topic of unknown type.
+        """
         for name in topics:
             topic = self._topics.get(name)
             if topic is not None and not topic.known:
@@ -118,12 +123,14 @@ class Bag:
             yield BagMessage(topic, time_ns, self.read(topic, data))
 
     def read(self, topic: str, data: bytes) -> Any:
-        """The message in CDR bytes of a topic. Raises BagError where they are damaged."""
+        """Deserialise the CDR bytes of a topic's message. Raises BagError where they are damaged."""
         kind = self._topics[topic].kind
         try:
             return self._types.store(kind).deserialize_cdr(data, kind)
-        except Exception as error:  # whatever a parser thinks of damaged bytes
-            raise BagError(f"{topic} in bag {self.path} holds a message that is no {kind}: {explain(error)}") from None
+        except Exception as error:  # parsers of damaged bytes raise anything
+            raise BagError(
+                f"{topic} in bag {self.path} holds a message that is not a {kind}: {explain(error)}"
+            ) from None
 
     def _open(self) -> list[Any]:
         path = self.path
@@ -136,17 +143,16 @@ class Bag:
         reason = "metadata.yaml is missing"
         if (path / "metadata.yaml").exists():
             try:
-                directory = RecoveringDirectoryReader(path)
-                directory.open()
-                self._close = directory.close
-                return list(directory.storages)
-            except Exception as error:  # whatever a parser thinks of damaged bytes
+                opened, self._close = open_folder(path)
+                return opened
+            except Exception as error:  # parsers of damaged bytes raise anything
                 reason = f"its metadata.yaml does not help: {explain(error)}"
-        files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_natural)
+        files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_numbers_in_order)
         if not files:
-            packed = [f.name for f in path.iterdir() if f.name.endswith(".zstd")]
-            if packed:
-                raise BagError(f"bag {path} cannot be read: {reason}; unpack its files first (zstd -d {packed[0]})")
+            compressed = [f.name for f in path.iterdir() if f.name.endswith(".zstd")]
+            if compressed:
+                unpack = f"unpack its files first (zstd -d {compressed[0]})"
+                raise BagError(f"bag {path} cannot be read: {reason}; {unpack}")
             raise BagError(f"bag {path} cannot be read: {reason}, and no .mcap or .db3 file is in it")
         self.notices.append(f"bag {path}: {reason}; its {len(files)} file{'s' * (len(files) > 1)} are read as they are")
         return self._open_files(files)
@@ -155,19 +161,16 @@ class Bag:
         opened: list[Any] = []
 
         def close() -> None:
-            for storage in opened:
-                storage.close()
+            for file in opened:
+                file.close()
 
         self._close = close
         failed = []
-        for file in files:
-            storage = (RecoveringMcapReader if file.suffix == ".mcap" else RecoveringSqliteReader)(file)
+        for path in files:
             try:
-                storage.open()
-            except Exception as error:  # whatever a parser thinks of damaged bytes
-                failed.append(f"{file.name}: {explain(error)}")
-                continue
-            opened.append(storage)
+                opened.append(open_file(path))
+            except Exception as error:  # parsers of damaged bytes raise anything
+                failed.append(f"{path.name}: {explain(error)}")
         if not opened:
             raise BagError(f"bag {self.path} cannot be read: {'; '.join(failed)}")
         self.notices += [f"left out: {reason}" for reason in failed]
@@ -176,8 +179,8 @@ class Bag:
     def _list_topics(self) -> dict[str, Topic]:
         counts: Counter[str] = Counter()
         kinds: dict[str, str] = {}
-        for storage in self._storages:
-            for c in storage.connections:
+        for file in self._files:
+            for c in file.connections:
                 if kinds.setdefault(c.topic, c.msgtype) != c.msgtype:
                     self.notices.append(f"{c.topic} carries {kinds[c.topic]} and {c.msgtype}: the second is left out")
                     continue
@@ -188,27 +191,22 @@ class Bag:
         }
 
     @contextmanager
-    def _sentences(self) -> Iterator[None]:
+    def _bag_errors(self) -> Iterator[None]:
         try:
             yield
         except BagError:
             raise
-        except Exception as error:  # whatever a parser thinks of damaged bytes
+        except Exception as error:  # parsers of damaged bytes raise anything
             raise BagError(f"bag {self.path} cannot be read: {explain(error)}") from None
 
 
-def _unpacked(data: bytes) -> bytes:
-    from rosbags.rosbag2.reader import zstd
-
-    return zstd.decompress(data)
-
-
-def _natural(path: Path) -> list[Any]:
+def _numbers_in_order(path: Path) -> list[Any]:
+    """Sort key that puts part_2 before part_10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def read_bag(path: Path, *endings: str) -> Iterator[BagMessage]:
-    """The messages of a bag in the order they came, of topics that end in one of `endings` (of all without any).
+    """The messages of a bag, of the topics that end in one of `endings` (all topics without any).
 
     Raises BagError where the bag cannot be read.
     """

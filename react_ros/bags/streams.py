@@ -1,146 +1,137 @@
-"""Listener streams as recorded: who listened from which frame on, and which reactions belong to which stream."""
+"""Listener streams as they were recorded, and which of them each recorded reaction belongs to."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import listed, namespace_of, topics_of
+from react_ros.bags.participants import ListenerTopics
 from react_ros.bags.reader import Bag
-from react_ros.face import FPS, Reaction
-from react_ros.generators import registry
-from react_ros.generators.stream_settings import MAX_DELAY, parameters_from
-from react_ros.messages.features import MAX_SAMPLES, reaction_from_message
-from react_ros.messages.stamps import nanoseconds
-from react_ros.messages.types import REACTION_TYPE, STREAM_TYPE
-from react_ros.replay.speaker_frames import BagFrame
+from react_ros.face import Reaction, SpeakerFrame
+from react_ros.messages.features import reaction_from_message
+from react_ros.messages.listener_stream import ListenerSettings, settings_from_message
 
-ORDER_NS = 2_000_000_000
-"""How far apart a recorder may get what was published on two topics at once: so much is kept for who comes later."""
+REORDERING_NS = 2_000_000_000
+"""Longest time by which a recorder may receive messages of two topics in another order than they were published."""
 
-
-Read = TypeVar("Read")
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """Who listens: a system, its parameters, and how its stream is begun."""
-
-    generator: str = registry.DEFAULT
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    samples: int = 1
-    delay: int = 0
-    """Deliberate, frames."""
-    first_frame: int = 0
-    weights: str = ""
-    """SHA-256 of the weights that were recorded; empty: none, or unknown."""
-    stamp_ns: int = 0
-    """Of the first frame."""
-
-    def of_message(self, m: Any) -> ListenerSettings:
-        """As a ListenerStream tells it. Raises ValueError where it cannot be so."""
-        if not 1 <= m.samples <= MAX_SAMPLES or m.delay > MAX_DELAY * FPS or m.seed < 0:
-            raise ValueError(f"no listener has {m.samples} samples, seed {m.seed} and a delay of {m.delay} frames")
-        return replace(
-            self, generator=m.generator, parameters=parameters_from(m.parameters), seed=int(m.seed),
-            samples=int(m.samples), delay=int(m.delay), first_frame=int(m.first_frame), weights=m.weights,
-            stamp_ns=nanoseconds(m.header.stamp),
-        )  # fmt: skip
+Content = TypeVar("Content")
 
 
 @dataclass(slots=True)
 class RecordedStream:
-    """A listener's stream as it was recorded: all of it that a repetition needs, and no reaction."""
+    """A recorded listener stream: what is needed to repeat it, without its reactions."""
 
-    listening: ListenerSettings
+    settings: ListenerSettings
     effects: dict[int, int] = field(default_factory=dict)
-    """Of each plan the frame at which it took effect, as `Stream.follow` takes it."""
+    """Number of an action chunk to the index of the frame at which it took effect, as `Stream.follow` takes it."""
     answered: array[int] = field(default_factory=lambda: array("q"))
-    """When the sensors had the frames that it answered, ns, in the order of its answers; others never reached it.
-    Frames' numbers would not do: they begin again with each new perception."""
-    _order: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+    """Source stamps of the frames that the listener answered, ns, in the order of its answers; other frames never
+    reached it. Stamps, because frame indices start again at 0 when perception restarts."""
+    _sorted: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
 
     def position(self, source_ns: int) -> int:
-        """The place of a frame among the answered ones; -1 where it was not answered."""
-        if self._order is None:
+        """Index into `answered` of the frame with this source stamp; -1 if it was not answered."""
+        if self._sorted is None:
             stamps = np.array(self.answered, np.int64)
-            sort = np.argsort(stamps, kind="stable")
-            self._order = stamps[sort], sort
-        stamps, sort = self._order
+            order = np.argsort(stamps, kind="stable")
+            self._sorted = stamps[order], order
+        stamps, order = self._sorted
         at = int(np.searchsorted(stamps, source_ns))
-        return int(sort[at]) if at < len(stamps) and stamps[at] == source_ns else -1
+        return int(order[at]) if at < len(stamps) and stamps[at] == source_ns else -1
 
-    def begins(self, heard: BagFrame) -> bool:
-        """Whether the frame is its first one."""
-        return heard.frame.index == self.listening.first_frame and heard.frame.stamp_ns == self.listening.stamp_ns
+    def begins_with(self, frame: SpeakerFrame) -> bool:
+        """Whether this is the first frame that the stream answers."""
+        return frame.index == self.settings.first_frame and frame.stamp_ns == self.settings.stamp_ns
 
 
-def listener_topics(bag: Bag, near: str = "") -> list[str]:
-    """The topics of one listener, [streams, reactions]; empty where the bag has none. near: a topic of its robot.
+@dataclass(slots=True)
+class UnreadMessages:
+    """What of a listener's topics could not be read."""
 
-    Raises BagError where there are several.
+    invalid: int = 0
+    """Messages that failed validation."""
+    ended: str = ""
+    """Why reading ended before the end of the bag; empty if it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedReaction:
+    """A recorded reaction and the stream that it belongs to."""
+
+    stream: int
+    """Index of the stream, in the order of announcement; -1: received before any stream began."""
+    reaction: Reaction
+    notice: str
+    """The message's caveat about the generator for viewers."""
+
+
+def announced_streams(bag: Bag, topics: ListenerTopics, unread: UnreadMessages | None = None) -> list[ListenerSettings]:
+    """The streams announced on a listener's topics, in order."""
+    return [settings for _, settings in _announcements(bag, topics, unread or UnreadMessages())]
+
+
+def paired_reactions(
+    bag: Bag, topics: ListenerTopics, unread: UnreadMessages | None = None
+) -> Iterator[PairedReaction]:
+    """The reactions of one listener in the order they were received, each with its stream; up to a damaged place.
+
+    Announcements and reactions are different topics, which DDS may deliver in another order than they were published.
+    A stream therefore begins not where its announcement was received, but with the reaction to its first frame, within
+    REORDERING_NS. Where that reaction was not recorded (the recorder started later, or it was lost), the first stream
+    begins REORDERING_NS before its announcement and any other one REORDERING_NS after it.
     """
-    told, said = topics_of(bag, STREAM_TYPE), topics_of(bag, REACTION_TYPE)
-    space = namespace_of(near) + "/"
-    if any(t.startswith(space) for t in told):
-        told, said = ([t for t in topics if t.startswith(space)] for topics in (told, said))
-    if max(len(told), len(said)) > 1:
-        raise BagError(f"bag {bag.path} has several listeners: {listed(told + said)}")
-    return told + said if told else []
-
-
-def recorded_reactions(bag: Bag, topics: list[str]) -> Iterator[tuple[int, ListenerSettings | Reaction]]:
-    """(number of the stream, how it began or what it answered), in order; ends at a damaged place.
-
-    Two topics have no common order: a stream begins with the reaction to its first frame, which the recorder may have
-    got before the stream was announced. What came before any stream belongs to none, and is left out.
-    """
-    streams = [t for t in topics if bag.topics[t].kind == STREAM_TYPE]
-    announced = list(_understood(bag, streams, lambda m: ListenerSettings().of_message(m)))
+    streams = _announcements(bag, topics, UnreadMessages())
     number = -1
-    for time_ns, reaction in _understood(bag, [t for t in topics if t not in streams], reaction_from_message):
-        begun = number
-        for n in range(number + 1, len(announced)):
-            told_ns, listening = announced[n]
-            apart = abs(reaction.stamp_ns - listening.stamp_ns)
-            first = reaction.index == listening.first_frame and apart < ORDER_NS
-            # The reaction to its first frame may be missing: the recorder came later.
-            if first or time_ns > told_ns + ORDER_NS or (number < 0 == n and time_ns > told_ns - ORDER_NS):
-                begun = n
-        for n in range(number + 1, begun + 1):
-            yield n, announced[n][1]
-        number = begun
-        if number >= 0:
-            yield number, reaction
-    for n in range(number + 1, len(announced)):
-        yield n, announced[n][1]
+    for time_ns, (reaction, notice) in _contents(bag, topics.reactions, _reaction, unread or UnreadMessages()):
+        for n in range(number + 1, len(streams)):
+            announced_ns, settings = streams[n]
+            apart = abs(reaction.stamp_ns - settings.stamp_ns)
+            answers_first = reaction.index == settings.first_frame and apart < REORDERING_NS
+            overdue = time_ns > announced_ns + REORDERING_NS
+            may_precede = number < 0 and n == 0 and time_ns > announced_ns - REORDERING_NS
+            if answers_first or overdue or may_precede:
+                number = n
+        yield PairedReaction(number, reaction, notice)
 
 
-def _understood(bag: Bag, topics: list[str], read: Callable[[Any], Read]) -> Iterator[tuple[int, Read]]:
-    """(time in ns, what its message says) of these topics; without those of another definition, or damaged."""
-    with suppress(BagError):
-        for m in bag.messages(topics):
-            with suppress(ValueError, AttributeError):
-                yield m.time_ns, read(m.message)
-
-
-def recorded_streams(bag: Bag, topics: list[str]) -> list[RecordedStream]:
-    """The streams of one listener, in order."""
-    streams: list[RecordedStream] = []
-    for number, told in recorded_reactions(bag, topics):
-        if isinstance(told, ListenerSettings):
-            streams.append(RecordedStream(told))
+def recorded_streams(bag: Bag, topics: ListenerTopics) -> list[RecordedStream]:
+    """The recorded streams of one listener, in order."""
+    streams = [RecordedStream(settings) for settings in announced_streams(bag, topics)]
+    for paired in paired_reactions(bag, topics):
+        if paired.stream < 0:
             continue
-        stream = streams[number]
-        if stream.answered[-1:] != array("q", [told.stamp_ns]):  # a delayed stream's first reaction stands still
-            stream.answered.append(told.stamp_ns)
-        stream.effects.setdefault(told.action_chunk, told.index)
+        stream, reaction = streams[paired.stream], paired.reaction
+        if stream.answered[-1:] != array("q", [reaction.stamp_ns]):  # a deliberate delay repeats the first reaction
+            stream.answered.append(reaction.stamp_ns)
+        stream.effects.setdefault(reaction.action_chunk, reaction.index)
     return streams
+
+
+def _announcements(bag: Bag, topics: ListenerTopics, unread: UnreadMessages) -> list[tuple[int, ListenerSettings]]:
+    return list(_contents(bag, topics.streams, settings_from_message, unread))
+
+
+def _reaction(message: Any) -> tuple[Reaction, str]:
+    return reaction_from_message(message), getattr(message, "notice", "")
+
+
+def _contents(
+    bag: Bag, topics: tuple[str, ...], parse: Callable[[Any], Content], unread: UnreadMessages
+) -> Iterator[tuple[int, Content]]:
+    """(time of receipt in ns, parsed message) of these topics, without messages that fail validation."""
+    try:
+        for m in bag.messages(topics):
+            try:
+                content = parse(m.message)
+            except (ValueError, AttributeError):  # AttributeError: of another definition
+                unread.invalid += 1
+                continue
+            yield m.time_ns, content
+    except BagError as error:
+        unread.ended = str(error)

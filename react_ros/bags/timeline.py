@@ -7,46 +7,41 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.face import (
-    FRAME_NS,
-)
+from react_ros.face import FRAME_NS
 
 Numbers = npt.NDArray[np.int64]
-
-
 Flags = npt.NDArray[np.bool_]
 
-
 LONGEST_PAUSE_NS = 1_000_000_000
-"""A pause of the speaker's frames up to here is bridged with the last one; a longer one ends a stretch."""
-
-
+"""Longest pause between speaker frames that is filled with the last frame; a longer one ends a stretch."""
 LONGEST_HOLD_NS = 500_000_000
-"""How long a listener's last frame, or a last reaction, stands for those that did not come."""
+"""How long the last frame of a listener, or the last reaction, is held where later ones are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The moments of a session, 40 ms apart within a stretch: T slots. Built from the speaker's stamps."""
+    """The moments of a session: T slots, 40 ms apart within a stretch. Built from the speaker's stamps."""
 
     times: Numbers
     """(T,) ns since the epoch."""
     slots: Numbers
-    """(n,) the slot of each of the speaker's frames; it never falls."""
+    """(n,) the slot of each of the speaker's frames, non-decreasing."""
     stretches: tuple[tuple[int, int], ...]
-    """[begin, end) slots between which the speaker's frames came without a long pause."""
+    """[begin, end) slots without a long pause between the speaker's frames."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def rows(self) -> Numbers:
-        """(T,) at each slot the speaker's newest frame."""
+        """(T,) the number of the speaker's newest frame at each slot."""
         return np.searchsorted(self.slots, np.arange(len(self)), side="right") - 1
 
     def newest(self, stamps: Numbers) -> tuple[Numbers, Flags]:
-        """At each slot the newest of some moments (n,), in order, to the nearest slot: (T,) which, and whether it is
-        there, at most 0.5 s old; before the first, the first stands."""
+        """The newest of some moments at each slot: (T,) its number, and (T,) whether it is at most 0.5 s old.
+
+        stamps: (n,) ns, ascending; each is rounded to the nearest slot. Slots before the first one get number 0.
+        """
         at = np.searchsorted(stamps, self.times + FRAME_NS // 2, side="right") - 1
         there = at >= 0
         at = np.maximum(at, 0)
@@ -54,9 +49,9 @@ class Timeline:
 
 
 def timeline_of(stamps: Numbers) -> Timeline:
-    """The timeline of a speaker's frames, n > 0 stamps in the order they came.
+    """The timeline of a speaker's frames. stamps: (n,) ns, n > 0, in the order received.
 
-    A stretch ends where the next stamp lies more than 1 s later, or earlier.
+    A stretch ends where the next stamp is more than 1 s later, or earlier.
     """
     pauses = np.diff(stamps)
     cuts = np.flatnonzero((pauses > LONGEST_PAUSE_NS) | (pauses < 0)) + 1

@@ -1,4 +1,4 @@
-"""Message definitions without a ROS installation: the package's own, ROS 2 Jazzy's, and those stored in a bag."""
+"""Message definitions without a ROS installation: this package's own, ROS 2 Jazzy's, and those stored in a bag."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_
 from rosbags.typesys.store import Typestore
 
 from react_ros.bags.errors import explain
+from react_ros.bags.rosbags_internals import fields_of, replace_types
 from react_ros.face import Floats
 from react_ros.messages.factory import MessageFactory
 from react_ros.package import share
@@ -36,35 +37,38 @@ def _new_store() -> Typestore:
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """ROS 2 Jazzy's types and the package's own."""
+    """ROS 2 Jazzy's types, this package's own, and those that `learn_type` added."""
     return _new_store()
 
 
-def know(kind: str) -> bool:
-    """Whether messages of a type can be written: learns it from the installed packages where it is none of ours."""
+def learn_type(kind: str) -> bool:
+    """Make messages of a type writable, from the definition in an installed ROS package (on AMENT_PREFIX_PATH).
+
+    False where there is no such package, or its definition is in a form that rosbags does not support.
+    """
     store = typestore()
-    if kind in store.fielddefs:
+    if fields_of(store, kind) is not None:
         return True
     types: dict[str, Any] = {}
-    wanted = [kind]
+    pending = [kind]
     try:
-        while wanted:
-            name = wanted.pop()
-            if name in types or name in store.fielddefs:
+        while pending:
+            name = pending.pop()
+            if name in types or fields_of(store, name) is not None:
                 continue
-            text = _installed(name)
+            text = _installed_definition(name)
             if text is None:
                 return False
             found = get_types_from_msg(text, name)
             types |= found
-            wanted += [inner for inner in re.findall(r"'(\w+/msg/\w+)'", repr(found)) if inner not in found]
+            pending += [inner for inner in re.findall(r"'(\w+/msg/\w+)'", repr(found)) if inner not in found]
         store.register(types)
-    except TypesysError:  # written in a way that the library does not understand
+    except TypesysError:
         return False
     return True
 
 
-def _installed(kind: str) -> str | None:
+def _installed_definition(kind: str) -> str | None:
     package, _, name = kind.split("/")
     for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
         path = Path(prefix) / "share" / package / "msg" / f"{name}.msg"
@@ -74,32 +78,36 @@ def _installed(kind: str) -> str | None:
 
 
 _EMPTY: dict[str, Any] = {"string": "", "wstring": "", "bool": False, "float32": 0.0, "float64": 0.0}
+"""Empty values of basic types; of all others it is 0."""
 
 
-def _nothing(description: Any) -> Any:
-    """The empty value of a field."""
-    kind, told = description
-    if kind == 1:  # a basic type
-        return _EMPTY.get(told[0], 0)
-    if kind == 2:  # a message
-        return new_message(told)
-    inner, length = told
-    count = length if kind == 3 else 0  # an array or a sequence
+def _empty_value(description: Any) -> Any:
+    """The empty value of a field, described as in `fields_of`."""
+    nodetype, content = description
+    if nodetype == 1:  # a basic type
+        return _EMPTY.get(content[0], 0)
+    if nodetype == 2:  # a message
+        return new_message(content)
+    inner, length = content
+    count = length if nodetype == 3 else 0  # an array or a sequence
     if inner[0] == 1 and inner[1][0] not in ("string", "wstring"):
         return np.zeros(count, inner[1][0] if inner[1][0] not in ("byte", "char", "octet") else np.uint8)
-    return [_nothing(inner) for _ in range(count)]
+    return [_empty_value(inner) for _ in range(count)]
 
 
 @lru_cache(maxsize=256)
 def _defaults(kind: str) -> MappingProxyType[str, Any]:
-    _, fields = typestore().fielddefs[kind]
-    return MappingProxyType({name: _nothing(description) for name, description in fields})
+    fields = fields_of(typestore(), kind)
+    if fields is None:
+        raise KeyError(kind)
+    return MappingProxyType({name: _empty_value(description) for name, description in fields})
 
 
 def new_message(kind: str, **fields: Any) -> Any:
-    """A message of the package or of ROS 2 Jazzy, "package/msg/Name", that a bag can hold; what is not given is empty.
+    """A message that a bag can hold, of a type of this package or of ROS 2 Jazzy, "package/msg/Name".
 
-    Arrays are numpy's, of the field's type. What is empty is shared: give fields, do not fill them.
+    Fields not given are empty; arrays are numpy arrays of the field's type. Empty values are shared between messages:
+    pass fields here rather than changing them afterwards.
     """
     return typestore().types[kind](**{**_defaults(kind), **fields})
 
@@ -109,62 +117,68 @@ def _floats(values: Floats) -> Floats:
 
 
 FACTORY = MessageFactory(new_message, _floats)
-"""Builds the project's messages for bags."""
+"""Builds this package's messages for bags."""
 
 
 def serialise(message: Any) -> bytes:
-    """CDR bytes of a message of `new_message`."""
+    """CDR bytes of a message made by `new_message` or FACTORY."""
     return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
 class BagTypes:
-    """Which definition each of a bag's types is read with: the bag's own, where it has one."""
+    """The type definitions of one bag. Types that the bag defines otherwise than `typestore` are read as it defines
+    them."""
 
-    def __init__(self, storages: list[Any]) -> None:
+    def __init__(self, files: list[Any]) -> None:
+        """files: the bag's open files."""
         self.notices: list[str] = []
+        """One sentence for each definition that differs or cannot be read."""
         self.definitions: dict[str, tuple[str, str]] = {}
+        """Types that differ from `typestore` to (text, RIHS01 hash)."""
         self._own: dict[str, Typestore] = {}
         self._common = typestore()
         texts: dict[str, Any] = {}
         digests: dict[str, str] = {}
-        for storage in storages:
-            for c in storage.connections:
+        for file in files:
+            for c in file.connections:
                 if c.msgdef.format != MessageDefinitionFormat.NONE:
                     texts.setdefault(c.msgtype, c.msgdef)
                     digests.setdefault(c.msgtype, c.digest)
         for kind, text in texts.items():
-            try:
-                parse = get_types_from_msg if text.format == MessageDefinitionFormat.MSG else None
-                types = parse(text.data, kind) if parse else get_types_from_idl(text.data)
-            except Exception as error:  # a parser in front of anybody's text
-                if kind not in self._common.fielddefs:
-                    self.notices.append(f"the definition of {kind} in the bag cannot be read: {explain(error)}")
-                continue
-            changed = {name for name in types if not _same(types[name], self._common.fielddefs.get(name))}
-            if not changed:
-                continue
-            store = _new_store()
-            for name in changed:
-                store.fielddefs.pop(name, None)
-                store.types.pop(name, None)
-            try:
-                store.register({name: types[name] for name in changed})
-                digest = digests[kind] or store.hash_rihs01(kind)  # fails where a type within is unknown
-            except Exception as error:
+            self._add(kind, text, digests[kind])
+
+    def _add(self, kind: str, text: Any, digest: str) -> None:
+        try:
+            is_msg = text.format == MessageDefinitionFormat.MSG
+            types = get_types_from_msg(text.data, kind) if is_msg else get_types_from_idl(text.data)
+        except Exception as error:  # parsers of unknown text raise anything
+            if fields_of(self._common, kind) is None:
                 self.notices.append(f"the definition of {kind} in the bag cannot be read: {explain(error)}")
-                continue
-            self._own[kind] = store
-            if known := sorted(changed & self._common.fielddefs.keys()):
-                self.notices.append(f"{kind} was recorded with another definition of {', '.join(known)} than today's")
-            self.definitions[kind] = text.data, digest
+            return
+        changed = {name for name in types if not self._is_common(name, types[name])}
+        if not changed:
+            return
+        store = _new_store()
+        try:
+            replace_types(store, {name: types[name] for name in changed})
+            digest = digest or store.hash_rihs01(kind)  # raises where a type within is unknown
+        except Exception as error:
+            self.notices.append(f"the definition of {kind} in the bag cannot be read: {explain(error)}")
+            return
+        self._own[kind] = store
+        if known := sorted(name for name in changed if fields_of(self._common, name) is not None):
+            self.notices.append(f"{kind} was recorded with another definition of {', '.join(known)} than today's")
+        self.definitions[kind] = text.data, digest
+
+    def _is_common(self, kind: str, definition: Any) -> bool:
+        """Whether a definition has the same fields in the same order as the common one."""
+        known = fields_of(self._common, kind)
+        return known is not None and [(n.lower(), d) for n, d in definition[1]] == [(n.lower(), d) for n, d in known]
 
     def knows(self, kind: str) -> bool:
-        return kind in self._own or kind in self._common.fielddefs
+        """Whether messages of a type can be read."""
+        return kind in self._own or fields_of(self._common, kind) is not None
 
     def store(self, kind: str) -> Typestore:
+        """The store that reads messages of a type."""
         return self._own.get(kind, self._common)
-
-
-def _same(new: Any, known: Any) -> bool:
-    """Whether two definitions have the same fields in the same order."""
-    return known is not None and [(n.lower(), d) for n, d in new[1]] == [(n.lower(), d) for n, d in known[1]]

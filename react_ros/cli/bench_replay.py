@@ -1,4 +1,4 @@
-"""How much faster than real time a bag is replayed here, and whether memory stays as it is."""
+"""Benchmark of replay from recorded features: real-time factor, and growth of memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ START_NS = 1_800_000_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplayCost:
-    """What a replay from features cost."""
+    """Cost of a replay from features."""
 
     report: ReplayReport
     memory_mib: tuple[float, float]
-    """Resident memory after a tenth of the bag, and at its end."""
+    """Resident memory after a tenth of the bag and at its end, MiB."""
 
 
 def write_features(path: Path, clip: Sequence[SpeakerFrame], minutes: float) -> Path:
-    """A bag of so many minutes of speaker/features: the clip over and over. Returns `path`."""
+    """Write a bag of speaker/features that repeats a clip. Returns `path`."""
     bag = BagWriter(path)
     for k, frame in enumerate(itertools.islice(itertools.cycle(clip), round(60 * minutes * FPS))):
         stamp = START_NS + k * FRAME_NS
@@ -45,18 +45,18 @@ def bench_replay(
     samples: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReplayCost:
-    """Replay a bag of so many minutes of a clip's features, once."""
+    """Replay, once, a bag of features that repeats a clip for so many minutes."""
     import psutil
 
     process = psutil.Process()
     early: list[float] = []
 
-    def tell(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if not early and done >= total / 10:
             early.append(process.memory_info().rss / 2**20)
         progress(done, total)
 
     with tempfile.TemporaryDirectory() as folder:
         bag = write_features(Path(folder) / "bag", clip, minutes)
-        report = replay(bag, Path(folder) / "again", ReplayRequest(generator, samples=samples), progress=tell)
+        report = replay(bag, Path(folder) / "again", ReplayRequest(generator, samples=samples), progress=on_progress)
     return ReplayCost(report, (early[0], process.memory_info().rss / 2**20))

@@ -85,12 +85,12 @@ def evaluate(
     """Score generators on a corpus, or on recorded sessions (--bag); writes OUT/results.json and OUT/report.html."""
     given = {n for n in context.params if (how := context.get_parameter_source(n)) and how.name == "COMMANDLINE"}
     if bag:
-        from react_ros.bags.participants import Choice
+        from react_ros.bags.participants import TopicChoice
         from react_ros.evaluation.sessions.results import SessionOptions
 
         with user_errors():
             evaluate_corpus.refuse_with_bags(given)
-            choice = Choice(features, image, audio, listener_features, listener_image, listener_audio)
+            choice = TopicChoice(features, image, audio, listener_features, listener_image, listener_audio)
             options = SessionOptions(samples, seed, frames, binarize)
             evaluate_sessions.evaluate_bags(bag, rows or [], choice, options, out, films)
         return

@@ -11,7 +11,7 @@ from react_ros.cli.terminal import fail, plain_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from react_ros.bags.participants import Choice
+    from react_ros.bags.participants import TopicChoice
     from react_ros.evaluation.sessions.results import BagResult, SessionEvaluation, SessionOptions
 
 
@@ -26,7 +26,7 @@ def refuse_without_bags(given: set[str]) -> None:
 
 
 def evaluate_bags(
-    bags: list[Path], rows: list[str], choice: Choice, options: SessionOptions, out: Path, films: bool
+    bags: list[Path], rows: list[str], choice: TopicChoice, options: SessionOptions, out: Path, films: bool
 ) -> None:
     """Evaluate bags into the folder `out`, and print the figures.
 

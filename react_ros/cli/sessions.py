@@ -1,4 +1,4 @@
-"""`react-ros record` and `react-ros replay`: a session is recorded once, and asked again for years."""
+"""`react-ros record`, `react-ros replay` and the benchmark of replay."""
 
 from __future__ import annotations
 
@@ -11,45 +11,51 @@ from react_ros.bags.manifest import PRIVACY
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.generators import registry
+from react_ros.messages.namespace import parse_namespace
 
 
 def record(
     out: Annotated[Path, typer.Argument(help="folder of the new bag", metavar="OUT")],
-    namespace: Annotated[str, typer.Option(help="of the robot to record", metavar="NAME")] = "robot",
+    namespace: Annotated[str, typer.Option(help="namespace of the robot to record", metavar="NAME")] = "robot",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     privacy: Annotated[
-        str, typer.Option(help="raw: everything; features: no image and no sound; topics: only --topic's")
+        str, typer.Option(help="raw: everything; features: no images and no audio; topics: only those of --topic")
     ] = "raw",
     topic: Annotated[
-        list[str] | None, typer.Option(help="record only this topic; repeatable; from / or within the namespace")
+        list[str] | None,
+        typer.Option(help="record only this topic, absolute (/…) or in the namespace; repeatable"),
     ] = None,
-    images: Annotated[str, typer.Option(help="raw images: jpeg, raw (as they are) or none")] = "jpeg",
+    images: Annotated[str, typer.Option(help="how raw images are recorded: as jpeg, raw (unchanged) or none")] = "jpeg",
 ) -> None:
-    """Record a robot that runs, until Ctrl-C. Whatever happens, all but the last second can be read."""
+    """Record a running robot until Ctrl-C. If the process or the disk fails, all but the last second can be read."""
     import json
     import os
 
     if privacy not in PRIVACY:
         raise fail(f"privacy must be one of {', '.join(PRIVACY)}, not {privacy!r}")
     if topic and privacy == "features":
-        raise fail("--topic records what it names, people or not: leave out --privacy features")
+        raise fail("--topic records the named topics, whether they show people or not: leave out --privacy features")
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from react_ros.nodes.base import run
     from react_ros.nodes.recorder import RecorderNode
 
-    given = {
+    parameters = {
         "path": str(out), "storage": storage, "images": images, "topics": ",".join(topic or ()),
         "privacy": "topics" if topic else privacy,
     }  # fmt: skip
-    arguments = ["--ros-args", "-r", f"__ns:=/{namespace.strip('/')}"]
-    for name, value in given.items():
+    try:
+        namespace = parse_namespace(namespace)
+    except ValueError as error:
+        raise fail(error) from None
+    arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
+    for name, value in parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-    print(f"recording /{namespace.strip('/')} into {out} ({given['privacy']}); Ctrl-C ends it", flush=True)
-    code = run(RecorderNode, node_arguments=[arguments], then=lambda: print(_recorded(out), flush=True))
+    print(f"recording {namespace} into {out} ({parameters['privacy']}); Ctrl-C ends it", flush=True)
+    code = run(RecorderNode, node_arguments=[arguments], then=lambda: print(_summary(out), flush=True))
     raise typer.Exit(code)
 
 
-def _recorded(out: Path) -> str:
+def _summary(out: Path) -> str:
     from react_ros.bags.errors import BagError
     from react_ros.bags.reader import Bag
 
@@ -63,18 +69,18 @@ def _recorded(out: Path) -> str:
 
 
 def bench_replay(
-    minutes: Annotated[float, typer.Option(help="length of the bag", min=0.1)] = 30.0,
-    generator: Annotated[str, typer.Option(help="who listens")] = registry.DEFAULT,
-    samples: Annotated[int, typer.Option(help="listeners drawn at once", min=1)] = 1,
+    minutes: Annotated[float, typer.Option(help="length of the bag, min", min=0.1)] = 30.0,
+    generator: Annotated[str, typer.Option(help="generator of the reactions")] = registry.DEFAULT,
+    samples: Annotated[int, typer.Option(help="number of sampled listeners", min=1)] = 1,
 ) -> None:
-    """How much faster than real time a bag of features is replayed, and whether memory stays as it is."""
+    """Real-time factor of replaying a bag of features, and growth of memory."""
     from react_ros.cli.bench_generators import simulated_speaker
     from react_ros.cli.bench_replay import bench_replay as measure
     from react_ros.machine import describe_machine
 
-    with user_errors(), progress(f"{minutes:g} minutes of features") as tell:
+    with user_errors(), progress(f"{minutes:g} minutes of features") as update:
         cost = measure(
-            simulated_speaker(), minutes, generator, samples, lambda a, b: tell(a // 1_000_000, b // 1_000_000)
+            simulated_speaker(), minutes, generator, samples, lambda a, b: update(a // 1_000_000, b // 1_000_000)
         )
     early, late = cost.memory_mib
     print(describe_machine())
@@ -88,29 +94,29 @@ def replay(
     bag: Annotated[Path, typer.Argument(help="folder of a bag, or its .mcap or .db3 file", metavar="BAG")],
     out: Annotated[Path, typer.Option(help="folder of the new bag", metavar="DIR")] = Path("replay"),
     generator: Annotated[
-        str, typer.Option(help="NAME[,parameter=value…] who listens; default: who was recorded", metavar="ROW")
+        str, typer.Option(help="NAME[,parameter=value…] of the generator; default: as recorded", metavar="ROW")
     ] = "",
-    seed: Annotated[int, typer.Option(help="default: the recorded one", metavar="N", show_default=False)] = -1,
+    seed: Annotated[int, typer.Option(help="default: as recorded", metavar="N", show_default=False)] = -1,
     samples: Annotated[
-        int, typer.Option(help="listeners drawn at once; default: as recorded", metavar="N", show_default=False)
+        int, typer.Option(help="number of sampled listeners; default: as recorded", metavar="N", show_default=False)
     ] = 0,
     source: Annotated[str, typer.Option(help="features, raw (camera and microphone), or auto")] = "auto",
-    features: Annotated[str, typer.Option(help="topic, where there are several", metavar="TOPIC")] = "",
+    features: Annotated[str, typer.Option(help="their topic, where there are several", metavar="TOPIC")] = "",
     image: Annotated[str, typer.Option(help="the camera's topic, where there are several", metavar="TOPIC")] = "",
     audio: Annotated[str, typer.Option(help="the microphone's topic, where there are several", metavar="TOPIC")] = "",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; default: as recorded", metavar="NAME")] = "",
     live: Annotated[bool, typer.Option("--live", help="publish the bag in real time, with /clock, instead")] = False,
-    rate: Annotated[float, typer.Option(help="with --live: times real time", min=0.01, max=100.0)] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="with --live: over and over")] = False,
+    rate: Annotated[float, typer.Option(help="with --live: speed, times real time", min=0.01, max=100.0)] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="with --live: repeat until Ctrl-C")] = False,
     namespace: Annotated[
-        str, typer.Option(help="with --live: put the robot's topics into this namespace", metavar="NAME")
+        str, typer.Option(help="with --live: replace the recorded robot's namespace by this one", metavar="NAME")
     ] = "",
     topic: Annotated[
         list[str] | None, typer.Option(help="with --live: publish only this topic; repeatable", metavar="TOPIC")
     ] = None,
 ) -> None:
-    """Listen to a recorded session again: the same code, no ROS, faster than real time, the same bytes each time."""
+    """Run perception and listener on a recorded session again: without ROS, faster than real time, reproducibly."""
     from react_ros.bags.errors import BagError
     from react_ros.bags.writer import STORAGES
 
@@ -126,7 +132,7 @@ def replay(
             raise fail(error) from None
     from react_ros.evaluation.corpora.plan import parse_row
     from react_ros.replay.listeners import ReplayRequest
-    from react_ros.replay.replay import replay as listen_again
+    from react_ros.replay.replay import replay as replay_bag
 
     if source not in ("auto", "features", "raw"):
         raise fail(f"source must be auto, features or raw, not {source!r}")
@@ -134,15 +140,15 @@ def replay(
         raise fail(f"storage must be {' or '.join(STORAGES)}, not {storage!r}")
     with user_errors():
         row = parse_row(generator) if generator else None
-        wanted = ReplayRequest(
+        request = ReplayRequest(
             row.name if row else None, dict(row.parameters) if row else {}, None if seed < 0 else seed,
             samples or None, None, device,
         )  # fmt: skip
         try:
-            with progress("listening again") as tell:
-                report = listen_again(
-                    bag, out, wanted, source=source, features=features, image=image, audio=audio, storage=storage,
-                    progress=lambda done, total: tell(done // 1_000_000, total // 1_000_000),
+            with progress("replaying") as update:
+                report = replay_bag(
+                    bag, out, request, source=source, features=features, image=image, audio=audio, storage=storage,
+                    progress=lambda done, total: update(done // 1_000_000, total // 1_000_000),
                 )  # fmt: skip
         except BagError as error:
             raise fail(error) from None
@@ -155,7 +161,7 @@ def replay(
     )
     if report.perceiving:
         share = 100 * report.perceiving / report.took
-        print(f"camera and microphone took {share:.0f} % of it: the face landmarker bounds a replay from raw sensors")
+        print(f"perception took {share:.0f} % of it: from raw sensors, the face landmarker limits the speed")
     compared = report.comparison
     if compared.compared:
         print(

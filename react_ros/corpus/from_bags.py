@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import Inputs, topics_of
+from react_ros.bags.person_topics import PersonTopics, topics_of
 from react_ros.bags.reader import Bag
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockFrame
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track
 from react_ros.face import FRAME_NS
+from react_ros.messages.namespace import namespace_of
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, OUR_AUDIO
 from react_ros.perception.front_end import SensorFrontEnd
-from react_ros.replay.speaker_frames import Progress, UnusableData, heard_frames, sensed
+from react_ros.replay.speaker_frames import Progress, UnusableData, bag_frames, run_front_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Person:
     """Where one of two people is in a bag."""
 
     name: str
-    face: Inputs
+    face: PersonTopics
     """The face's topics: recorded features, or a camera and its microphone."""
     audio: str
     info: str = ""
@@ -61,7 +62,7 @@ def find_people(
 
 
 def _space(topic: str) -> str:
-    return "/" + topic.strip("/").split("/")[0] if topic.count("/") > 1 else ""
+    return namespace_of(topic)
 
 
 def _named(bag: Bag, given: dict[str, str], perceive: bool) -> Person:
@@ -78,8 +79,12 @@ def _named(bag: Bag, given: dict[str, str], perceive: bool) -> Person:
     infos = topics_of(bag, AUDIO_INFO)
     beside = [t for t in infos if _space(t) == _space(audio)] if bag.topics[audio].kind != OUR_AUDIO else []
     info = beside[0] if beside else ""
-    face = Inputs(features=features) if features and not (perceive and image) else Inputs("", image, audio, info)
-    return Person(_space(audio).strip("/") or "A", face, audio, info)
+    face = (
+        PersonTopics(features=features)
+        if features and not (perceive and image)
+        else PersonTopics("", image, audio, info)
+    )
+    return Person(_space(audio).rpartition("/")[2] or "A", face, audio, info)
 
 
 def from_bag(
@@ -125,7 +130,7 @@ def _begin(bag: Bag, person: Person) -> int:
     stamp = nanoseconds(first.message.header.stamp)
     try:
         StampLimits().check(stamp, first.time_ns)
-    except ValueError:  # of another clock: `heard_frames` moves it to the recorder's, as its first message came
+    except ValueError:  # of another clock: `bag_frames` moves it to the recorder's, as its first message came
         return first.time_ns
     return stamp
 
@@ -139,10 +144,10 @@ def _track(bag: Bag, person: Person, start: int, losses: UnusableData, progress:
         track.hear(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
 
     watch = hear if person.face.raw else None
-    for heard in heard_frames(bag, person.face, losses, progress, watch=watch):
+    for heard in bag_frames(bag, person.face, losses, progress, watch=watch):
         track.see(heard.frame)
     if not person.face.raw:
         listening = SensorFrontEnd(None, FrameClock(), StampLimits(), hear)
-        for _ in sensed(bag, Inputs(audio=person.audio, info=person.info), losses, listening):
+        for _ in run_front_end(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
             pass
     return track

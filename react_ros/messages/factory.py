@@ -1,4 +1,4 @@
-"""Builds the project's messages in the message classes of rclpy or of rosbags."""
+"""Builds this package's messages in the message classes of rclpy or of rosbags."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from react_ros import face
 from react_ros.face import ARKIT_SCHEME, Floats, Reaction, SpeakerFrame
 from react_ros.messages.features import NAMES
 from react_ros.messages.stamps import Stages
+from react_ros.messages.types import (
+    AFFECT_TYPE,
+    BLENDSHAPES_TYPE,
+    FACE_MODEL_TYPE,
+    FEATURES_TYPE,
+    HEADER_TYPE,
+    LINEAGE_TYPE,
+    REACTION_TYPE,
+    STAGE_TYPE,
+    TIME_TYPE,
+)
 
 
 class MessageFactory:
-    """Builds the project's messages, in the classes of whoever sends or writes them.
+    """Builds this package's messages in given message classes: rclpy's to publish, rosbags' to write to a bag.
 
-    new: makes a message of a type ("react_ros/msg/Stage") from its fields, the others empty.
-    floats: makes what a float32[] field holds of an array, copied.
+    new: (type, **fields) to a message of that type, e.g. "react_ros/msg/Stage"; fields not given are empty.
+    floats: copies a float32 array into a value for a float32[] field.
     """
 
     def __init__(self, new: Callable[..., Any], floats: Callable[[Floats], Any]) -> None:
@@ -23,38 +34,41 @@ class MessageFactory:
         self._floats = floats
 
     def time(self, ns: int) -> Any:
-        """builtin_interfaces/Time of ns since the epoch."""
+        """builtin_interfaces/Time from ns since the epoch."""
         sec, nanosec = divmod(int(ns), 1_000_000_000)
-        return self._new("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+        return self._new(TIME_TYPE, sec=sec, nanosec=nanosec)
 
     def header(self, stamp: Any, frame_id: str = "") -> Any:
-        """std_msgs/Header with a Time."""
-        return self._new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+        """std_msgs/Header. stamp: a builtin_interfaces/Time."""
+        return self._new(HEADER_TYPE, stamp=stamp, frame_id=frame_id)
 
     def stages(self, stages: Stages) -> list[Any]:
-        """A lineage's stages."""
+        """The stages of a lineage: a list of react_ros/Stage."""
         return [
-            self._new("react_ros/msg/Stage", name=name, start=self.time(start), duration=float(duration))
+            self._new(STAGE_TYPE, name=name, start=self.time(start), duration=float(duration))
             for name, (start, duration) in stages.items()
         ]
 
     def speaker(self, frame: SpeakerFrame, stages: Stages, source_ns: int, landmarks: bool = False) -> Any:
-        """SpeakerFeatures of a speaker frame; source_ns: when the sensor saw or heard it."""
+        """react_ros/SpeakerFeatures of a speaker frame.
+
+        source_ns: capture time of the sensor data, ns since the epoch. landmarks: whether to include the landmarks.
+        """
         f, s, floats = frame.face, frame.sound, self._floats
         lineage = self._new(
-            "react_ros/msg/Lineage",
+            LINEAGE_TYPE,
             frame=frame.index,
             source_stamp=self.time(source_ns),
             stages=self.stages(stages),
         )
-        more = {}
+        optional = {}
         if landmarks and f.landmarks is not None:
-            more["landmarks"] = floats(f.landmarks.ravel())
+            optional["landmarks"] = floats(f.landmarks.ravel())
         if s.embedding is not None:
-            more["speech_embedding"] = floats(s.embedding)
+            optional["speech_embedding"] = floats(s.embedding)
         valence, arousal = (float(v) for v in f.attributes[face.VA])
         return self._new(
-            "react_ros/msg/SpeakerFeatures",
+            FEATURES_TYPE,
             header=self.header(self.time(frame.stamp_ns)),
             lineage=lineage,
             face_state=int(f.state),
@@ -75,13 +89,16 @@ class MessageFactory:
             f0=float(s.f0),
             voicing=float(s.voicing),
             speech_probability=float(s.speech_probability),
-            **more,
+            **optional,
         )
 
     def continued(self, lineage: Any, stages: Stages, generator: str = "", seed: int = 0) -> Any:
-        """A lineage with further stages, and with the generator where it passes the listener."""
+        """A copy of a lineage with further stages.
+
+        generator: set by the listener, together with its seed; empty: both stay as they are.
+        """
         return self._new(
-            "react_ros/msg/Lineage",
+            LINEAGE_TYPE,
             frame=lineage.frame,
             source_stamp=lineage.source_stamp,
             stages=[*lineage.stages, *self.stages(stages)],
@@ -90,10 +107,13 @@ class MessageFactory:
         )
 
     def reaction(self, reaction: Reaction, lineage: Any, delay: int = 0, notice: str = "") -> Any:
-        """The Reaction message. delay: frames; notice: what a viewer must know of the generator."""
+        """react_ros/Reaction of a reaction to the frame of `lineage`.
+
+        delay: of the generator and deliberate, frames of 40 ms. notice: caveat about the generator for viewers.
+        """
         floats = self._floats
         return self._new(
-            "react_ros/msg/Reaction",
+            REACTION_TYPE,
             header=self.header(lineage.source_stamp),
             lineage=lineage,
             samples=reaction.samples,
@@ -112,19 +132,22 @@ class MessageFactory:
     def face(
         self, blendshapes: Floats, rotation: Floats, translation: Floats, attributes: Floats, lineage: Any
     ) -> tuple[Any, Any, Any]:
-        """Blendshapes, FaceModel and Affect of a face: (52,), (3,) rad, (3,) m and (25,)."""
+        """(Blendshapes, FaceModel, Affect) of one face.
+
+        blendshapes: (52,), 0 to 1. rotation: (3,) rad. translation: (3,) m. attributes: (25,).
+        """
         shared = {"header": self.header(lineage.source_stamp), "lineage": lineage}
         valence, arousal = (float(v) for v in attributes[face.VA])
         return (
             self._new(
-                "react_ros/msg/Blendshapes",
+                BLENDSHAPES_TYPE,
                 scheme=ARKIT_SCHEME,
                 names=NAMES,
                 weights=self._floats(blendshapes),
                 **shared,
             ),
             self._new(
-                "react_ros/msg/FaceModel",
+                FACE_MODEL_TYPE,
                 scheme=ARKIT_SCHEME,
                 expression=blendshapes,
                 rotation=rotation,
@@ -132,7 +155,7 @@ class MessageFactory:
                 **shared,
             ),
             self._new(
-                "react_ros/msg/Affect",
+                AFFECT_TYPE,
                 action_unit_names=list(face.ACTION_UNIT_NAMES),
                 action_units=attributes[face.AU],
                 valence=valence,

@@ -1,4 +1,4 @@
-"""SpeakerFeatures and Reaction messages to the project's own types, every field checked."""
+"""SpeakerFeatures and Reaction messages to `SpeakerFrame` and `Reaction`, every field checked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import numpy as np
 
 from react_ros import face
 from react_ros.face import ARKIT, ARKIT_SCHEME, Face, FaceState, Floats, Reaction, Sound, SoundState, SpeakerFrame
+from react_ros.messages.compatibility import read_field
 from react_ros.messages.stamps import nanoseconds
 
 MAX_STAGES = 64
-
-
+"""Most stages that a lineage may have."""
 MAX_SAMPLES = 1000
-
-
+"""Most sampled listeners that a reaction may have."""
 NAMES = list(ARKIT)
 
 
@@ -50,7 +49,7 @@ def _number(value: float, name: str, low: float, high: float) -> float:
 
 
 def _weights(scheme: str, names: Any, values: Any, rows: int, name: str) -> Floats:
-    """(rows, 52) in ARKit's order of rows x names weights."""
+    """rows x names weights, as (rows, 52) in ARKit's order."""
     if scheme != ARKIT_SCHEME:
         raise ValueError(f"scheme {scheme[:40]!r} is not {ARKIT_SCHEME!r}")
     out = _within(_array(values, name, rows * len(names)), name, 0.0, 1.0).reshape(rows, len(names))
@@ -62,7 +61,7 @@ def _weights(scheme: str, names: Any, values: Any, rows: int, name: str) -> Floa
 
 
 def frame_from_message(message: Any) -> SpeakerFrame:
-    """The speaker frame in a message from the wire, checked."""
+    """The speaker frame of a react_ros/SpeakerFeatures. Raises ValueError for a field that is out of range."""
     _check_lineage(message.lineage)
     if message.face_state > max(FaceState):
         raise ValueError(f"face_state {message.face_state} is not one of 0 to {int(max(FaceState))}")
@@ -101,15 +100,14 @@ def frame_from_message(message: Any) -> SpeakerFrame:
 
 
 def reaction_from_message(message: Any) -> Reaction:
-    """The reaction in a message from the wire, checked."""
+    """The reaction of a react_ros/Reaction. Raises ValueError for a field that is out of range."""
     _check_lineage(message.lineage)
     n = message.samples
     if not 1 <= n <= MAX_SAMPLES:
         raise ValueError(f"{n} samples: a reaction has 1 to {MAX_SAMPLES}")
     if message.state not in ("live", "idle"):
         raise ValueError(f"state {message.state[:40]!r} is not live or idle")
-    # Until version 0.1 the field was called plan: bags have it.
-    number = message.action_chunk if hasattr(message, "action_chunk") else message.plan
+    number = read_field(message, "action_chunk")
     if number < -1:
         raise ValueError(f"action_chunk {number} is not the number of a frame, or -1 for none")
     attributes = _array(message.attributes, "attributes", n * face.ATTRIBUTES).reshape(n, -1)

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 MAX_PIXELS = 4096 * 4096
 
-
 _CHANNELS = {
     "rgb8": 3,
     "bgr8": 3,
@@ -28,14 +27,17 @@ _CHANNELS = {
     "bayer_gbrg8": 1,
     "bayer_grbg8": 1,
 }
-"""Bytes of a pixel by sensor_msgs' names; "yuv422" is what ROS called UYVY first."""
-
+"""Bytes per pixel by the encoding names of sensor_msgs; "yuv422" is ROS's older name of UYVY."""
 
 _PAIRED = ("yuv422_yuy2", "yuyv", "yuv422", "uyvy")
+"""4:2:2 encodings: two neighbouring pixels share their chroma, so rows have an even number of pixels."""
 
 
 def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) RGB uint8 of a sensor_msgs/Image or CompressedImage."""
+    """(H, W, 3) RGB uint8 from a sensor_msgs/Image or CompressedImage.
+
+    Raises ValueError for an encoding, size or length that is not supported, before any memory is allocated for it.
+    """
     if hasattr(message, "format"):
         return _decompress(message)
     channels = _CHANNELS.get(message.encoding)
@@ -61,7 +63,7 @@ def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
         "mono8": cv2.COLOR_GRAY2RGB, "8UC1": cv2.COLOR_GRAY2RGB,
         "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2,
         "yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
-        # OpenCV names a pattern by its second row and column.
+        # OpenCV names a Bayer pattern by the pixels of its second row and column.
         "bayer_rggb8": cv2.COLOR_BayerBG2RGB, "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
         "bayer_gbrg8": cv2.COLOR_BayerGR2RGB, "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
     }[message.encoding]  # fmt: skip
@@ -74,7 +76,7 @@ def _check_size(w: int, h: int) -> None:
 
 
 def _coded_size(head: bytes) -> tuple[int, int] | None:
-    """(width, height) that a PNG or JPEG claims in its first bytes; None for anything else."""
+    """(width, height) from the header of a PNG or JPEG; None for anything else."""
     if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
         return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     at = 2 if head[:2] == b"\xff\xd8" else len(head)
@@ -98,7 +100,7 @@ def _decompress(message: Any) -> npt.NDArray[np.uint8]:
         raise ValueError(f"a compressed image of {len(message.data) / 1e6:.0f} MB is over the limit of 64 MB")
     size = _coded_size(bytes(memoryview(message.data)[:65536]))
     if size is not None:
-        _check_size(*size)  # before decoding: a few kB may claim a picture of GBs
+        _check_size(*size)  # before decoding: a file of a few kB may decode to gigabytes
     try:
         bgr = None if size is None else cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:

@@ -1,4 +1,4 @@
-"""Time in messages: stamps, how far they may lie from now, and the duration of a stage."""
+"""Times in messages: stamps, the limits of their age, and the duration of a processing stage."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 Stages = dict[str, tuple[int, float]]
-"""Stage name to (start in ns since the epoch, duration in s), in order."""
+"""Stage name to (start in ns since the epoch, duration in s), in the order of processing."""
 
 
 def nanoseconds(stamp: Any) -> int:
-    """A builtin_interfaces/Time in ns since the epoch."""
+    """ns since the epoch of a builtin_interfaces/Time."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 @dataclass(frozen=True, slots=True)
 class StampLimits:
-    """How far a stamp may lie from now, s."""
+    """How far a stamp may differ from the present time."""
 
     past: float = 5.0
+    """s."""
     future: float = 0.5
+    """s."""
 
     def check(self, stamp_ns: int, now_ns: int) -> None:
+        """Raises ValueError for a stamp outside the limits."""
         ahead = (stamp_ns - now_ns) / 1e9
         if ahead > self.future:
             raise ValueError(f"its stamp is {ahead:.1f} s in the future; at most {self.future:g} s is accepted")
@@ -31,7 +34,7 @@ class StampLimits:
 
 
 class Stopwatch:
-    """Times one stage for the lineage."""
+    """Measures one processing stage, for the lineage."""
 
     def __init__(self) -> None:
         self.start_ns = time.time_ns()

@@ -1,4 +1,4 @@
-"""Bags outlive the process that writes them and the disk that it writes to, and are read whatever their state."""
+"""Bags survive the end of their writer and a full disk, and are read in whatever state they are."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from react_ros.replay.replay import replay
 
 SHAPES, KIND = "/robot/avatar/blendshapes", "react_ros/msg/Blendshapes"
 CHUNK = 20
-"""Messages between two flushes of the bags below."""
+"""Number of messages between two flushes of the bags below."""
 
 
 def shapes(frame: int) -> bytes:
-    """A message of about 1 kB that knows its number."""
+    """CDR bytes of a message of about 1 kB with its number."""
     lineage = new_message("react_ros/msg/Lineage", frame=frame)
     weights = np.full(52, frame / 1000, np.float32)
     return serialise(new_message(KIND, scheme="arkit52", names=list(ARKIT), weights=weights, lineage=lineage))
 
 
 def fill(writer: BagWriter, count: int, first: int = 0) -> None:
-    """Numbered messages, one a ms, brought to the disk after every CHUNK."""
+    """Write numbered messages, 1 ms apart, with a flush after every CHUNK."""
     for k in range(first, first + count):
         writer.write(SHAPES, KIND, 1_000_000_000 + k * 1_000_000, shapes(k))
         if (k + 1) % CHUNK == 0:
@@ -54,7 +54,7 @@ def numbers(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_what_is_written_is_read_again_by_us_and_by_others(storage: Storage, tmp_path: Path) -> None:
+def test_written_messages_are_read_by_this_package_and_by_rosbags(storage: Storage, tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / "bag", storage)
     fill(writer, 50)
     writer.close()
@@ -63,9 +63,9 @@ def test_what_is_written_is_read_again_by_us_and_by_others(storage: Storage, tmp
     assert [(m.time_ns, m.message.lineage.frame) for m in back] == [(10**9 + k * 10**6, k) for k in range(50)]
     assert tuple(back[0].message.names) == ARKIT and back[30].message.weights[0] == pytest.approx(0.03)
     assert list(read_bag(tmp_path / "bag", "/other")) == []
-    with Reader(tmp_path / "bag") as others:
-        assert [bytes(data) for _, _, data in others.messages()] == [shapes(k) for k in range(50)]
-        assert (others.message_count, others.connections[0].msgtype) == (50, KIND)
+    with Reader(tmp_path / "bag") as reader:
+        assert [bytes(data) for _, _, data in reader.messages()] == [shapes(k) for k in range(50)]
+        assert (reader.message_count, reader.connections[0].msgtype) == (50, KIND)
 
 
 def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_bag_is_never_overwritten(tmp_path: Path) -> None:
         BagWriter(tmp_path / "bag")
 
 
-# The end of a process, the end of the disk -------------------------------------------------------------------------
+# Killed writers, full disks ------------------------------------------------------------------------------------------
 
 CHILD = """
 import sys
@@ -88,7 +88,7 @@ for k in range(0, 10**6, 20):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_what_was_flushed_survives_a_process_that_is_killed_at_any_moment(storage: Storage, tmp_path: Path) -> None:
+def test_flushed_messages_survive_a_writer_that_is_killed_at_any_moment(storage: Storage, tmp_path: Path) -> None:
     here = Path(__file__).parent
     code = CHILD.format(test=str(here.parent), session=str(here))
     for moment in range(4):
@@ -108,7 +108,7 @@ def test_what_was_flushed_survives_a_process_that_is_killed_at_any_moment(storag
 
 
 def fill_the_disk(path: Path, storage: Storage) -> tuple[int, BagFull]:
-    """Write until there is no room. Returns how many messages came before the last flush, and what was said."""
+    """Write until the disk is full. Returns the number of messages before the last flush, and the error."""
     writer = BagWriter(path, storage)
     safe = 0
     try:
@@ -121,11 +121,11 @@ def fill_the_disk(path: Path, storage: Storage) -> tuple[int, BagFull]:
         writer.close()
         assert writer.counts[SHAPES] == safe
         return safe, error
-    raise AssertionError("the disk has no end")
+    raise AssertionError("the disk is never full")
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_file_that_may_not_grow_ends_the_bag_with_one_sentence_and_all_before_is_there(
+def test_a_file_that_cannot_grow_closes_the_bag_with_one_sentence_and_all_flushed_messages(
     storage: Storage, tmp_path: Path
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -137,12 +137,12 @@ def test_a_file_that_may_not_grow_ends_the_bag_with_one_sentence_and_all_before_
     assert "all but its last second can be read" in str(error) and "\n" not in str(error)
     assert safe >= 100 and numbers(tmp_path / "bag") == list(range(safe))
     with Bag(tmp_path / "bag") as bag:
-        assert bag.notices == [], "it was not closed"
+        assert bag.notices == [], "the bag was not closed"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB."""
+    """The mount point of a file system of 300 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True)
@@ -153,18 +153,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_full_disk_leaves_a_bag_that_can_be_read(storage: Storage, small_disk: Path) -> None:
+def test_a_full_disk_leaves_a_readable_bag(storage: Storage, small_disk: Path) -> None:
     safe, _ = fill_the_disk(small_disk / "bag", storage)
     assert safe >= 100 and numbers(small_disk / "bag") == list(range(safe))
     assert not [f.name for f in (small_disk / "bag").iterdir() if f.name.endswith((".tmp", ".new"))]
 
 
-# Damage ------------------------------------------------------------------------------------------------------------
+# Damage --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Storage to a bag of a person and a listener, with a manifest; brought to the disk after every ten frames."""
+    """Storage to a bag of a person and a listener with a manifest, flushed after every ten frames."""
     out = {}
     frames = person(30)
     messages = sorted([*features(frames), *answered(registry.create("attentive"), frames)], key=lambda m: m[2])
@@ -176,13 +176,13 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             if k % 20 == 19:
                 writer.flush()
         writer.close()
-        told = manifest.begin(parameters={"/robot/perception": {"sound_lag": 0.04, "max_faces": 4}})
-        manifest.write_manifest(out[storage], told)
+        entries = manifest.begin(parameters={"/robot/perception": {"sound_lag": 0.04, "max_faces": 4}})
+        manifest.write_manifest(out[storage], entries)
     return out
 
 
 def attempt(bag: Path, out: Path) -> int:
-    """Replay a bag. Returns how many frames it had; 0 where it was refused, in one sentence."""
+    """Replay a bag. Returns its number of frames; 0 where it was refused with one sentence."""
     shutil.rmtree(out, ignore_errors=True)
     try:
         report = replay(bag, out)
@@ -194,7 +194,7 @@ def attempt(bag: Path, out: Path) -> int:
     return report.frames
 
 
-def test_a_recording_that_is_cut_anywhere_gives_what_lies_before_the_cut(bags: dict[str, Path], tmp_path: Path) -> None:
+def test_a_file_cut_anywhere_is_read_up_to_the_cut(bags: dict[str, Path], tmp_path: Path) -> None:
     whole = (bags["mcap"] / "recording.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
     heard = []
@@ -202,12 +202,14 @@ def test_a_recording_that_is_cut_anywhere_gives_what_lies_before_the_cut(bags: d
         cut.write_bytes(whole[:at])
         heard.append(attempt(cut, tmp_path / "out"))
     assert heard == sorted(heard) and heard[0] == 0 and heard[-1] == 30
-    assert {0, 10, 20, 30} <= set(heard), "a chunk that was whole is not read"
+    assert {0, 10, 20, 30} <= set(heard), "a complete chunk is not read"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["recording.mcap", "its end", "recording.db3", "metadata.yaml", "manifest.yaml"])
-def test_a_damaged_byte_is_survived_or_refused_in_a_sentence(file: str, bags: dict[str, Path], tmp_path: Path) -> None:
+def test_a_file_with_a_damaged_byte_is_read_or_refused_with_one_sentence(
+    file: str, bags: dict[str, Path], tmp_path: Path
+) -> None:
     source = bags["sqlite3" if file == "recording.db3" else "mcap"]
     bag, out = tmp_path / "bag", tmp_path / "out"
     shutil.copytree(source, bag)
@@ -225,10 +227,12 @@ def test_a_damaged_byte_is_survived_or_refused_in_a_sentence(file: str, bags: di
     assert survived >= 5
 
 
-def lie(about: dict[str, Any]) -> Any:
-    def change(told: dict[str, Any]) -> Any:
-        told["rosbag2_bagfile_information"] |= about
-        return told
+def wrong(entries: dict[str, Any]) -> Any:
+    """A change of metadata.yaml."""
+
+    def change(metadata: dict[str, Any]) -> Any:
+        metadata["rosbag2_bagfile_information"] |= entries
+        return metadata
 
     return change
 
@@ -236,19 +240,20 @@ def lie(about: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda told: None, lambda told: [1, 2], lambda told: "rosbag2", lie({"version": 99}),
-        lie({"relative_file_paths": ["elsewhere.mcap"]}), lie({"relative_file_paths": ["../../../etc/passwd"]}),
-        lie({"relative_file_paths": 5}), lie({"storage_identifier": "sqlite3"}), lie({"storage_identifier": None}),
-        lie({"message_count": -3, "duration": "long", "starting_time": {}}), lie({"topics_with_message_count": {}}),
-        lie({"compression_mode": "file", "compression_format": "zstd"}), lie({"compression_mode": 7}),
-        lie({"compression_mode": "message", "compression_format": "zstd"}), lie({"files": None}),
+        lambda metadata: None, lambda metadata: [1, 2], lambda metadata: "rosbag2", wrong({"version": 99}),
+        wrong({"relative_file_paths": ["elsewhere.mcap"]}), wrong({"relative_file_paths": ["../../../etc/passwd"]}),
+        wrong({"relative_file_paths": 5}), wrong({"storage_identifier": "sqlite3"}),
+        wrong({"storage_identifier": None}),
+        wrong({"message_count": -3, "duration": "long", "starting_time": {}}), wrong({"topics_with_message_count": {}}),
+        wrong({"compression_mode": "file", "compression_format": "zstd"}), wrong({"compression_mode": 7}),
+        wrong({"compression_mode": "message", "compression_format": "zstd"}), wrong({"files": None}),
     ],
 )  # fmt: skip
-def test_metadata_that_lies_changes_nothing_that_is_read(change: Any, bags: dict[str, Path], tmp_path: Path) -> None:
+def test_wrong_metadata_changes_nothing_that_is_read(change: Any, bags: dict[str, Path], tmp_path: Path) -> None:
     bag = tmp_path / "bag"
     shutil.copytree(bags["mcap"], bag)
-    told = yaml.safe_load((bag / "metadata.yaml").read_text())
-    (bag / "metadata.yaml").write_text(yaml.safe_dump(change(told)))
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(change(metadata)))
     assert attempt(bag, tmp_path / "out") == 30
     (bag / "metadata.yaml").unlink()
     assert attempt(bag, tmp_path / "out") == 30
@@ -264,14 +269,14 @@ def test_metadata_that_lies_changes_nothing_that_is_read(change: Any, bags: dict
         {"/robot/perception": {"sound_lag": "long", "max_faces": [], "wav2vec2": 3}},
     ],
 )
-def test_a_manifest_that_lies_stops_no_one(parameters: Any, bags: dict[str, Path], tmp_path: Path) -> None:
+def test_a_wrong_manifest_does_not_stop_a_replay(parameters: Any, bags: dict[str, Path], tmp_path: Path) -> None:
     bag = tmp_path / "bag"
     shutil.copytree(bags["mcap"], bag)
     manifest.write_manifest(bag, {"parameters": parameters})
     assert attempt(bag, tmp_path / "out") == 30
 
 
-def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
+def test_paths_that_are_not_bags_are_named(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="does not exist"):
         Bag(tmp_path / "nothing")
     (tmp_path / "film.mp4").write_bytes(b"film")
@@ -286,16 +291,16 @@ def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         with pytest.raises(BagError, match="cannot be read"):
             Bag(tmp_path / name)
-    BagWriter(tmp_path / "silent").close()
-    with Bag(tmp_path / "silent") as bag:
-        assert bag.notices == [f"bag {tmp_path / 'silent'} holds no message"] and not bag.topics
+    BagWriter(tmp_path / "no_message").close()
+    with Bag(tmp_path / "no_message") as bag:
+        assert bag.notices == [f"bag {tmp_path / 'no_message'} holds no message"] and not bag.topics
 
 
-# Bags of others ----------------------------------------------------------------------------------------------------
+# Third-party bags ----------------------------------------------------------------------------------------------------
 
 
-def recorded_by_others(path: Path, storage: Storage, mode: CompressionMode, first: int = 0, count: int = 60) -> None:
-    """As `ros2 bag record` with these options does."""
+def record_third_party(path: Path, storage: Storage, mode: CompressionMode, first: int = 0, count: int = 60) -> None:
+    """Write a bag as `ros2 bag record` does with these options."""
     writer = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
     writer.set_compression(mode, CompressionFormat.ZSTD)
     with writer:
@@ -308,8 +313,8 @@ def recorded_by_others(path: Path, storage: Storage, mode: CompressionMode, firs
     ("storage", "mode"),
     [(s, m) for s in STORAGES for m in CompressionMode if (s, m) != ("sqlite3", CompressionMode.STORAGE)],
 )
-def test_packed_bags_are_read(storage: Storage, mode: CompressionMode, tmp_path: Path) -> None:
-    recorded_by_others(tmp_path / "bag", storage, mode)
+def test_compressed_bags_are_read(storage: Storage, mode: CompressionMode, tmp_path: Path) -> None:
+    record_third_party(tmp_path / "bag", storage, mode)
     assert numbers(tmp_path / "bag") == list(range(60))
     (tmp_path / "bag" / "metadata.yaml").unlink()
     if mode == CompressionMode.FILE:
@@ -321,20 +326,20 @@ def test_packed_bags_are_read(storage: Storage, mode: CompressionMode, tmp_path:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_bag_in_several_files_is_one(storage: Storage, tmp_path: Path) -> None:
-    """Twelve of them, so that the tenth does not come before the second."""
+def test_a_bag_of_several_files_is_read_as_one(storage: Storage, tmp_path: Path) -> None:
+    """Twelve files: in alphabetical order, the tenth would come before the second."""
     split = tmp_path / "split"
     split.mkdir()
     names = []
     for part in range(12):
-        recorded_by_others(tmp_path / f"{part}", storage, CompressionMode.NONE, 5 * part, 5)
+        record_third_party(tmp_path / f"{part}", storage, CompressionMode.NONE, 5 * part, 5)
         file = next(f for f in (tmp_path / f"{part}").iterdir() if f.suffix != ".yaml")
         names.append(f"split_{part}{file.suffix}")
         file.rename(split / names[-1])
     assert numbers(split) == list(range(60))
-    told = yaml.safe_load((tmp_path / "0" / "metadata.yaml").read_text())
-    told["rosbag2_bagfile_information"]["relative_file_paths"] = names
-    (split / "metadata.yaml").write_text(yaml.safe_dump(told))
+    metadata = yaml.safe_load((tmp_path / "0" / "metadata.yaml").read_text())
+    metadata["rosbag2_bagfile_information"]["relative_file_paths"] = names
+    (split / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     assert numbers(split) == list(range(60))
     with Bag(split) as bag:
         assert bag.notices == [] and bag.topics[SHAPES].count == 60 and bag.seconds == pytest.approx(0.059)
@@ -346,7 +351,7 @@ def test_a_bag_in_several_files_is_one(storage: Storage, tmp_path: Path) -> None
 
 
 def test_types_are_read_as_the_bag_defines_them(tmp_path: Path) -> None:
-    """A type that nobody here knows, another definition of one of ours, and a definition that cannot be read."""
+    """An unknown type, another definition of a known type, and definitions that cannot be read."""
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         definitions = {
             "/heat": ("lab_msgs/msg/Heat", "float64 kelvin\nstring where\n"),
@@ -377,7 +382,7 @@ def test_types_are_read_as_the_bag_defines_them(tmp_path: Path) -> None:
             list(bag.messages(["/half"]))
 
 
-def test_a_topic_that_changed_its_type_is_read_in_its_first(tmp_path: Path) -> None:
+def test_a_topic_that_changes_its_type_is_read_with_its_first_type(tmp_path: Path) -> None:
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         first = writer.add_connection(SHAPES, KIND, typestore=typestore())
         other = writer.add_connection(SHAPES, "std_msgs/msg/String", typestore=typestore())
@@ -387,7 +392,7 @@ def test_a_topic_that_changed_its_type_is_read_in_its_first(tmp_path: Path) -> N
     assert numbers(tmp_path / "bag") == [1, 3]
 
 
-def test_times_that_run_backwards_are_put_in_order_or_named(tmp_path: Path) -> None:
+def test_messages_out_of_order_are_read_in_order(tmp_path: Path) -> None:
     frames = person(20)
     messages = [*features(frames[10:]), *features(frames[:10])]
     bag = BagWriter(tmp_path / "bag")
@@ -399,10 +404,10 @@ def test_times_that_run_backwards_are_put_in_order_or_named(tmp_path: Path) -> N
     assert replay(tmp_path / "bag", tmp_path / "out").reactions == 20
 
 
-# The manifest ------------------------------------------------------------------------------------------------------
+# The manifest --------------------------------------------------------------------------------------------------------
 
 
-def test_sessions_that_were_configured_alike_have_one_hash() -> None:
+def test_sessions_with_the_same_configuration_have_the_same_hash() -> None:
     stream = {"generator": "fsq", "parameters": "{}", "weights": "a", "seed": 0, "samples": 1, "delay": 0}
     one = {"parameters": {"/robot/camera": {"start_at": 1.0, "rate": 25.0}, "/robot/recorder": {"path": "a"}},
            "streams": [{**stream, "first_frame": 3}]}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The recorder beside a robot that lives: what is in its bag, what it says of it, and what ends it."""
+"""The recorder beside a running robot: the contents of its bag, what it publishes, and how it ends."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 PLANNING = str(Path(__file__).with_name("chunked_system.py"))
 
 
-def said(robot: Any) -> list[Recording]:
+def declared(robot: Any) -> list[Recording]:
+    """The messages on the topic `recording`."""
     return robot.probe["recording"]
 
 
 class Studio:
-    """Publishes what a robot publishes, ten times as fast: a face, a voice and features, numbered."""
+    """Publishes what a robot publishes, ten times as fast: an image, audio and features, with consecutive numbers."""
 
     def __init__(self, probe: Probe) -> None:
         self.sent = 0
@@ -83,10 +84,10 @@ def change(probe: Probe, **values: Any) -> None:
 # A whole session ---------------------------------------------------------------------------------------------------
 
 
-def test_a_live_session_is_recorded_whole_and_comes_again_to_the_bit(
+def test_a_live_session_is_recorded_completely_and_replays_to_the_bit(
     start_robot: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The generator, its seed and its delay change, perception and listener are killed, all while recording."""
+    """While recording, the generator, its seed and its delay change, and perception and listener are killed."""
     bag = tmp_path / "bag"
     robot = start_robot(
         microphone=str(assets.resolve("demo-voice-1")), generator="attentive", record=str(bag),
@@ -116,10 +117,10 @@ def test_a_live_session_is_recorded_whole_and_comes_again_to_the_bit(
     answers("fsq", 3, 5)
     robot.kill("listener")
     answers("attentive")
-    robot.wait(lambda: len(said(robot)) > 1, 5, "the recorder's word")
-    word = said(robot)[-1]
-    assert (word.state, word.privacy, word.path, word.lost) == (Recording.RECORDING, "raw", str(bag), 0)
-    assert not word.trouble and "/robot/speaker/features" in word.topics
+    robot.wait(lambda: len(declared(robot)) > 1, 5, "the topic recording")
+    last = declared(robot)[-1]
+    assert (last.state, last.privacy, last.path, last.lost) == (Recording.RECORDING, "raw", str(bag), 0)
+    assert not last.trouble and "/robot/speaker/features" in last.topics
     robot.runner.end()
 
     with Bag(bag) as read:
@@ -133,28 +134,27 @@ def test_a_live_session_is_recorded_whole_and_comes_again_to_the_bit(
         first.setdefault(m.topic.rpartition("/")[2], m.message)
     assert first["features"].lineage.frame <= first["stream"].first_frame == first["reaction"].lineage.frame
 
-    # Others read it: every message is what its topic says, in ROS's own eyes.
-    with Reader(bag) as others:
-        for n, (connection, _, data) in enumerate(others.messages()):
+    # rclpy, too, deserialises the messages as their topics' types.
+    with Reader(bag) as reader:
+        for n, (connection, _, data) in enumerate(reader.messages()):
             if n % 50 == 0:
                 deserialize_message(bytes(data), message_class(connection.msgtype))
 
-    told = read_manifest(bag)
-    assert told["code"] and told["machine"] and told["start"] < told["end"] and told["privacy"] == "raw"
+    entries = read_manifest(bag)
+    assert entries["code"] and entries["machine"] and entries["start"] < entries["end"] and entries["privacy"] == "raw"
     assert {"camera", "microphone", "perception", "listener", "avatar", "recorder"} <= {
-        node.removeprefix("/robot/") for node in told["parameters"]
+        node.removeprefix("/robot/") for node in entries["parameters"]
     }
-    assert told["parameters"]["/robot/perception"]["sound_lag"] == pytest.approx(0.04)
-    streams = told["streams"]
+    assert entries["parameters"]["/robot/perception"]["sound_lag"] == pytest.approx(0.04)
+    streams = entries["streams"]
     assert len(streams) == 5
     assert {s["generator"] for s in streams} == {"attentive", "fsq"} and {s["seed"] for s in streams} == {0, 3}
     assert all(len(s["weights"]) == 64 for s in streams if s["generator"] == "fsq")
-    assert told["topics"]["/robot/audio"] > 100 and told["lost"] == {}
+    assert entries["topics"]["/robot/audio"] > 100 and entries["lost"] == {}
 
     report = replay(bag, tmp_path / "again")
     compared = report.comparison
     assert compared.compared > 200 and compared.same == compared.compared, (compared, report.notices)
-    assert report.speed > 3
     again = [m.message for m in read_bag(tmp_path / "again", "/listener/stream")]
     live = [m.message for m in read_bag(bag, "/listener/stream")]
     assert [(m.generator, m.seed, m.delay, m.first_frame) for m in again] == [
@@ -164,7 +164,7 @@ def test_a_live_session_is_recorded_whole_and_comes_again_to_the_bit(
     assert report.frames - 5 < raw.frames < report.seconds * 25 + 10 and raw.reactions == raw.frames
 
 
-def test_plans_that_are_late_while_a_session_is_recorded_are_as_late_again(
+def test_late_action_chunks_of_a_recorded_session_take_effect_as_late_again(
     start_robot: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bag = tmp_path / "bag"
@@ -185,17 +185,17 @@ def test_plans_that_are_late_while_a_session_is_recorded_are_as_late_again(
     monkeypatch.setitem(registry._registered, "planning", import_module("chunked_system").SYSTEM)
     report = replay(bag, tmp_path / "again")
     assert report.comparison.compared > 90 and report.comparison.same == report.comparison.compared, report
-    plans = [m.message.action_chunk for m in read_bag(bag, "/listener/reaction")]
-    assert len(set(plans)) > 4
-    assert any(plan != (k - 2) // 5 * 5 - 1 for k, plan in enumerate(plans) if k > 2), "none was late"
+    chunks = [m.message.action_chunk for m in read_bag(bag, "/listener/reaction")]
+    assert len(set(chunks)) > 4
+    assert any(chunk != (k - 2) // 5 * 5 - 1 for k, chunk in enumerate(chunks) if k > 2), "none was late"
 
 
-# What it leaves out ------------------------------------------------------------------------------------------------
+# What is left out ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def record(start_robot: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., tuple[Any, Studio]]]:
-    """Starts a recorder of tmp_path/bag in front of a studio, and waits until it writes."""
+    """Starts a recorder of tmp_path/bag and a Studio, and waits until `count` messages are written."""
 
     def record(count: int = 300, **parameters: Any) -> tuple[Any, Studio]:
         robot = start_robot(
@@ -203,7 +203,7 @@ def record(start_robot: Callable[..., Any], tmp_path: Path) -> Iterator[Callable
             topics={"recording": Recording},
         )  # fmt: skip
         studio = Studio(robot.probe)
-        robot.wait(lambda: any(m.messages > count for m in said(robot)), 20, f"{count} messages to be recorded")
+        robot.wait(lambda: any(m.messages > count for m in declared(robot)), 20, f"{count} messages to be recorded")
         return robot, studio
 
     yield record
@@ -216,7 +216,7 @@ def topics(bag: Path) -> set[str]:
 
 def test_a_recording_of_features_holds_no_image_and_no_sound(record: Any, tmp_path: Path) -> None:
     robot, _ = record(privacy="features")
-    assert said(robot)[-1].privacy == "features"
+    assert declared(robot)[-1].privacy == "features"
     robot.runner.end()
     found = topics(tmp_path / "bag")
     assert "/robot/speaker/features" in found and "/robot/recording" in found
@@ -228,40 +228,38 @@ def test_a_recording_of_features_holds_no_image_and_no_sound(record: Any, tmp_pa
 
 def test_only_the_chosen_topics_are_recorded_and_that_is_published(record: Any, tmp_path: Path) -> None:
     robot, _ = record(100, privacy="topics", topics="audio, /robot/speaker/features")
-    assert said(robot)[-1].privacy == "topics"
-    assert said(robot)[-1].topics == ["/robot/audio", "/robot/speaker/features"]
+    assert declared(robot)[-1].privacy == "topics"
+    assert declared(robot)[-1].topics == ["/robot/audio", "/robot/speaker/features"]
     heard: list[Recording] = []
-    robot.probe.node.create_subscription(Recording, "recording", heard.append, LATCHED_QOS)  # who comes later is told
-    robot.wait(lambda: heard, 0.9, "the latched word")
+    robot.probe.node.create_subscription(Recording, "recording", heard.append, LATCHED_QOS)  # a late subscriber
+    robot.wait(lambda: heard, 0.9, "the latched message")
     robot.runner.end()
     assert topics(tmp_path / "bag") == {"/robot/audio", "/robot/speaker/features"}
-    told = read_manifest(tmp_path / "bag")
-    assert told["privacy"] == "topics" and told["topics_asked_for"] == ["/robot/audio", "/robot/speaker/features"]
+    entries = read_manifest(tmp_path / "bag")
+    assert entries["privacy"] == "topics" and entries["topics_asked_for"] == ["/robot/audio", "/robot/speaker/features"]
 
 
-def test_images_are_jpeg_and_those_that_a_driver_compresses_itself_are_not_recorded_twice(
-    record: Any, tmp_path: Path
-) -> None:
+def test_images_are_recorded_as_jpeg_unless_their_driver_compresses_them(record: Any, tmp_path: Path) -> None:
     robot, _ = record()
     publisher = robot.probe.publisher("image_raw/compressed", CompressedImage, seconds=5.0)
     robot.wait(lambda: publisher.get_subscription_count(), 5, "the recorder to find it")
     for _ in range(20):
         publisher.publish(CompressedImage(format="driver"))
-    count = said(robot)[-1].messages
-    robot.wait(lambda: said(robot)[-1].messages > count, 5, "them to be recorded")
+    count = declared(robot)[-1].messages
+    robot.wait(lambda: declared(robot)[-1].messages > count, 5, "them to be recorded")
     robot.runner.end()
     formats = [m.message.format for m in read_bag(tmp_path / "bag", "/image_raw/compressed")]
     assert "/robot/image_raw" not in topics(tmp_path / "bag")
-    own = formats.index("driver")
-    assert own > 20 and "jpeg" in formats[0]
-    assert {*formats[own + 5 :]} == {"driver"}, "both are in one topic"
+    first = formats.index("driver")
+    assert first > 20 and "jpeg" in formats[0]
+    assert {*formats[first + 5 :]} == {"driver"}, "both are in one topic"
 
 
-# What ends it ------------------------------------------------------------------------------------------------------
+# Failures ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("storage", ["mcap"])  # both in test_bag
-def test_a_killed_recorder_costs_a_second_and_the_next_one_writes_beside(
+def test_a_killed_recorder_loses_a_second_and_the_next_one_writes_a_new_bag(
     storage: Storage, record: Any, tmp_path: Path
 ) -> None:
     robot, studio = record(1500, storage=storage)
@@ -274,43 +272,43 @@ def test_a_killed_recorder_costs_a_second_and_the_next_one_writes_beside(
     assert killed - times[-1] < 1.5 and frames == list(range(frames[0], frames[0] + len(frames)))
     assert frames[-1] > sent - 400
     assert replay(tmp_path / "bag", tmp_path / "again", ReplayRequest("mime")).frames == len(frames)
-    told = read_manifest(tmp_path / "bag")
-    assert told["end"] is None and told["code"]
+    entries = read_manifest(tmp_path / "bag")
+    assert entries["end"] is None and entries["code"]
     robot.probe.clear()
     beside = str(tmp_path / "bag-2")
-    robot.wait(lambda: any(m.path == beside and m.messages > 100 for m in said(robot)), 20, "the second recorder")
+    robot.wait(lambda: any(m.path == beside and m.messages > 100 for m in declared(robot)), 20, "the second recorder")
     robot.runner.end()
     assert "/robot/speaker/features" in topics(tmp_path / "bag-2")
 
 
 @pytest.mark.parametrize("storage", ["sqlite3"])  # both in test_bag
-def test_a_full_disk_is_one_error_and_the_robot_goes_on(
+def test_a_full_disk_is_one_error_and_the_node_goes_on(
     storage: Storage, record: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     robot, _ = record(1500, storage=storage)
     size = (tmp_path / "bag" / f"recording{'.mcap' if storage == 'mcap' else '.db3'}").stat().st_size
     pid = robot.pid("recorder")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 400_000, resource.RLIM_INFINITY))
-    robot.wait(lambda: said(robot)[-1].state == Recording.FAILED, 20, "the recorder to notice")
-    word = said(robot)[-1]
+    robot.wait(lambda: declared(robot)[-1].state == Recording.FAILED, 20, "the recorder to notice")
+    last = declared(robot)[-1]
     assert (
-        word.trouble.startswith("recording has ended: bag ") and "all but its last second can be read" in word.trouble
+        last.trouble.startswith("recording has ended: bag ") and "all but its last second can be read" in last.trouble
     )
-    robot.wait(lambda: said(robot)[-1].lost > 200, 10, "what is lost to be counted")
+    robot.wait(lambda: declared(robot)[-1].lost > 200, 10, "what is lost to be counted")
     robot.wait(lambda: "recording has ended" in robot.probe.diagnostics["/robot/recorder"].message, 5, "diagnostics")
     assert robot.pid("recorder") == pid and robot.runner.children["recorder"].popen.poll() is None
     frames = [m.message.lineage.frame for m in read_bag(tmp_path / "bag", "/speaker/features")]
     assert len(frames) > 50 and frames == list(range(frames[0], frames[0] + len(frames)))
     with Bag(tmp_path / "bag") as bag:
-        assert bag.notices == [] and bag.messages_count <= word.messages
+        assert bag.notices == [] and bag.messages_count <= last.messages
     robot.runner.end()
     assert capfd.readouterr().err.count("recording has ended") == 1
-    told = read_manifest(tmp_path / "bag")
-    assert told["end"] and "all but its last second" in told["trouble"]
-    assert told["topics"]["/robot/speaker/features"] == len(frames)
+    entries = read_manifest(tmp_path / "bag")
+    assert entries["end"] and "all but its last second" in entries["trouble"]
+    assert entries["topics"]["/robot/speaker/features"] == len(frames)
 
 
-def test_what_cannot_be_recorded_is_one_sentence(domain: int, tmp_path: Path) -> None:
+def test_errors_at_the_start_are_one_sentence(domain: int, tmp_path: Path) -> None:
     def record(*words: object) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "react_ros", "record", *map(str, words)], capture_output=True, text=True, timeout=60
@@ -322,7 +320,7 @@ def test_what_cannot_be_recorded_is_one_sentence(domain: int, tmp_path: Path) ->
     for words, sentence in (
         ((tmp_path / "there",), "exists already"), ((tmp_path / "file" / "bag",), "cannot be written"),
         ((tmp_path / "x", "--storage", "csv"), "storage must be one of mcap, sqlite3"),
-        ((tmp_path / "x", "--privacy", "topics"), "topics are named if, and only if, privacy is topics"),
+        ((tmp_path / "x", "--privacy", "topics"), "topics must be given if, and only if, privacy is topics"),
     ):  # fmt: skip
         code, text = record(*words)
         assert code == 2 and sentence in text and "Traceback" not in text, text
@@ -336,7 +334,7 @@ def test_what_cannot_be_recorded_is_one_sentence(domain: int, tmp_path: Path) ->
     assert not (tmp_path / "x").exists()
 
 
-def test_ctrl_c_ends_a_recording_and_says_what_is_in_it(domain: int, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_recording_with_a_summary(domain: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "react_ros", "record", str(tmp_path / "bag"), "--storage", "sqlite3"]
     popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with Probe("/robot", {"recording": Recording}) as probe:

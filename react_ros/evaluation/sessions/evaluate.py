@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.participants import Choice
+from react_ros.bags.participants import TopicChoice
 from react_ros.bags.reader import Bag
 from react_ros.corpus.clips import CorpusError
 from react_ros.evaluation.corpora.plan import GROUND_TRUTH, Plan, Row
@@ -29,7 +29,7 @@ from react_ros.face import FPS
 from react_ros.generators import registry
 from react_ros.media.film_writer import FilmError
 from react_ros.replay.recorded_session import RecordedSession, read_session
-from react_ros.replay.replay import one_thread
+from react_ros.replay.replay import use_one_torch_thread
 from react_ros.replay.session_film import Pictures, ReactionRenderer, read_sound, write_film
 
 Progress = Callable[[str, int, int], None]
@@ -39,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 def evaluate_sessions(
     paths: Sequence[Path],
     rows: Sequence[Row],
-    choice: Choice | None = None,
+    choice: TopicChoice | None = None,
     options: SessionOptions | None = None,
     *,
     films: Path | None = None,
@@ -51,7 +51,7 @@ def evaluate_sessions(
     film per bag and row; None: no films. A bag that cannot be read is left out and named. Raises BagError where none is
     left, ValueError for rows that cannot be evaluated, both in one sentence.
     """
-    choice, options = choice or Choice(), options or SessionOptions()
+    choice, options = choice or TopicChoice(), options or SessionOptions()
     sessions, left_out = _read_all(paths, choice, options, progress)
     corpus, plan = SessionCorpus(sessions, options.frames), options.plan()
     rows = list(dict.fromkeys(rows)) or [Row(RECORDED) if any(s.reactions for s in sessions) else Row(registry.DEFAULT)]
@@ -60,7 +60,7 @@ def evaluate_sessions(
     sources = {row: open_session_source(row, corpus, plan) for row in rows}
     results: dict[Row, list[Block]] = {}
     made_films: dict[int, dict[str, str]] = {number: {} for number in range(len(sessions))}
-    one_thread()
+    use_one_torch_thread()
     with threadpool_limits(1):  # reproducible sums
         for row, source in sources.items():
             blocks = results[row] = []
@@ -76,7 +76,7 @@ def evaluate_sessions(
 
 
 def _read_all(
-    paths: Sequence[Path], choice: Choice, options: SessionOptions, progress: Progress
+    paths: Sequence[Path], choice: TopicChoice, options: SessionOptions, progress: Progress
 ) -> tuple[list[RecordedSession], list[str]]:
     sessions, left_out = [], []
     for path in dict.fromkeys(paths):

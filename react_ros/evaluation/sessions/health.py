@@ -12,13 +12,13 @@ import numpy as np
 
 from react_ros.bags import manifest
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import topics_of
+from react_ros.bags.person_topics import topics_of
 from react_ros.bags.reader import Bag
 from react_ros.evaluation.metrics.latency import LatencyReport, measure
+from react_ros.messages.namespace import nearest
+from react_ros.messages.types import DIAGNOSTICS_TYPE, STATUS_TYPE
 from react_ros.replay.recorded_session import RecordedSession
 
-STATUS_TYPE = "react_ros/msg/Status"
-DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 STATES = ("live", "idle", "operator", "stale", "late")
 USUAL = ("images", "chunks", "frames", "reactions", "outputs", "messages", "generator's delay", "seed", "samples")
 """Counters in the nodes' diagnostics that are not losses."""
@@ -159,8 +159,7 @@ def _count(message: Any, nodes: dict[str, _Counts]) -> None:
 def _status_topic(bag: Bag, session: RecordedSession) -> str:
     names = topics_of(bag, STATUS_TYPE)
     near = session.reactions.topic if session.reactions else session.inputs.features
-    space = near.rsplit("/", 2)[0]
-    return next((n for n in names if space and n.startswith(f"{space}/")), names[0] if names else "")
+    return next(iter(nearest(names, near) or names), "")
 
 
 def _statuses(bag: Bag, topic: str, states: Counter[str]) -> Iterator[tuple[int, Any]]:

@@ -17,8 +17,8 @@ from rehearsal import simulated_speaker
 from typer.testing import CliRunner
 
 from react_ros.bags.errors import BagError
-from react_ros.bags.inputs import Inputs
-from react_ros.bags.participants import Choice
+from react_ros.bags.participants import TopicChoice
+from react_ros.bags.person_topics import PersonTopics
 from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import timeline_of
 from react_ros.bags.types import FACTORY, new_message, serialise
@@ -157,7 +157,7 @@ def test_a_deliberate_delay_is_part_of_what_was_shown(people: Any, tmp_path: Pat
 def test_single_missing_frames_are_bridged_and_a_long_pause_ends_a_stretch(tmp_path: Path) -> None:
     speaker = person(3, 400)
     bag = write_bag(tmp_path / "gaps", [f for f in speaker if f.index not in (40, 41) and not 200 <= f.index < 240])
-    session = read_session(bag, Choice(), samples=1)
+    session = read_session(bag, TopicChoice(), samples=1)
     assert session.timeline.stretches == ((0, 200), (200, 360))
     assert session.timeline.rows[38:44].tolist() == [38, 39, 39, 39, 40, 41]
     assert np.diff(session.timeline.times)[199] == 41 * FRAME_NS
@@ -215,7 +215,9 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
     speaker = person(5, 320)
     other = write_bag(tmp_path / "other", speaker, person(6, 320))
     rows = [parse_session_row(text) for text in ("mime", "attentive", "attentive:shuffled_speaker", "recorded")]
-    result = evaluate_sessions([bag, other, tmp_path / "nothing"], rows, Choice(listener_features=LISTENER), OPTIONS)
+    result = evaluate_sessions(
+        [bag, other, tmp_path / "nothing"], rows, TopicChoice(listener_features=LISTENER), OPTIONS
+    )
     assert len(result.left_out) == 1 and "nothing cannot be read: it does not exist" in result.left_out[0]
     assert [r.clips for r in result.rows] == [4, 4, 4, 2]
     assert len(row_of(result, "recorded").failed) == 2, "the other bag has no reactions"
@@ -224,7 +226,9 @@ def test_two_bags_and_two_generators_make_one_table(bag: Path, tmp_path: Path) -
         whole = result.rows[k].official["FRCorr"]
         assert whole is not None and whole.mean == pytest.approx(np.mean([p.mean for p in parts if p]))
     # The attentive listener in the other bag, alone, is the one in the table.
-    alone = evaluate_sessions([other], [parse_session_row("attentive")], Choice(listener_features=LISTENER), OPTIONS)
+    alone = evaluate_sessions(
+        [other], [parse_session_row("attentive")], TopicChoice(listener_features=LISTENER), OPTIONS
+    )
     assert alone.rows[0].official["FRDist"] == result.bags[1].summary.rows[1].official["FRDist"]
     assert [g.label for g in result.summary.gaps] == ["attentive"]
     assert row_of(result, "mime").attributes_test is not None, "two bags are two groups"
@@ -251,13 +255,13 @@ def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
     with pytest.raises(BagError, match="does not exist"):
         evaluate_sessions([tmp_path / "nothing"], [], options=OPTIONS)
     with pytest.raises(BagError, match="has no topic /nobody"):
-        evaluate_sessions([short], [], Choice(listener_features="/nobody"), OPTIONS)
+        evaluate_sessions([short], [], TopicChoice(listener_features="/nobody"), OPTIONS)
     for text, sentence in (("recorded,x=1", "neither parameters"), ("another_listener", "needs a corpus"),
                            ("predictions=x.npy", "needs a corpus"), ("nobody", "there is no row")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
             parse_session_row(text)
     with pytest.raises(ValueError, match="name one or the other"):
-        Choice(listener_features="/a", listener_image="/b")
+        TopicChoice(listener_features="/a", listener_image="/b")
 
 
 # What is in the arrays
@@ -265,7 +269,7 @@ def test_bad_bags_are_one_sentence(people: Any, tmp_path: Path) -> None:
 
 def test_the_arrays_of_a_person_give_the_same_frames_again(bag: Path) -> None:
     with Bag(bag) as opened:
-        track = read_person(opened, Inputs(features=SPEAKER), UnusableData())
+        track = read_person(opened, PersonTopics(features=SPEAKER), UnusableData())
         frames = [frame_from_message(m.message) for m in opened.messages([SPEAKER])]
     assert len(track) == 370
     for k in (0, 123, 369):
@@ -279,13 +283,15 @@ def test_a_clock_that_is_set_back_begins_a_new_stretch() -> None:
 
 
 def test_the_listener_is_found_where_it_is_unambiguous(people: Any, bag: Path, tmp_path: Path) -> None:
-    assert read_session(bag, Choice(), samples=1).listener_inputs == Inputs(features=LISTENER)
-    swapped = read_session(bag, Choice(listener_features=SPEAKER), samples=1)
-    assert swapped.inputs == Inputs(features=LISTENER) and swapped.listener_inputs == Inputs(features=SPEAKER)
+    assert read_session(bag, TopicChoice(), samples=1).listener_inputs == PersonTopics(features=LISTENER)
+    swapped = read_session(bag, TopicChoice(listener_features=SPEAKER), samples=1)
+    assert swapped.inputs == PersonTopics(features=LISTENER) and swapped.listener_inputs == PersonTopics(
+        features=SPEAKER
+    )
     doubt = write_bag(tmp_path / "doubt", people[0], people[1])
     with pytest.raises(BagError, match="2 speaker features: say which with --features"):
-        read_session(doubt, Choice(), samples=1)
-    assert read_session(doubt, Choice(features=SPEAKER), samples=1).listener is not None
+        read_session(doubt, TopicChoice(), samples=1)
+    assert read_session(doubt, TopicChoice(features=SPEAKER), samples=1).listener is not None
 
 
 def test_a_listener_before_a_second_camera_goes_through_the_robots_perception(people: Any, tmp_path: Path) -> None:
@@ -298,9 +304,9 @@ def test_a_listener_before_a_second_camera_goes_through_the_robots_perception(pe
         image = new_message("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data)
         more.append(("/desk/camera/image_raw/compressed", T0 + k * FRAME_NS + 3_000_000, image))
     bag = write_bag(tmp_path / "desk", people[0][:110], (), people[2][:110], more=more)
-    choice = Choice(listener_image="/desk/camera/image_raw/compressed")
+    choice = TopicChoice(listener_image="/desk/camera/image_raw/compressed")
     result = evaluate_sessions([bag], [Row("recorded"), Row("ground_truth")], choice, SessionOptions(2, frames=100))
-    assert result.bags[0].session.listener_inputs == Inputs(image="/desk/camera/image_raw/compressed")
+    assert result.bags[0].session.listener_inputs == PersonTopics(image="/desk/camera/image_raw/compressed")
     assert (result.bags[0].listener_seen or 0.0) > 0.9
     truth = row_of(result, "ground_truth").corrected["FRCorr"]
     recorded = row_of(result, "recorded").corrected["FRCorr"]
