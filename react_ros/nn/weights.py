@@ -6,18 +6,17 @@ the sha256 of the tensors. Nothing is unpickled. Configs are frozen dataclasses,
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from react_ros.config import did_you_mean
+from react_ros.io import atomic_write, sha256, sha256_of
 from react_ros.package import share
 
 if TYPE_CHECKING:  # a config can be read, and a name looked up, without loading PyTorch
@@ -119,7 +118,7 @@ def save_weights(
         "system": system,
         "format": FORMAT,
         "notice": notice,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": sha256(data),
         "parameters": sum(tensor.numel() for tensor in plain.values()),
         "config": dict(config),
         "training": dict(training),
@@ -128,8 +127,8 @@ def save_weights(
         text = yaml.safe_dump(card, sort_keys=False, width=110, allow_unicode=True)
     except yaml.YAMLError as error:
         raise ValueError(f"{files.card} is not written: YAML cannot hold {_one_line(error)}") from None
-    _replace(files.tensors, lambda file: file.write(data))
-    _replace(files.card, lambda file: file.write(text.encode()))
+    atomic_write(files.tensors, data, fsync=True)
+    atomic_write(files.card, text, fsync=True)
 
 
 def _in_order(data: bytes) -> bytes:
@@ -154,8 +153,7 @@ def load_weights(name_or_path: str | Path, system: str) -> Weights:
     files = _find(name_or_path, system)
     card = _read_card(files, system)
     try:
-        with files.tensors.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(files.tensors)
         with safe_open(files.tensors, framework="pt") as stored:
             said = stored.metadata() or {}
             names = stored.keys()
@@ -257,10 +255,8 @@ def _find(name_or_path: str | Path, system: str) -> _Files:
     files = _Files.beside(path)
     if not files.name or not files.any:
         names = weights_names(system)
-        close = get_close_matches(files.name, names, n=1)
-        guess = f" (did you mean {close[0]!r}?)" if close else ""
         there = f"the names are {', '.join(names)}" if names else "there are none by name"
-        raise ValueError(f"no weights {given!r} for {system}{guess}: {there}, or give the path of a {_TENSORS} file")
+        raise ValueError(f"no weights {given!r} for {system}{did_you_mean(files.name, names)}: {there}, or give the path of a {_TENSORS} file")
     return files
 
 
@@ -285,18 +281,6 @@ def _read_card(files: _Files, system: str) -> dict[str, Any]:
             kinds = {str: "text", int: "a whole number", dict: "names and values"}
             raise ValueError(f"{files.card} describes no weights: its {key} must be {kinds[kind]}")
     return card
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    whole = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with whole.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(whole, path)
-    finally:
-        whole.unlink(missing_ok=True)
 
 
 def _some(names: list[str]) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros import __version__
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.check import usable_dyads
 from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.mean_listener import write_mean_listener
@@ -30,6 +29,7 @@ from react_ros.evaluation.metrics.intervals import connected
 from react_ros.evaluation.metrics.pictures import PictureScorer
 from react_ros.face import ARKIT_SCHEME
 from react_ros.generators import registry
+from react_ros.io import atomic_write, sha256_of
 
 _ONLY_SHOWS = ("bench", "intervals", "latency", "page", "published", "report", "summary")
 """Modules that no block depends on: they may change while an evaluation is resumed."""
@@ -191,8 +191,8 @@ class _Worker:
         path = _block_path(self._out, row, number)
         if self._save:
             kept = {str(int(clip)): x for clip, x in zip(block.values["clip"], reactions, strict=True)}
-            atomically(_kept_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
-        atomically(path, lambda file: write_block(file, block))
+            atomic_write(_kept_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
+        atomic_write(path, lambda file: write_block(file, block))
 
 
 _worker: _Worker | None = None
@@ -236,7 +236,7 @@ def _claim(out: Path, prepared: Prepared) -> None:
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise ValueError(f"{out} is there already and holds no evaluation: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    atomically(plan_file, lambda file: file.write(json.dumps(mine, indent=1).encode()))
+    atomic_write(plan_file, json.dumps(mine, indent=1))
 
 
 def _told(path: Path) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def _compare(out: Path, theirs: dict[str, Any], mine: dict[str, Any]) -> None:
 def _claim_row(out: Path, row: Row) -> None:
     """Begin the row's folder, which also holds what its generator is made of. Raises ValueError where that changed."""
     folder = out / "rows" / row.key
-    mine = {"row": row.label, "files": {k: _digest_of(v) for k, v in _files(row).items()}}
+    mine = {"row": row.label, "files": {k: sha256_of(v) for k, v in _files(row).items()}}
     row_file = folder / "row.json"
     if row_file.is_file():
         theirs = _told(row_file)
@@ -269,7 +269,7 @@ def _claim_row(out: Path, row: Row) -> None:
             raise ValueError(f"{row.label}: its files have changed since {out} was begun: choose another folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    atomically(row_file, lambda file: file.write(json.dumps(mine, indent=1).encode()))
+    atomic_write(row_file, json.dumps(mine, indent=1))
 
 
 def _files(row: Row) -> dict[str, Path]:
@@ -292,7 +292,7 @@ def _take(folder: Path, out: Path, prepared: Prepared) -> None:
         if path.name.startswith(".") or target.is_file() or (path.suffix == ".npz" and not zipfile.is_zipfile(path)):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomically(target, lambda file, path=path: shutil.copyfileobj(path.open("rb"), file))
+        atomic_write(target, lambda file, path=path: shutil.copyfileobj(path.open("rb"), file))
 
 
 def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate: Mask) -> str:
@@ -300,7 +300,7 @@ def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate:
     digest = hashlib.sha256()
     said = {**plan.described(), "corpus": None, "scheme": corpus.scheme}
     for name in ("inception", "i3d"):
-        said[name] = _digest_of(Path(said[name])) if said[name] else ""
+        said[name] = sha256_of(Path(said[name])) if said[name] else ""
     digest.update(json.dumps(said, sort_keys=True).encode())
     digest.update(np.packbits(appropriate).tobytes())
     for dyad in dyads:
@@ -315,8 +315,3 @@ def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate:
             if source.stem not in _ONLY_SHOWS:
                 digest.update(source.read_bytes())
     return digest.hexdigest()
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
