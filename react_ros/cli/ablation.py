@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from react_ros.cli import lines, progress, sentences
+from react_ros.cli.progress import progress
+from react_ros.cli.terminal import plain_console, user_errors
 from react_ros.cli.train import training_config, watcher
 from react_ros.evaluation.report.published import PublishedRow
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from react_ros.evaluation.corpora.summary import RowSummary, Summary
     from react_ros.evaluation.metrics.intervals import Value
     from react_ros.nn.quantizers import Kind
-    from react_ros.systems.fsq.ablation import Trained
+    from react_ros.systems.fsq.ablation import TrainedQuantizer
 
 POSTER = (
     PublishedRow("FSQ-val", "online", 0.2737, 86.6145, 0.1163, 0.0345, 0.1162, 81.2801, 45.7206),
@@ -40,7 +41,7 @@ _UNITS = {"rotation": ", rad", "translation": ", m"}
 class Measured:
     """One measured column: a quantizer's weights and what they scored."""
 
-    trained: Trained
+    trained: TrainedQuantizer
     guidance: float | None
     """None: as the weights advise."""
     scored: RowSummary
@@ -82,37 +83,37 @@ def ablation(
     goes on.
     """
     out = out.expanduser()
-    console = lines()
-    goes_on = f"the same command goes on where it was ({out})"
-    with sentences(goes_on):
-        from react_ros.corpus.cache import atomically
+    console = plain_console()
+    goes_on = f"the same command resumes the run ({out})"
+    with user_errors(goes_on):
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.evaluation.corpora.plan import Plan, Row
         from react_ros.evaluation.corpora.run import prepare, run
         from react_ros.evaluation.corpora.summary import summarise, write_results
         from react_ros.evaluation.report.corpora_page import write_report
+        from react_ros.io import atomic_write
         from react_ros.machine import describe_machine
         from react_ros.package import code_version
         from react_ros.systems.fsq.ablation import train_kinds
         from react_ros.training.config import read_config
-        from react_ros.training.processes import joined
+        from react_ros.training.processes import process_group
         from react_ros.training.trainer import Run
-        from react_ros.training.training_stage import tasks
+        from react_ros.training.training_stage import training_stages
 
         chosen = _kinds(kinds)
         scales = _guidances(guidance)
         own = training_config("fsq", Path("fsq-ablation"))
-        plan = read_config(tasks("fsq"), config or own, changes or (), seed)
+        plan = read_config(training_stages("fsq"), config or own, changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=plan.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
         # First: half an hour of training for data that cannot be evaluated would be a pity.
         to_score = Plan(evaluate, split, "online", samples, plan.seed, plan.frames, limit=limit)  # type: ignore[arg-type]
         with progress("reading the corpus") as tell:
             prepared = prepare(to_score, jobs=jobs, progress=tell)
-        with joined(device) as world, watcher(world.first) as (shown, reading):
+        with process_group(device) as processes, watcher(processes.is_main) as (shown, reading):
             whole = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
-            trained = train_kinds(whole, chosen, world, shown, reading)
-        rows: dict[Row, tuple[Trained, float | None]] = {}
+            trained = train_kinds(whole, chosen, processes, shown, reading)
+        rows: dict[Row, tuple[TrainedQuantizer, float | None]] = {}
         for one in trained:
             for scale in scales:
                 given: dict[str, Any] = {"weights": str(one.weights)} | ({} if scale is None else {"guidance": scale})
@@ -124,7 +125,7 @@ def ablation(
             summary = summarise(prepared, results)
             write_results(summary, folder / "results.json")
             page = write_report(summary, describe_machine()).encode()
-            atomically(folder / "report.html", lambda file: file.write(page))
+            atomic_write(folder / "report.html", page)
         measured = [Measured(*rows[scored.row], scored) for scored in summary.rows]
         about = {
             "command": command,
@@ -135,9 +136,9 @@ def ablation(
             "machine": describe_machine(),
         }
         told = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
-        atomically(out / "ablation.json", lambda file: file.write(told))
+        atomic_write(out / "ablation.json", told)
         text = markdown(measured, summary, about).encode()
-        atomically(out / "ablation.md", lambda file: file.write(text))
+        atomic_write(out / "ablation.md", text)
     _print(console, measured, summary)
     console.print(f"\nfigures: {out / 'ablation.json'}\ntable:   {out / 'ablation.md'}", markup=False, soft_wrap=True)
     console.print(f"report:  {folder / 'report.html'}", markup=False, soft_wrap=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.cli import lines, progress, sentences
+from react_ros.cli.progress import progress
+from react_ros.cli.terminal import plain_console, user_errors
 
 if TYPE_CHECKING:
     from react_ros.face import SpeakerFrame
@@ -25,14 +26,14 @@ def bench_generators(
     from react_ros.cli import generator_costs as bench
     from react_ros.machine import describe_machine
 
-    with sentences():
+    with user_errors():
         where = bench.places(names or [], device)
         with progress("measuring") as tell:
             costs = bench.bench_generators(simulated_speaker(), where, seconds=seconds, progress=tell)
         if file is not None:
             figures = {"machine": describe_machine(), "seconds": seconds, "generators": [asdict(c) for c in costs]}
             file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    console = lines()
+    console = plain_console()
     console.print(describe_machine())
     console.print(bench.cost_table(costs))
     console.print(

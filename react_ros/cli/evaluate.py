@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from react_ros.cli import fail, lines, progress, sentences
+from react_ros.cli.progress import progress
 from react_ros.cli.scores import print_tables
+from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.evaluation.corpora.plan import default_rows
 from react_ros.evaluation.report.tables import table_names
 
@@ -92,21 +93,21 @@ def evaluate(
         from react_ros.cli.evaluate_sessions import evaluate_bags
         from react_ros.evaluation.sessions.results import SessionsPlan
 
-        with sentences():
+        with user_errors():
             choice = Choice(features, image, audio, listener_features, listener_image, listener_audio)
             evaluate_bags(bag, rows or [], choice, SessionsPlan(samples, seed, frames, binarize), out, films)
         return
-    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.corpora.plan import Plan, parse_row, parse_shard
     from react_ros.evaluation.corpora.run import prepare, run
     from react_ros.evaluation.corpora.summary import summarise, write_results
     from react_ros.evaluation.report.corpora_page import write_report
     from react_ros.evaluation.report.tables import findings, markdown, paper_table, table_rows
+    from react_ros.io import atomic_write
     from react_ros.machine import describe_machine
 
-    console = lines()
+    console = plain_console()
     goes_on = f"the same command goes on where it was ({out})"
-    with sentences(goes_on):
+    with user_errors(goes_on):
         paper = paper_table(table) if table else None
         texts = rows or (() if paper else default_rows())
         chosen = list(dict.fromkeys([*(table_rows(paper) if paper else ()), *(parse_row(text) for text in texts)]))
@@ -126,15 +127,15 @@ def evaluate(
         console.print(f"shard {shard} is done. Still to come from others: {', '.join(missing)}", markup=False)
         console.print(f"then: react-ros evaluate … --out OUT --merge {out}", markup=False)
         return
-    with sentences(goes_on), console.status("figures, two-sample test, report"):
+    with user_errors(goes_on), console.status("figures, two-sample test, report"):
         summary = summarise(prepared, results)
         write_results(summary, out / "results.json")
         page = write_report(summary, describe_machine()).encode()
-        atomically(out / "report.html", lambda file: file.write(page))
+        atomic_write(out / "report.html", page)
     _print(console, summary)
     if paper is not None:
         told = markdown(paper, summary).encode()
-        atomically(out / "table.md", lambda file: file.write(told))
+        atomic_write(out / "table.md", told)
         for finding in findings(paper, summary):
             console.print(finding.sentence, markup=False, soft_wrap=True)
         console.print(f"\ntable:   {out / 'table.md'}", markup=False, soft_wrap=True)

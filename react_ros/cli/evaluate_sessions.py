@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from react_ros.cli import bar, fail, lines
+from react_ros.cli.progress import progress_display
+from react_ros.cli.terminal import fail, plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
 
     from react_ros.bags.participants import Choice
     from react_ros.evaluation.sessions.results import BagResult, SessionsEvaluation, SessionsPlan
@@ -19,28 +19,24 @@ def evaluate_bags(
     bags: list[Path], texts: list[str], choice: Choice, asked: SessionsPlan, out: Path, films: bool
 ) -> None:
     """Evaluate and write into `out`. Raises ValueError or OSError; a bag's sentence ends it with exit code 2."""
-    from rich.markup import escape
 
     from react_ros.bags.errors import BagError
-    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.sessions.evaluate import evaluate_sessions
     from react_ros.evaluation.sessions.page import write_bag_report
     from react_ros.evaluation.sessions.results import write_results
     from react_ros.evaluation.sessions.sources import parse_bag_row
+    from react_ros.io import atomic_write
     from react_ros.machine import describe_machine
 
     rows = [parse_bag_row(text) for text in texts]
     if (out / "plan.json").exists():
         raise ValueError(f"{out} holds an evaluation of a corpus: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    tasks: dict[str, TaskID] = {}
-    with bar() as shown:
+    with progress_display() as shown:
 
         def tell(what: str, done: int, total: int) -> None:
-            unit = 1_000_000_000 if total > 1_000_000_000 else 1  # bags are told of in ns
-            if what not in tasks:
-                tasks[what] = shown.add_task(escape(what))
-            shown.update(tasks[what], completed=done // unit, total=max(total // unit, 1))
+            unit = 1_000_000_000 if total > 1_000_000_000 else 1  # progress in bags is in ns
+            shown.update(what, done // unit, max(total // unit, 1))
 
         try:
             result = evaluate_sessions(bags, rows, choice, asked, films=out / "films" if films else None, progress=tell)
@@ -48,8 +44,8 @@ def evaluate_bags(
             raise fail(error) from None
     write_results(result, out / "results.json")
     page = write_bag_report(result, describe_machine()).encode()
-    atomically(out / "report.html", lambda file: file.write(page))
-    console = lines()
+    atomic_write(out / "report.html", page)
+    console = plain_console()
     _print(console, result)
     console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)
     if films:

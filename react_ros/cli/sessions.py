@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from react_ros.bags.manifest import PRIVACY
-from react_ros.cli import fail, lines, progress, sentences
+from react_ros.cli.progress import progress
+from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.generators import registry
 
 
@@ -71,7 +72,7 @@ def bench_replay(
     from react_ros.cli.bench_replay import bench_replay as measure
     from react_ros.machine import describe_machine
 
-    with sentences(), progress(f"{minutes:g} minutes of features") as tell:
+    with user_errors(), progress(f"{minutes:g} minutes of features") as tell:
         cost = measure(
             simulated_speaker(), minutes, generator, samples, lambda a, b: tell(a // 1_000_000, b // 1_000_000)
         )
@@ -131,7 +132,7 @@ def replay(
         raise fail(f"source must be auto, features or raw, not {source!r}")
     if storage not in STORAGES:
         raise fail(f"storage must be {' or '.join(STORAGES)}, not {storage!r}")
-    with sentences():
+    with user_errors():
         row = parse_row(generator) if generator else None
         wanted = ReplayRequest(
             row.name if row else None, dict(row.parameters) if row else {}, None if seed < 0 else seed,
@@ -145,7 +146,7 @@ def replay(
                 )  # fmt: skip
         except BagError as error:
             raise fail(error) from None
-    console = lines()
+    console = plain_console()
     for notice in report.notices:
         console.print(notice, markup=False)
     print(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from react_ros.training import checkpoints
-from react_ros.training.checkpoints import Lines
+from react_ros.training.checkpoints import JsonLines
 
 TENSORS = {
     "weights": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).T,
@@ -66,12 +66,12 @@ def test_what_a_killed_process_left_half_written_is_in_nobodys_way(tmp_path: Pat
 
 
 def test_lines_go_back_to_a_step_and_lose_what_was_half_written(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "losses.jsonl")
+    lines = JsonLines(tmp_path / "losses.jsonl")
     for step in range(1, 6):
         lines.add({"step": step, "loss": 0.1 * step, "odd": float("inf")})
     lines.write()
     with (tmp_path / "losses.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
-    lines.back_to(3)
+    lines.truncate_to(3)
     kept = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [line["step"] for line in kept] == [1, 2, 3] and kept[2]["loss"] == 0.1 * 3 and kept[0]["odd"] is None

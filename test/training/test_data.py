@@ -15,8 +15,8 @@ from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL
 from react_ros.generators.speaker_inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, speaker_inputs
-from react_ros.training import dataset_cache as packs
-from react_ros.training.data import Order, load_clips, windows
+from react_ros.training import dataset_cache
+from react_ros.training.data import CropOrder, load_clips, windows
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +76,8 @@ def test_a_second_start_reads_no_clip_again_and_maps_the_arrays(
     def never(*_: object) -> None:
         raise AssertionError("a clip is read again")
 
-    monkeypatch.setattr(packs, "speaker_inputs", never)
-    monkeypatch.setattr(packs, "_digest", never)
+    monkeypatch.setattr(dataset_cache, "speaker_inputs", never)
+    monkeypatch.setattr(dataset_cache, "_digest", never)
     again = load_clips([root], "train", 30, jobs=1)
     np.testing.assert_array_equal(again.speaker(0), whole)
     assert isinstance(again.speaker(0).base, np.memmap) and again.digest == first.digest
@@ -177,7 +177,7 @@ def test_corpora_are_joined_and_listeners_are_appropriate_within_their_own(tmp_p
 
 def test_an_epoch_shows_every_clip_once_from_somewhere_within() -> None:
     lengths = np.array([100, 40, 10, 64, 33])
-    order = Order(lengths, batch=5, crop=32, crops=3, seed=1)
+    order = CropOrder(lengths, batch=5, crop=32, crops=3, seed=1)
     assert order.steps == 3
     for epoch in range(4):
         steps = [order.at(epoch * 3 + i) for i in range(3)]
@@ -189,8 +189,8 @@ def test_an_epoch_shows_every_clip_once_from_somewhere_within() -> None:
 def test_the_order_is_a_function_of_seed_and_step_alone() -> None:
     lengths = np.full(20, 200)
 
-    def order(seed: int) -> Order:
-        return Order(lengths, batch=4, crop=50, crops=1, seed=seed)
+    def order(seed: int) -> CropOrder:
+        return CropOrder(lengths, batch=4, crop=50, crops=1, seed=seed)
 
     forwards, backwards = order(5), order(5)
     seen = [forwards.at(step) for step in range(15)]
@@ -204,7 +204,7 @@ def test_the_order_is_a_function_of_seed_and_step_alone() -> None:
 
 
 def test_a_corpus_smaller_than_a_batch_is_one_batch() -> None:
-    order = Order(np.array([50, 60]), batch=32, crop=20, crops=1, seed=0)
+    order = CropOrder(np.array([50, 60]), batch=32, crop=20, crops=1, seed=0)
     assert (order.batch, order.steps) == (2, 1) and sorted(order.at(0)[0]) == [0, 1]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from react_ros.training.config import OptimizerConfig
-from react_ros.training.optimisation import RunningMean, adamw, rate_at
+from react_ros.training.optimisation import MovingAverage, adamw, rate_at
 
 
 @pytest.mark.parametrize("steps", [10, 37, 400])
@@ -55,7 +55,7 @@ def test_only_matrices_decay() -> None:
 
 def test_the_running_mean_is_the_recursion_and_is_there_only_while_it_is_applied() -> None:
     module = nn.Linear(2, 1)
-    mean = RunningMean(module, 0.9)
+    mean = MovingAverage(module, 0.9)
     expected = module.weight.detach().clone()
     for step in range(200):
         with torch.no_grad():
@@ -71,7 +71,7 @@ def test_the_running_mean_is_the_recursion_and_is_there_only_while_it_is_applied
 
 def test_a_decay_of_0_is_the_weights_themselves() -> None:
     module = nn.Linear(2, 1)
-    mean = RunningMean(module, 0.0)
+    mean = MovingAverage(module, 0.0)
     with torch.no_grad():
         module.weight += 1.0
     own = module.weight.detach().clone()
