@@ -131,7 +131,7 @@ def without_row(row: int) -> np.ndarray:
         (matrix(6)[:, :5], r"shape \(6, 5\)"),
         (with_entry(0.5), "0.5 in row 2, column 3"),
         (with_entry(np.nan), "nan in row 2, column 3"),
-        (without_row(4), "row 4 has no appropriate listener at all, not even that of NoXI/chat_1/Expert_video/2"),
+        (without_row(4), "row 4 has no appropriate listener, not even that of NoXI/chat_1/Expert_video/2"),
         (np.full((6, 6), "a"), "must hold 0 and 1"),
     ],
 )

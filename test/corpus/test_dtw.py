@@ -106,12 +106,13 @@ def test_frdist_wants_25_attributes() -> None:
 
 @pytest.mark.slow
 def test_it_runs_where_nothing_can_be_written(tmp_path: Path) -> None:
-    package = tmp_path / "site" / "react_ros"
-    package.mkdir(parents=True)
-    for name in ("dtw.py", "face.py"):
-        shutil.copy(Path(react_ros.corpus.dtw.__file__).with_name(name), package)
-    (package / "__init__.py").write_text("")
-    (package / "__pycache__").write_text("no folder")  # root may write anywhere else
+    ours, package = Path(react_ros.corpus.dtw.__file__).parents[1], tmp_path / "site" / "react_ros"
+    for folder in (package, package / "corpus"):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "__pycache__").write_text("no folder")  # root may write anywhere else
+    for name in ("corpus/dtw.py", "face.py"):
+        shutil.copy(ours / name, package / name)
     (tmp_path / "home").write_text("no folder")
     ran = subprocess.run(
         [sys.executable, "-c", "from react_ros.corpus.dtw import dtw; print(dtw([[0.0]], [[3.0]]))"],

@@ -70,7 +70,7 @@ def test_it_may_begin_at_any_folder(tmp_path: Path, depth: int) -> None:
 
 def test_a_folder_that_names_no_split_needs_one(tmp_path: Path) -> None:
     folder = touched(tmp_path / "some", *pair("0012", "V00_S0039_I00000582", "0061", "0054"))
-    assert "is called train, dev or test: say --split" in problems(folder)["V00_S0039_I00000582"]
+    assert "is called train, dev or test: give --split" in problems(folder)["V00_S0039_I00000582"]
     (found,) = find_interactions(folder, "test")
     assert found.session is not None and found.session.split == "test"
 
@@ -203,7 +203,7 @@ def test_a_file_that_ends_its_process_stops_only_itself(seamless: Path, unbroken
     lines(process)
     assert process.wait() == 0
     assert unusable(tmp_path / "c") == {
-        **unusable(unbroken), GOOD[1]: "perceiving it ended the process, again when it was alone",
+        **unusable(unbroken), GOOD[1]: "perceiving it crashed the process, also when it ran alone",
     }  # fmt: skip
     assert {r.session.name for r in RecordedCorpus(tmp_path / "c").records() if r.written} == set(GOOD) - {GOOD[1]}
 

@@ -15,7 +15,7 @@ from react_ros.clock.frame_clock import FrameClock
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.from_video import START_NS, Footage, from_video, perceive
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
-from react_ros.corpus.recorded import RecordedCorpus, Session, Track
+from react_ros.corpus.recorded import DyadRecording, PersonTrack, RecordedCorpus
 from react_ros.face import FRAME_NS
 from react_ros.sensors.camera import Shot
 from react_ros.sensors.microphone import Block
@@ -53,7 +53,7 @@ def onsets(sound: np.ndarray) -> np.ndarray:
 def made(folder: Path, a: Footage, b: Footage, **options: Any) -> tuple[Any, Corpus]:
     corpus = RecordedCorpus(folder)
     options.setdefault("clip_frames", CLIP)
-    record = from_video((a, b), corpus, Session("talk"), perceptions=[Seer(), Seer()], **options)
+    record = from_video((a, b), corpus, DyadRecording("talk"), perceptions=[Seer(), Seer()], **options)
     corpus.finish()
     opened = open_corpus(folder, CorpusConfig(frames=options["clip_frames"], cache=folder.parent / "cache"))
     return record, opened
@@ -171,7 +171,7 @@ def test_the_frames_are_those_of_a_live_robot(tmp_path: Path) -> None:
         Block(START_NS + i * 20_000_000, i * 320, rng.integers(-9000, 9000, (320, 1)).astype(np.int16))
         for i in range(160)
     ]
-    track = Track(START_NS)
+    track = PersonTrack(START_NS)
     perceive(Seer(), images, blocks, 16_000, track)
     clock, live = FrameClock(), []
     events: list[tuple[int, int, Any]] = [(s.time_ns, 0, s) for s in images]
@@ -197,7 +197,7 @@ def test_a_camera_that_stops_for_seconds_keeps_the_grid(tmp_path: Path) -> None:
         tmp_path / "a.mkv", [(float(t), gray(float(brightness(t)))) for t in times], clicks(3, [1.0], 16_000)
     )
     record, corpus = made(tmp_path / "c", Footage(a), Footage(film(tmp_path, "b.mkv", 8.2)))
-    assert [bool(cut.left_out) for cut in record.clips] == [False, True, True, True], "and 3 s of sound are not 8"
+    assert [bool(clip.left_out) for clip in record.clips] == [False, True, True, True], "and 3 s of sound are not 8"
     assert record.clips[2].face[0] < 0.6 and record.clips[3].face[0] == 1.0
     off = instants(corpus, 0) - np.arange(CLIP) / 25.0
     assert np.abs(off).max() < 0.06
@@ -208,8 +208,8 @@ def test_nobody_in_the_picture_leaves_the_clip_out(tmp_path: Path) -> None:
         tmp_path / "a.mkv", [(i / 25, gray(0.0 if i < 55 else 0.5)) for i in range(101)], clicks(4.1, [1.0], 16_000)
     )
     record, _ = made(tmp_path / "c", Footage(black), Footage(film(tmp_path, "b.mkv")))
-    assert [cut.left_out for cut in record.clips] == ["the first person has no face in it", ""]
-    assert [cut.face[0] for cut in record.clips] == [0.0, pytest.approx(45 / 50, abs=0.03)]
+    assert [clip.left_out for clip in record.clips] == ["the first person has no face in it", ""]
+    assert [clip.face[0] for clip in record.clips] == [0.0, pytest.approx(45 / 50, abs=0.03)]
 
 
 def test_films_of_the_clips_are_written_where_asked_for(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_one_perception_is_reset_between_the_two(tmp_path: Path) -> None:
     seer, told = Seer(), []
     a, b = film(tmp_path, "a.mkv"), film(tmp_path, "b.mkv")
     from_video(
-        (Footage(a), Footage(b)), RecordedCorpus(tmp_path / "c"), Session("talk"), clip_frames=CLIP,
+        (Footage(a), Footage(b)), RecordedCorpus(tmp_path / "c"), DyadRecording("talk"), clip_frames=CLIP,
         perceptions=[seer], progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert seer.resets == 2 and told[-1][0] == pytest.approx(told[-1][1], abs=12)
@@ -281,7 +281,7 @@ def test_a_film_that_breaks_off_keeps_its_clips_and_says_so(tmp_path: Path) -> N
     data = fast.read_bytes()
     fast.write_bytes(data[: int(len(data) * 0.7)])
     record, _ = made(tmp_path / "c", Footage(fast), Footage(film(tmp_path, "b.mkv", 6.0)))
-    assert record.written and re.search(r"fast\.mp4 ends \d\.\d s before it says it does", record.notes[0])
+    assert record.written and re.search(r"fast\.mp4 ends \d\.\d s earlier than its header states", record.notes[0])
 
 
 def test_the_seer_of_these_tests_tells_black_from_gray() -> None:

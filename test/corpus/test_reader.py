@@ -372,7 +372,7 @@ def test_a_fault_after_the_frames_that_are_wanted_is_no_fault(react: Path) -> No
         ("persons: {emotion: {A: B}}", "persons names 'emotion'"),
         ("persons: {attributes: 3}", "persons of attributes is 3"),
         ("persons: {attributes: {A: ../x}}", "'A' must be one folder"),
-        ("layuot: mars", "there is no 'layuot': layout is meant"),
+        ("layuot: mars", "there is no 'layuot' (did you mean 'layout'?)"),
     ],
 )
 def test_an_impossible_corpus_yaml_is_one_sentence(react: Path, text: str, words: str) -> None:

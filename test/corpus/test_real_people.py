@@ -17,7 +17,7 @@ from react_ros import assets
 from react_ros.cli.main import app
 from react_ros.corpus.from_video import START_NS, perceive
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.corpus.recorded import Track
+from react_ros.corpus.recorded import PersonTrack
 from react_ros.face import FaceState
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 from react_ros.sensors.camera import Shot, fit
@@ -85,7 +85,7 @@ def test_the_same_pictures_and_sound_give_the_same_bits_in_any_split_of_time() -
     tracks = []
     for _ in range(2):
         perception.reset()
-        tracks.append(Track(START_NS))
+        tracks.append(PersonTrack(START_NS))
         perceive(perception, shots, blocks, RATE, tracks[-1])
     perception.close()
     assert np.array_equal(tracks[0].face_model(), tracks[1].face_model())
@@ -133,8 +133,8 @@ def test_from_films_to_weights_that_are_evaluated(films: tuple[Path, Path], tmp_
 
     model = "{width: 8, layers: 1, heads: 2, feedforward: 16, self_window: 10, cross_window: 10, encoder_layers: 1}"
     small = [
-        "stages.tokenizer.task.model={width: 8, dilations: [1, 2], quantizer: {groups: 2}}",
-        f"stages.encoder.task.model={model}", f"stages.predictor.task.model={model}",
+        "stages.tokenizer.stage.model={width: 8, dilations: [1, 2], quantizer: {groups: 2}}",
+        f"stages.encoder.stage.model={model}", f"stages.predictor.stage.model={model}",
         *(f"stages.{stage}.{key}" for stage in ("tokenizer", "encoder", "predictor") for key in ("batch=2", "crop=50")),
     ]  # fmt: skip
     run = tmp_path / "run"

@@ -62,7 +62,7 @@ def test_every_listener_blinks_as_often_as_people_in_conversation(sessions):
 
 
 def test_blinks_last_as_short_and_as_long_ones_do(sessions):
-    lengths = np.array([b.seconds for s in sessions for b in s.heard.blinks])
+    lengths = np.array([b.seconds for s in sessions for b in s.response.blinks])
     short, long = lengths[lengths < 0.4], lengths[lengths >= 0.4]
     assert np.median(short) == pytest.approx(0.208, abs=0.02)
     assert np.median(long) == pytest.approx(0.607, abs=0.06)
@@ -73,7 +73,7 @@ def test_nods_swing_at_human_frequencies_and_decline(sessions):
     measured = []
     for s in sessions:
         pitch = s.listener.face_model[:, 52].astype(np.float64)
-        for nod in s.heard.nods:
+        for nod in s.response.nods:
             if nod.cycles < 2:
                 continue
             inside = np.abs(TIMES - 0.5 * (nod.start + nod.end)) <= 0.5 * (nod.end - nod.start) + 0.04
@@ -89,7 +89,7 @@ def test_nods_swing_at_human_frequencies_and_decline(sessions):
 
 
 def test_longer_nods_begin_larger(sessions):
-    nods = [n for s in sessions for n in s.heard.nods]
+    nods = [n for s in sessions for n in s.response.nods]
     # Faster nods are smaller: compared at one frequency.
     scaled = {longer: np.mean([n.size * n.hz for n in nods if (n.cycles >= 3) == longer]) for longer in (True, False)}
     assert scaled[True] > 1.15 * scaled[False]
@@ -97,7 +97,7 @@ def test_longer_nods_begin_larger(sessions):
 
 def test_feelings_are_answered_after_300_to_400_ms(sessions):
     kinds = {"joy", "surprise", "sadness", "worry", "disgust", "indignation", "irony", "laughter"}
-    delays = np.array([a.time - a.cause_time for s in sessions for a in s.heard.answers if a.cause in kinds])
+    delays = np.array([a.time - a.cause_time for s in sessions for a in s.response.answers if a.cause in kinds])
     assert len(delays) > 100
     assert 0.3 <= np.median(delays) <= 0.4
     assert delays.min() >= 0.19 and delays.std() > 0.03
@@ -109,7 +109,7 @@ def test_smiles_meet_within_a_second(sessions):
     for s in sessions:
         told = s.speaker.face_model[:, ARKIT_INDEX["mouthSmileLeft"]]
         heard = s.listener.face_model[:, ARKIT_INDEX["mouthSmileLeft"]]
-        for e in s.told.story.episodes:
+        for e in s.performance.story.episodes:
             near = np.abs(TIMES - e.onset - 0.9) <= 1.1
             if e.kind not in ("joy", "laughter") or heard[near].max() < 0.3:
                 continue
@@ -123,14 +123,16 @@ def test_smiles_meet_within_a_second(sessions):
 
 
 def test_backchannels_come_about_700_ms_after_their_cue(sessions):
-    delays = np.array([a.time - a.cause_time for s in sessions for a in s.heard.answers if a.kind in ("nod", "assent")])
+    delays = np.array(
+        [a.time - a.cause_time for s in sessions for a in s.response.answers if a.kind in ("nod", "assent")]
+    )
     assert len(delays) > 100
     assert np.median(delays) == pytest.approx(0.7, abs=0.06)
     assert delays.std() > 0.05
 
 
 def test_words_follow_the_turn_after_about_200_ms(sessions):
-    words = [(s, a) for s in sessions for a in s.heard.answers if a.kind == "word"]
+    words = [(s, a) for s in sessions for a in s.response.answers if a.kind == "word"]
     assert len(words) > 20
     assert np.median([a.time - a.cause_time for _, a in words]) == pytest.approx(0.2, abs=0.06)
     for s, a in words:
@@ -190,22 +192,22 @@ def test_the_end_of_a_phrase_decides_whether_it_is_answered(sessions):
     answered: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
     for s in sessions:
-        for p, following in zip(s.told.story.phrases, s.told.story.phrases[1:], strict=False):
+        for p, following in zip(s.performance.story.phrases, s.performance.story.phrases[1:], strict=False):
             if p.laughed or p.yields or following.start - p.end > 0.8:
                 continue
             phrases[p.ending] += 1
             answered[p.ending] += any(
-                a.kind == "assent" and p.end - 0.4 < a.cause_time < p.end + 0.1 for a in s.heard.answers
+                a.kind == "assent" and p.end - 0.4 < a.cause_time < p.end + 0.1 for a in s.response.answers
             )
     share = {ending: answered[ending] / phrases[ending] for ending in ("fall", "level")}
     assert share["fall"] > share["level"] + 0.15
 
 
 def test_listeners_are_different_people(sessions):
-    rest = np.array([s.heard.style.pleasantness for s in sessions])
-    nods = np.array([len(s.heard.nods) for s in sessions])
+    rest = np.array([s.response.style.pleasantness for s in sessions])
+    nods = np.array([len(s.response.nods) for s in sessions])
     assert rest.std() > 0.02 and nods.std() > 1.0
-    assert len({s.heard.style for s in sessions}) == len(sessions)
+    assert len({s.response.style for s in sessions}) == len(sessions)
 
 
 def test_faces_are_finite_and_in_range(sessions):
@@ -256,7 +258,7 @@ def test_speakers_are_alike_exactly_where_they_tell_the_same_story(seed, count, 
 
 
 def test_tellers_of_a_story_keep_together_in_time(sessions):
-    ends = [[e.onset for e in s.told.story.episodes] for s in sessions[:5]]
+    ends = [[e.onset for e in s.performance.story.episodes] for s in sessions[:5]]
     spread = np.ptp(np.array(ends), axis=0)
     assert 0.0 < spread.max() <= 0.5
     assert len({tuple(e) for e in ends}) == 5
