@@ -44,24 +44,24 @@ def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_F
     console = plain_console()
     with user_errors():
         opened = open_corpus(corpus, CorpusConfig(frames=frames))
-        with progress("reading every clip") as tell:
-            report = check_corpus(opened, _splits(split), jobs=jobs, progress=tell)
+        with progress("reading every clip") as report:
+            checked = check_corpus(opened, _splits(split), jobs=jobs, progress=report)
     if opened.notice:
         console.print(opened.notice, markup=False)
-    if report.problems:
+    if checked.problems:
         table = Table("split", "", "problem", box=None, padding=(0, 2, 0, 0))
         table.columns[2].overflow = "fold"
-        for p in report.problems:
+        for p in checked.problems:
             table.add_row(p.split, "odd" if p.warning else "unusable", escape(p.sentence))
         console.print(table)
     totals = Table("", "clips", "good", "missing", "unusable", box=None, padding=(0, 2, 0, 0))
-    for modality, t in report.totals.items():
+    for modality, t in checked.totals.items():
         totals.add_row(modality, *map(str, (t.clips, t.good, t.missing, t.bad)))
     console.print(totals)
-    dyads = ", ".join(f"{name} {n}" for name, n in report.dyads.items())
+    dyads = ", ".join(f"{name} {n}" for name, n in checked.dyads.items())
     console.print(f"{opened.layout}, {opened.scheme}, {opened.source_fps:g} fps; dyads: {dyads}")
-    console.print(f"{len(report.errors)} unusable, {len(report.warnings)} odd")
-    if report.errors:
+    console.print(f"{len(checked.errors)} unusable, {len(checked.warnings)} odd")
+    if checked.errors:
         raise typer.Exit(1)
 
 
@@ -79,9 +79,15 @@ def simulate(
     """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked."""
     from react_ros.corpus.simulation import simulate as write
 
-    with user_errors(), progress("simulating dyads") as tell:
+    with user_errors(), progress("simulating dyads") as report:
         write(
-            out, sessions=sessions, seed=seed, tellers=tellers, audio_rate=audio_rate, jobs=jobs or None, progress=tell
+            out,
+            sessions=sessions,
+            seed=seed,
+            tellers=tellers,
+            audio_rate=audio_rate,
+            jobs=jobs or None,
+            progress=report,
         )
     print(f"{out}: {sessions} simulated sessions. To check them: react-ros corpus check {out}")
 
@@ -125,8 +131,8 @@ def from_video(
         later = (round(max(-offset, 0.0) * 1e9), round(max(offset, 0.0) * 1e9))
         footage = (Footage(films[0], audio_a, later[0]), Footage(films[1], audio_b, later[1]))
         corpus = RecordedCorpus(out)
-        with progress("frames of both people") as tell:
-            record = perceive(footage, corpus, recording, least_face=least_face, video=video, progress=tell)
+        with progress("frames of both people") as report:
+            record = perceive(footage, corpus, recording, least_face=least_face, video=video, progress=report)
         if not record.written:
             corpus.remove(recording)  # so that it can be repeated with another --offset or --least-face
         corpus.finish()
@@ -181,10 +187,10 @@ def from_bags(
                 print(f"{recording.name} is in the corpus already")
                 continue
             try:
-                with progress(f"{bag.name}: both people") as tell:
+                with progress(f"{bag.name}: both people") as report:
                     record = from_bag(
                         bag, corpus, recording, given, perceive=perceive, least_face=least_face,
-                        progress=lambda done, total, tell=tell: tell(done // 1_000_000, total // 1_000_000),
+                        progress=lambda done, total, report=report: report(done // 1_000_000, total // 1_000_000),
                     )  # fmt: skip
             except (BagError, CorpusError) as error:
                 print(f"unusable: {error}")
@@ -222,10 +228,10 @@ def from_seamless(
     from react_ros.corpus.from_seamless import from_seamless as perceive
 
     chosen = _splits([split] if split else None)
-    with user_errors(f"the same command continues the import ({out})"), progress("interactions") as tell:
+    with user_errors(f"the same command continues the import ({out})"), progress("interactions") as report:
         outcome = perceive(
             folder, out, split=chosen[0] if chosen else None, least_face=least_face, limit=limit, jobs=jobs,
-            made_by="react-ros corpus from-seamless", progress=tell,
+            made_by="react-ros corpus from-seamless", progress=report,
         )  # fmt: skip
     good = outcome.found - len(outcome.unusable)
     print(f"{outcome.found} interactions: {good} are in the corpus ({outcome.before} were done before)")
@@ -266,8 +272,8 @@ def _write_appropriateness(folder: Path) -> None:
                     f"react-ros corpus appropriateness {folder} --split {name}"
                 )
                 continue
-            with progress(f"comparing speakers: {name}") as tell:
-                corpus.appropriate(name, progress=tell)
+            with progress(f"comparing speakers: {name}") as report:
+                corpus.appropriate(name, progress=report)
             print(f"{name}: {clips} clips of two people, each of them speaker and listener")
     print(f"To check it: react-ros corpus check {folder}")
 
@@ -282,8 +288,8 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
     with user_errors():
         opened = open_corpus(corpus)
         for name in _splits(split) or opened.splits:
-            with progress(f"comparing speakers: {name}") as tell:
-                matrix = opened.appropriate(name, jobs=jobs, progress=tell)
+            with progress(f"comparing speakers: {name}") as report:
+                matrix = opened.appropriate(name, jobs=jobs, progress=report)
             each = matrix.sum(axis=1)
             print(
                 f"{name}: {len(matrix)} dyads; appropriate listeners each: {each.min()} to {each.max()}, "

@@ -256,7 +256,9 @@ def _find(name_or_path: str | Path, system: str) -> _Files:
     if not files.name or not files.any:
         names = weights_names(system)
         there = f"the names are {', '.join(names)}" if names else "there are none by name"
-        raise ValueError(f"no weights {given!r} for {system}{did_you_mean(files.name, names)}: {there}, or give the path of a {_TENSORS} file")
+        raise ValueError(
+            f"no weights {given!r} for {system}{did_you_mean(files.name, names)}: {there}, or give the path of a {_TENSORS} file"
+        )
     return files
 
 

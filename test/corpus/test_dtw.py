@@ -1,4 +1,4 @@
-"""Dynamic time warping is exact: held against tslearn, closed forms, and itself without pruning."""
+"""Dynamic time warping is exact: compared with tslearn, with closed forms, and with itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reactions(rng: np.random.Generator, *shape: int, smooth: bool = True, binary
 
 
 def official_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """As the challenge's code has it."""
+    """As in the challenge's code."""
     parts = ((slice(0, 15), 1 / 15), (slice(15, 17), 1.0), (slice(17, 25), 1 / 8))
     return float(sum(weight * tslearn_dtw(a[:, part], b[:, part]) for part, weight in parts))
 
@@ -64,7 +64,7 @@ def test_any_two_sequences_agree_with_tslearn(seed: int, t: int, u: int, scale: 
     assert dtw(a, b) == pytest.approx(tslearn_dtw(a, b), rel=1e-9)
 
 
-def test_a_sequence_is_at_distance_0_from_itself_and_from_itself_told_slower() -> None:
+def test_a_sequence_is_at_distance_0_from_itself_and_from_a_slower_copy() -> None:
     a = reactions(np.random.default_rng(0), 1, 200)
     assert frdist_matrix(a, a)[0, 0] == 0.0
     assert frdist_matrix(a, np.repeat(a, 2, axis=1))[0, 0] == 0.0

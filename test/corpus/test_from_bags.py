@@ -73,7 +73,7 @@ def features(tmp_path: Path) -> Path:
     return bag.path
 
 
-def test_two_namespaces_are_two_people_on_one_time(features: Path, tmp_path: Path):
+def test_two_namespaces_are_two_people_on_one_time_base(features: Path, tmp_path: Path):
     corpus = RecordedCorpus(tmp_path / "people")
     record = from_bag(features, corpus, DyadRecording("monday"), clip_frames=100)
     corpus.finish()

@@ -1,4 +1,4 @@
-"""Claims about films of two people: what is seen and heard at an instant is in the corpus at that instant, of both."""
+"""Import of two videos: events of both people are in the corpus at their times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIP = 50
 
 
 def brightness(t: Any) -> Any:
-    """Rises by 0.1 a second, so that instants can be read off it."""
+    """Rises by 0.1 a second, so that it encodes the time."""
     return 0.1 + 0.1 * np.asarray(t)
 
 
@@ -36,7 +36,7 @@ def pictures(seconds: float, fps: float = 25.0, start: float = 0.0, shift: float
 
 
 def clicks(seconds: float, at: Sequence[float], rate: int) -> np.ndarray:
-    """A murmur, and bursts of 10 ms that begin at these times."""
+    """Low noise, and bursts of 10 ms that begin at these times."""
     out = np.random.default_rng(0).integers(-30, 30, round(seconds * rate))
     for t in at:
         tone = 15_000 * np.cos(2 * np.pi * 1000 * np.arange(round(0.01 * rate)) / rate)
@@ -45,7 +45,7 @@ def clicks(seconds: float, at: Sequence[float], rate: int) -> np.ndarray:
 
 
 def onsets(sound: np.ndarray) -> np.ndarray:
-    """s at which bursts begin, of 16 kHz."""
+    """Start times of bursts, s, in audio at 16 kHz."""
     loud = np.flatnonzero(np.abs(sound.astype(int)) > 5000)
     return loud[np.flatnonzero(np.diff(loud, prepend=-1000) > 500)] / 16_000
 
@@ -60,7 +60,7 @@ def made(folder: Path, a: Footage, b: Footage, **options: Any) -> tuple[Any, Cor
 
 
 def instants(corpus: Corpus, person: int, clip: int = 0) -> np.ndarray:
-    """(T,) s on the filmed event's time that each frame of a clip shows."""
+    """(T,) time of the filmed event, s, that each frame of a clip shows."""
     dyad = corpus.dyads("train")[clip]
     return (corpus.face_model((dyad.speaker, dyad.listener)[person])[:, 0] - 0.1) / 0.1
 
@@ -98,7 +98,7 @@ def film(
         pytest.param({"name": "a.mp4", "codec": "aac", "rate": 48_000}, id="mp4 with AAC"),
     ],
 )
-def test_what_happens_at_an_instant_is_there_at_that_instant(tmp_path: Path, one: dict[str, Any]) -> None:
+def test_events_of_both_people_are_in_the_corpus_at_their_times(tmp_path: Path, one: dict[str, Any]) -> None:
     first = one.get("first", 0.0)
     a = film(tmp_path, **{"name": "a.mkv", **one})
     b = film(tmp_path, "b.mkv")
@@ -152,7 +152,7 @@ def test_a_sound_file_beside_begins_with_the_film(tmp_path: Path) -> None:
 
 
 def test_the_sound_of_a_clip_goes_on_in_the_next(tmp_path: Path) -> None:
-    """Every sample once: with a 16 kHz source the clock touches none."""
+    """Every audio sample once: the clock does not resample a 16 kHz source."""
     import soundfile
 
     a = film(tmp_path, "a.mkv")
@@ -266,7 +266,7 @@ def test_what_cannot_be_used_is_one_sentence_and_leaves_nothing(tmp_path: Path, 
     assert not (tmp_path / "c").exists()
 
 
-def test_a_film_that_breaks_off_keeps_its_clips_and_says_so(tmp_path: Path) -> None:
+def test_a_truncated_film_keeps_its_clips_and_is_noted(tmp_path: Path) -> None:
     whole = film(tmp_path, "a.mp4", 6.0, codec="aac")
     # The index at the end, or at the beginning where it survives the cut.
     import av
@@ -284,5 +284,5 @@ def test_a_film_that_breaks_off_keeps_its_clips_and_says_so(tmp_path: Path) -> N
     assert record.written and re.search(r"fast\.mp4 ends \d\.\d s earlier than its header states", record.notes[0])
 
 
-def test_the_seer_of_these_tests_tells_black_from_gray() -> None:
+def test_the_fake_perception_of_these_tests_distinguishes_black_from_gray() -> None:
     assert not seen(0.0).state.present and seen(0.5).state.present

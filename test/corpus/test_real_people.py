@@ -1,4 +1,4 @@
-"""The road from films of people to weights, by the commands that people type: films, corpus, check, train, evaluate."""
+"""End to end by the command line: videos of people, corpus, check, training, evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATE = 16_000
 
 
 def face(start: float, seconds: float) -> Iterator[tuple[float, Image]]:
-    """The demo's face from `start` s on, and from its beginning again: one person, who plays two."""
+    """The demo's face from `start` s on, then from its beginning: one person plays both."""
     shown = list(images("demo-face"))
     first = next(i for i, (t, _) in enumerate(shown) if t >= start * 1e9)
     for i in range(round(seconds * 24)):
@@ -36,7 +36,7 @@ def face(start: float, seconds: float) -> Iterator[tuple[float, Image]]:
 
 
 def voice(names: list[int], seconds: float) -> np.ndarray:
-    """Somebody else's voice, again and again: who is seen does not say what is heard."""
+    """Another person's voice, repeated: audio and video are independent."""
     parts = [soundfile.read(assets.resolve(f"demo-voice-{n}"), dtype="int16")[0] for n in names]
     return np.resize(np.concatenate(parts), round(seconds * RATE))
 
@@ -77,7 +77,7 @@ def refused(*words: object) -> str:
 
 
 def test_the_same_pictures_and_sound_give_the_same_bits_in_any_split_of_time() -> None:
-    """Perception of a real face: what a clip holds is what the live robot would have been given at that instant."""
+    """Perception of a real face: a clip holds the features that the live robot would have received at that time."""
     shots = [Shot(START_NS + round(t * 1e9), fit(image, 640, 480)) for t, image in face(2.0, 2.0)]
     sound = voice([1], 2.0)
     blocks = [Block(START_NS + i * 20_000_000, i * 320, sound[i * 320 : (i + 1) * 320, None]) for i in range(100)]

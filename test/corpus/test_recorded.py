@@ -1,4 +1,4 @@
-"""Claims about sessions of two recorded people: one grid, clips, gaps, rest, tables that grow, nothing half done."""
+"""Corpora of recorded sessions: one grid, clips, gaps, rest, growing tables, no partial sessions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def brightness(k: np.ndarray | int) -> np.ndarray:
 def track(
     frames: int, *, shift_ns: int = 0, absent: range = range(0), sound: float = 1e9, blue: float = 0.0
 ) -> PersonTrack:
-    """Somebody whose brightness follows `brightness`, with frames `shift_ns` off the grid, away in `absent`."""
+    """A person with the coefficient `brightness`, frames `shift_ns` off the grid, and no face in `absent`."""
     out = PersonTrack(START)
     rng = np.random.default_rng(1)
     for k in range(frames):
@@ -53,7 +53,7 @@ def opened(folder: Path):
 
 
 def test_clips_are_the_frames_of_the_grid_and_both_people_have_the_same(tmp_path: Path) -> None:
-    # Both recorded with stamps of their own: the second's frames lie 15 ms after the grid's.
+    # The second person's frames are 15 ms after the grid's.
     record = written(tmp_path / "c", track(170), track(163, shift_ns=15_000_000))
     assert [clip.number for clip in record.written] == [1, 2, 3] and record.rest_s == pytest.approx(13 / 25)
     corpus = opened(tmp_path / "c")
@@ -70,7 +70,7 @@ def test_sound_is_in_the_clip_of_its_own_time(tmp_path: Path) -> None:
     for k in range(2 * CLIP):
         one.add_face(SpeakerFrame(k, START + k * FRAME_NS, seen(0.5)))
     whole = np.random.default_rng(2).uniform(-0.9, 0.9, 2 * CLIP * 640).astype(np.float32)
-    # Windows that begin before the grid and do not keep to it.
+    # Audio blocks that begin before the grid and are not aligned with it.
     one.add_sound(START - 1_000_000_000, np.ones(16_000, np.float32))
     for at in range(0, len(whole), 700):
         one.add_sound(START + round(at * 1e9 / 16_000), whole[at : at + 700])
@@ -111,7 +111,7 @@ def test_a_clip_with_too_little_of_a_face_is_left_out(tmp_path: Path, absent: ra
         ]
 
 
-def test_a_long_gap_leaves_a_clip_out_however_little_is_asked_for(tmp_path: Path) -> None:
+def test_a_long_gap_leaves_a_clip_out_even_with_a_low_threshold(tmp_path: Path) -> None:
     def gap(frames: int) -> str:
         absent = range(5, 5 + frames)
         return written(tmp_path / str(frames), track(100, absent=absent), least_face=0.1).clips[0].left_out
@@ -127,7 +127,7 @@ def test_a_clip_without_sound_is_left_out(tmp_path: Path) -> None:
     assert not written(tmp_path / "d", track(CLIP), track(CLIP, sound=enough)).clips[0].left_out
 
 
-def test_pose_is_from_the_persons_own_rest_and_generators_are_told_the_same(tmp_path: Path) -> None:
+def test_pose_is_relative_to_rest_and_generator_inputs_stay_the_same(tmp_path: Path) -> None:
     live = [SpeakerFrame(k, START + k * FRAME_NS, seen(float(brightness(k)))) for k in range(CLIP)]
     record = written(tmp_path / "c", track(CLIP))
     corpus = opened(tmp_path / "c")
@@ -152,7 +152,7 @@ def test_rest_follows_a_person_who_moves_on_their_chair(tmp_path: Path) -> None:
     assert rests[:3] == [0.0] * 3 and rests[-3:] == [pytest.approx(0.2)] * 3
 
 
-def test_sessions_are_added_and_nothing_depends_on_their_order(tmp_path: Path) -> None:
+def test_the_corpus_does_not_depend_on_the_order_of_its_sessions(tmp_path: Path) -> None:
     sessions = [
         DyadRecording("b"),
         DyadRecording("a"),
@@ -170,13 +170,13 @@ def test_sessions_are_added_and_nothing_depends_on_their_order(tmp_path: Path) -
     assert opened(tmp_path / "one").appropriate("train", jobs=1).shape == (4, 4)
 
 
-def test_a_session_of_the_same_name_is_refused_in_whatever_split(tmp_path: Path) -> None:
+def test_a_session_of_the_same_name_is_refused_in_every_split(tmp_path: Path) -> None:
     written(tmp_path / "c", track(CLIP))
     with pytest.raises(CorpusError, match=r"has a session talk already: give another --session"):
         written(tmp_path / "c", track(CLIP), session=DyadRecording("talk", split="val"))
 
 
-def test_a_forgotten_session_is_in_no_table_and_can_come_again(tmp_path: Path) -> None:
+def test_a_removed_session_is_in_no_table_and_can_be_written_again(tmp_path: Path) -> None:
     written(tmp_path / "c", track(CLIP), session=DyadRecording("a"))
     written(tmp_path / "c", track(CLIP), session=DyadRecording("b", split="val"))
     corpus = RecordedCorpus(tmp_path / "c")
@@ -186,7 +186,7 @@ def test_a_forgotten_session_is_in_no_table_and_can_come_again(tmp_path: Path) -
     written(tmp_path / "c", track(CLIP), session=DyadRecording("b"))
 
 
-def test_who_is_killed_while_writing_leaves_no_clip_in_a_table_and_can_begin_again(tmp_path: Path) -> None:
+def test_a_killed_write_leaves_no_clip_in_a_table_and_can_be_repeated(tmp_path: Path) -> None:
     written(tmp_path / "c", track(3 * CLIP))
     (tmp_path / "c" / "recordings" / "talk.json").unlink()  # which comes last
     left = tmp_path / "c" / "train" / "Emotion" / "recorded" / "talk" / "P1" / "3.csv"
@@ -207,7 +207,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
         RecordedCorpus(tmp_path / "c").finish()
 
 
-def test_the_corpus_says_what_it_is(tmp_path: Path) -> None:
+def test_corpus_yaml_describes_the_recordings(tmp_path: Path) -> None:
     written(tmp_path / "c", track(CLIP), session=DyadRecording("talk", source="From a lab.", made_by="somebody"))
     corpus = opened(tmp_path / "c")
     assert corpus.scheme == "arkit52" and not corpus.simulated and corpus.role_swap

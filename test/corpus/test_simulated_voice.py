@@ -1,4 +1,4 @@
-"""Claims about simulated voices: our own ears take them for speech, follow their pitch, and their lips fit."""
+"""Simulated voices: detected as speech, with measurable pitch, and with matching lips."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_speech_detection_hears_phrases_and_pauses(sessions):
     assert right / of > 0.93
 
 
-def test_our_pitch_follows_theirs(sessions):
+def test_the_estimated_pitch_follows_the_simulated_one(sessions):
     errors, voices = [], []
     for s in sessions:
         plan, sound = s.performance.articulation, s.speaker.sound

@@ -1,4 +1,4 @@
-"""A run's config: defaults, a file, changes on the command line, and one sentence for what cannot be."""
+"""A run's config: defaults, a file, changes on the command line, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_without_a_file_everything_has_a_default() -> None:
     assert config.stages["listener"].stage.width == 12 and config.stages["code"].optimization.batch == 32
 
 
-def test_a_file_is_over_the_defaults_changes_over_the_file_and_the_seed_over_both(tmp_path: Path) -> None:
+def test_a_file_overrides_defaults_changes_the_file_and_the_seed_both(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text("seed: 4\nstages:\n  code: {batch: 8, optimizer: {lr: 1e-3}}\n  listener:\n    stage: {width: 5}\n")
     config = read_config(STAGES, file, ["stages.code.optimizer.lr=2e-4", "stages.code.stage.noise=0.5"], 9)
@@ -82,7 +82,9 @@ def test_a_config_written_as_yaml_is_read_back_the_same(tmp_path: Path) -> None:
         ("a: [", "cannot be read as YAML"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_that_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+def test_an_impossible_config_is_refused_in_one_sentence_with_file_and_key(
+    tmp_path: Path, text: str, says: str
+) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(ValueError, match=f"mine.yaml.*{says}") as caught:
@@ -100,12 +102,12 @@ def test_what_cannot_be_is_one_sentence_that_names_file_and_key(tmp_path: Path, 
         ("stages.code.bach=3", "the config with --set: stages.code.*bach"),
     ],
 )
-def test_a_change_that_cannot_be_is_one_sentence(tmp_path: Path, change: str, says: str) -> None:
+def test_an_impossible_change_is_refused_in_one_sentence(tmp_path: Path, change: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read_config(STAGES, None, ["seed=1", change])
 
 
-def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml cannot be read: No such file"):
         read_config(STAGES, tmp_path / "none.yaml")
 

@@ -58,7 +58,7 @@ def mean_over(valid: Tensor, error: Tensor) -> Tensor:
 
 
 class Code(TrainingStage):
-    """Attributes to a narrow code and back; remembers the attributes' mean, and how much it has seen."""
+    """An autoencoder of attributes, with their mean and a running sum as buffers."""
 
     system, stage, Config = "tiny", "code", CodeConfig
     needs = frozenset({"attributes"})
@@ -120,7 +120,7 @@ class Listener(TrainingStage):
 
 
 def _accidents() -> None:
-    """TINY_KILL: "step 7" is a kill -9 in the 7th step that this process does, "file 2" with its 2nd file half done."""
+    """TINY_KILL: "step 7" is a kill -9 in the 7th step of this process, "file 2" one in the middle of its 2nd file."""
     if "TINY_KILL" not in os.environ:
         return
     from react_ros.training import checkpoints

@@ -101,8 +101,8 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
         face += 0.5 * lognormal(rng, 1.0, 0.15) * raised[:, None] * face_of("brow")
     for p in shown:
         if p.ending == "rise":
-            asked = swell(TIMES, p.end - 0.5, p.end - 0.2, p.end + 0.3, p.end + 0.7)
-            face += 0.55 * asked[:, None] * face_of("brow")
+            raised = swell(TIMES, p.end - 0.5, p.end - 0.2, p.end + 0.3, p.end + 0.7)
+            face += 0.55 * raised[:, None] * face_of("brow")
     face = np.clip(expressive * face, 0.0, 1.0)
     lips = articulate * voice.lips_of(articulation)
     attributes = annotate(face, lips, rng)

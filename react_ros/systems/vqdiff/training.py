@@ -32,7 +32,7 @@ class AutoencoderStageConfig:
     """Weight of the face model's error."""
     settle: float = 0.3
     """Share of the training at its beginning in which the decoder reads the latents before quantization, while the
-    codebook is fitted to them: from an unfitted codebook the decoder learns to ignore the codes, and latents collapse."""
+    codebook is fitted to them: from an unfitted one the decoder learns to ignore the codes, and latents collapse."""
 
     def __post_init__(self) -> None:
         in_range("face", self.face, 0.0, 1e4)

@@ -1,4 +1,4 @@
-"""`react-ros ablation`: one command, one table, and nothing but the quantizer differs."""
+"""`react-ros ablation`: one command, one table, and only the quantizer differs."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_more_than_one_process_is_refused_in_one_sentence(dyads: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_one_command_makes_the_whole_table_and_goes_on_where_it_was(dyads: Path, tmp_path: Path) -> None:
+def test_one_command_makes_the_whole_table_and_resumes(dyads: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = typed(dyads, out)
     assert done.exit_code == 0, done.output
@@ -205,7 +205,7 @@ def _adds_guidance(dyads: Path, out: Path, told: dict[str, Any]) -> None:
         (("--set", "stages.quantizer.lr=1"), "there is no 'quantizer'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_before_anything_is_trained(
+def test_user_errors_are_one_sentence_before_anything_is_trained(
     words: Sequence[str], sentence: str, dyads: Path, tmp_path: Path
 ) -> None:
     done = typed(dyads, tmp_path / "out", *words)

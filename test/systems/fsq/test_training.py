@@ -111,7 +111,7 @@ def predictor_stage(**more: Any) -> fsq.PredictorStage:
 # Losses -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_regions_are_all_58_places_each_once() -> None:
+def test_the_regions_are_a_partition_of_the_58_coefficients() -> None:
     places = [place for region in fsq.REGIONS.values() for place in region]
     assert sorted(places) == list(range(FACE_MODEL))
     assert set(fsq.TokenizerLosses().regions) == set(fsq.REGIONS), "each has a weight"
@@ -132,7 +132,7 @@ def test_a_mean_over_valid_frames_is_that_of_the_valid_frames() -> None:
 
 
 @pytest.mark.parametrize("make", [tokenizer_stage, predictor_stage], ids=["tokenizer", "predictor"])
-def test_what_is_behind_the_end_of_a_clip_changes_no_loss(make: Callable[[], Any]) -> None:
+def test_frames_after_the_end_of_a_clip_change_no_loss(make: Callable[[], Any]) -> None:
     stage, batch = make().eval(), batch_of()
     one, other = stage.loss(batch, 0.0, seeded()), stage.loss(padded(batch, 13), 0.0, seeded())
     assert one.keys() == other.keys() and "loss" in one
@@ -152,7 +152,7 @@ def test_padding_changes_no_loss_of_the_encoder() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fsq", "lfq", "vq"])
-def test_padding_teaches_the_tokenizer_nothing(kind: str) -> None:
+def test_padding_changes_no_gradient_of_the_tokenizer(kind: str) -> None:
     gradients = []
     for batch in (batch_of(), padded(batch_of(), 13)):
         stage = tokenizer_stage(kind=kind, code_width=4).train()
@@ -164,7 +164,7 @@ def test_padding_teaches_the_tokenizer_nothing(kind: str) -> None:
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_a_perfect_emotion_has_the_least_of_every_error() -> None:
+def test_the_true_emotion_has_the_least_losses() -> None:
     real, valid = batch_of().attributes, batch_of().valid
     best = torch.cat([80.0 * (real[..., :15] - 0.5), real[..., 15:17], (real[..., EXPRESSIONS] + 1e-9).log()], dim=-1)
     least = fsq.emotion_losses(best, real, valid)
@@ -198,7 +198,7 @@ ALWAYS, NEVER = {"clip": 1.0, "gap": 0.0}, {"clip": 0.0, "gap": 0.0}
 
 
 @pytest.mark.parametrize("sense", ["face", "sound"])
-def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None:
+def test_a_dropped_modality_is_encoded_as_missing_like_live(sense: str) -> None:
     frames = simulated_speaker(3, 60)
     blank: Any = Face() if sense == "face" else Sound()
     live = torch.from_numpy(speaker_inputs([replace(f, **{sense: blank}) for f in frames]))
@@ -211,7 +211,7 @@ def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None
         assert torch.equal(crop, live)
 
 
-def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
+def test_gaps_drop_one_modality_in_one_stretch_only() -> None:
     told = torch.rand(400, 50, INPUTS, generator=seeded()) + 0.5
     out = without_modalities(told, Dropouts(clip=0.0, gap=1.0), seeded(1))
     face = torch.tensor([*range(*FACE_INPUTS.indices(INPUTS)), FACE_PRESENT])
@@ -226,7 +226,7 @@ def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
     assert torch.equal(without_modalities(told, Dropouts(**NEVER), seeded(1)), told)
 
 
-def test_past_tokens_are_replaced_and_forgotten_as_often_as_is_said() -> None:
+def test_past_tokens_are_replaced_and_masked_with_the_configured_shares() -> None:
     tokens = torch.arange(600)[:, None, None].expand(600, 200, 2) + 1
     unknown = 1000
     for how in (fsq.Corruption(), fsq.Corruption(replaced=0.3, forgotten=0.0), fsq.Corruption(0.0, 1.0)):
@@ -240,7 +240,7 @@ def test_past_tokens_are_replaced_and_forgotten_as_often_as_is_said() -> None:
     assert torch.equal(untouched, tokens)
 
 
-def test_a_past_is_forgotten_in_stretches_of_about_a_second() -> None:
+def test_the_past_is_masked_in_stretches_of_about_a_second() -> None:
     tokens = torch.zeros(300, 300, 1, dtype=torch.int64)
     forgotten = (fsq.corrupted(tokens, tokens, 1, fsq.Corruption(0.0, 1.0), seeded()) == 1)[..., 0]
     edges = forgotten.int().diff(dim=1).abs().sum()
@@ -307,7 +307,7 @@ def assert_listens(weights: Path) -> None:
     assert np.isfinite(shown).all() and np.ptp(shown, axis=0).max() > 0.0
 
 
-def test_three_stages_end_in_weights_that_listen(finished: Path) -> None:
+def test_three_stages_give_weights_that_a_generator_loads(finished: Path) -> None:
     for stage in ("tokenizer", "encoder", "predictor"):
         losses = [json.loads(line)["loss"] for line in (finished / stage / "losses.jsonl").read_text().splitlines()]
         assert len(losses) == 2 and np.isfinite(losses).all()
@@ -330,7 +330,7 @@ def test_the_weights_hold_what_each_stage_ended_with(finished: Path) -> None:
     assert not torch.equal(weights["predictor.encoder.face.weight"], encoder["model.face.weight"]), "trained further"
 
 
-def test_the_encoder_counts_in_the_training_clips_mean_and_deviation(finished: Path, corpus_folder: Path) -> None:
+def test_the_encoder_is_normalised_by_the_training_clips_statistics(finished: Path, corpus_folder: Path) -> None:
     tensors = load_weights(finished / "fsq", "fsq").tensors
     clips = clips_of(corpus_folder)
     rows = np.concatenate([clips.speaker(i) for i in range(len(clips))]).astype(float)[:, FACE_INPUTS]
@@ -361,14 +361,14 @@ def test_valence_and_arousal_of_the_expressions_are_those_of_the_training_clips(
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def test_how_to_draw_is_said_in_the_weights() -> None:
+def test_the_weights_hold_the_sampling_settings() -> None:
     advised = {"temperature": 0.9, "top_p": 0.95, "forgetting": 0.25, "guidance": 1.5}
     assert predictor_stage(sampling=advised).weights()[1]["sampling"] == advised
     assert predictor_stage().weights()[1]["sampling"]["guidance"] == 0.0, "as in training"
 
 
 @torch.no_grad()
-def test_what_past_and_speaker_are_worth_is_measured_as_the_cross_entropy_without_them() -> None:
+def test_cross_entropies_without_past_and_without_speaker_are_measured() -> None:
     stage, batch = predictor_stage().eval(), batch_of()
     told = stage.loss(batch, 0.0, seeded())
     predictor = stage.networks.predictor
@@ -386,7 +386,7 @@ def clips_of(root: Path) -> Clips:
     return load_clips([root], "train", 61, jobs=1)
 
 
-def test_what_never_moves_in_the_corpus_never_moves_in_the_listener(tmp_path: Path) -> None:
+def test_coefficients_that_never_move_in_the_corpus_are_fixed(tmp_path: Path) -> None:
     root = write_react2024(tmp_path / "c", sessions=2, splits=("train",), frames=61, arkit=True,
                            modalities=("attributes", "face_model"), settings={"scheme": "arkit52"})  # fmt: skip
     for file in root.rglob("*.npy"):

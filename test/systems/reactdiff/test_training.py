@@ -100,7 +100,7 @@ def before(stage: str, diffusion: dict[str, Any] | None = None, **mmt: Any) -> d
 # What is held against what -------------------------------------------------------------------------------------------
 
 
-def test_online_the_listener_answers_what_was_said_a_window_ago() -> None:
+def test_online_the_speaker_is_delayed_by_one_window() -> None:
     batch = batch_of(frames=40)
     batch.start[1] = 7
     rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16))
@@ -109,7 +109,7 @@ def test_online_the_listener_answers_what_was_said_a_window_ago() -> None:
     assert valid[0].all() and not valid[1, :10].any() and valid[1, 10:].all()  # crop 1 has a past that is not told
 
 
-def test_offline_the_listener_answers_what_is_said() -> None:
+def test_offline_the_speaker_is_not_delayed() -> None:
     batch = batch_of(frames=40)
     batch.start[1] = 7
     rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol="offline"))
@@ -117,7 +117,7 @@ def test_offline_the_listener_answers_what_is_said() -> None:
     assert valid.all()
 
 
-def test_a_crop_is_filled_up_to_whole_windows_that_nobody_is_held_against() -> None:
+def test_a_crop_is_padded_to_whole_windows_with_invalid_frames() -> None:
     batch = batch_of(frames=37)
     for protocol in ("online", "offline"):
         rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol=protocol))  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def test_the_transformers_loss_is_ten_mean_squares_of_the_face_and_ten_mean_erro
 
 
 @pytest.mark.slow
-def test_latents_of_a_listener_decode_to_what_that_listener_did() -> None:
+def test_latents_of_a_listener_decode_to_their_reactions() -> None:
     """Nobody can know from the speaker what random listeners do, but who is told can."""
     stage = MmtStage(config("mmt"), {})
 
@@ -221,7 +221,9 @@ def test_the_diffusion_learns_the_noise_in_the_latents(listener: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("listener", [0, 6])
-def test_a_style_read_off_one_half_of_a_clip_predicts_the_other(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_style_encoded_from_one_half_of_a_clip_predicts_the_other(
+    listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Listeners who differ in posture and in nothing else: the shifts learn whose head hangs where."""
     torch.manual_seed(0)
     posture_only = replace(config("style"), losses=reactdiff.Losses(emotion=0.0))
@@ -261,7 +263,7 @@ def test_a_style_read_off_one_half_of_a_clip_predicts_the_other(listener: int, m
     assert float(told["loss"]) < (0.9 if listener else 0.8) * float(told["loss with another's style"])
 
 
-def test_a_style_is_held_against_the_half_that_it_was_not_read_off() -> None:
+def test_the_style_loss_is_over_the_half_that_was_not_encoded() -> None:
     stage = StyleStage(config("style"), before("style")).eval()
     style = stage._style(batch_of(2, 60), torch.tensor([False, True]), torch.zeros(2, dtype=torch.bool))[1]
     assert style[0, :30].all() and not style[0, 30:].any()
@@ -358,7 +360,7 @@ def test_latents_are_standardised_over_the_training_clips(scale: float, corpus_f
     torch.testing.assert_close(stage.model.speaker_mean, speaker.flatten(0, 1).mean(0))
 
 
-def test_a_speakers_rows_are_the_ones_that_the_robot_computes(corpus_folder: Path) -> None:
+def test_speaker_inputs_are_those_of_the_live_robot(corpus_folder: Path) -> None:
     """The features' columns are those of the live code, in training as in the stream."""
     corpus = open_corpus(corpus_folder, CorpusConfig(frames=60))
     clips = load_clips([corpus], "train", 60, jobs=1)
