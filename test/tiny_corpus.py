@@ -1,4 +1,4 @@
-"""Writes tiny corpora in every layout that is read, from random numbers: nobody's faces, nobody's voices."""
+"""Writes tiny corpora of random faces and voices in every supported layout."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import yaml
 from react_ros.face import ATTRIBUTE_NAMES
 
 REST_58 = np.array([0.2] * 52 + [3.19, 0.045, 0.0, 0.0, -0.02, 1.84], np.float32)
-"""About FaceVerse's mean."""
+"""Near FaceVerse's mean."""
 
 
 def attributes(rng: np.random.Generator, frames: int, columns: int = 25) -> np.ndarray:
-    """(frames, 25): units 0 or 1 that last, valence and arousal and probabilities that wander."""
+    """(frames, 25): action units 0 or 1, slowly varying valence, arousal and expression probabilities."""
     t = np.arange(frames)[:, None] / 25.0
     units = np.sin(rng.uniform(0.2, 2.0, 15) * t + rng.uniform(0, 6, 15)) > rng.uniform(-0.5, 0.9, 15)
     affect = 0.6 * np.sin(rng.uniform(0.2, 1.0, 2) * t + rng.uniform(0, 6, 2))
@@ -27,7 +27,7 @@ def attributes(rng: np.random.Generator, frames: int, columns: int = 25) -> np.n
 
 
 def face_model(rng: np.random.Generator, frames: int, arkit: bool = False) -> np.ndarray:
-    """(frames, 58) that wander: around FaceVerse's mean, or ARKit weights and a head at rest."""
+    """(frames, 58), varying slowly around FaceVerse's mean, or around ARKit weights and a head at rest."""
     t = np.arange(frames)[:, None] / 25.0
     wave_58 = 0.15 * np.sin(rng.uniform(0.2, 3.0, 58) * t + rng.uniform(0, 6, 58))
     rest = np.array([0.2] * 52 + [0.0] * 6) if arkit else REST_58
@@ -35,7 +35,7 @@ def face_model(rng: np.random.Generator, frames: int, arkit: bool = False) -> np
 
 
 def voice(rng: np.random.Generator, seconds: float, rate: int) -> np.ndarray:
-    """(n,) int16: a hummed tone with pauses, over a little noise."""
+    """PCM (n,) int16: a hummed tone with pauses, and a little noise."""
     t = np.arange(round(seconds * rate)) / rate
     hum = sum(np.sin(2 * np.pi * rng.uniform(110, 220) * k * t) / k for k in range(1, 6))
     loud = np.clip(np.sin(2 * np.pi * rng.uniform(0.5, 1.5) * t), 0, 1)
@@ -50,19 +50,19 @@ def write_csv(path: Path, array: np.ndarray, names: Sequence[str] = ATTRIBUTE_NA
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
-    """An npy, with its folder."""
+    """An npy; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array)
 
 
-def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    """A 16-bit wav of (n,) or (n, channels) int16, with its folder."""
+def write_wav(path: Path, pcm: np.ndarray, rate: int) -> None:
+    """A 16-bit wav of (n,) or (n, channels) int16; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        file.setnchannels(1 if pcm.ndim == 1 else pcm.shape[1])
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(np.ascontiguousarray(samples, "<i2").tobytes())
+        file.writeframes(np.ascontiguousarray(pcm, "<i2").tobytes())
 
 
 def write_react2024(
@@ -78,7 +78,7 @@ def write_react2024(
     arkit: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A corpus as REACT 2023/24 lays it out; `settings` become its corpus.yaml. Returns the root.
+    """A corpus in the layout of REACT 2023/24; `settings` become its corpus.yaml. Returns the root.
 
     Clip i of a split is {site}/chat_{i}/{Expert_video, Novice_video}/{i + 1}.
     """
@@ -102,6 +102,17 @@ def write_react2024(
     return root
 
 
+def write_training_corpus(root: Path) -> Path:
+    """Six dyads to train on and three to validate, 61 frames each, without audio, marked as simulated."""
+    for split, sessions in (("train", 6), ("val", 3)):
+        write_react2024(
+            root, sessions=sessions, splits=(split,), frames=61, modalities=("attributes", "face_model"),
+            arkit=True, seed=sessions,
+            settings={"scheme": "arkit52", "simulated": True, "role_swap": False, "notice": "Made for a test."},
+        )  # fmt: skip
+    return root
+
+
 def write_mars(
     root: Path,
     *,
@@ -113,7 +124,7 @@ def write_mars(
     modalities: Sequence[str] = ("attributes", "face_model", "audio"),
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A corpus as REACT 2025 lays it out, 30 fps; each next clip is 6 frames longer. Returns the root.
+    """A corpus in the layout of REACT 2025, 30 fps; each next clip is 6 frames longer. Returns the root.
 
     Clips are {split}/…/{speaker, listener}/session{s}/Camera-{c}.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from react_ros.io import atomic_write, sha256
 from react_ros.machine import describe_machine
 from react_ros.messages.compatibility import read_field
 from react_ros.package import code_version
@@ -62,18 +61,12 @@ def config_hash(manifest: dict[str, Any]) -> str:
     names = ("generator", "parameters", "weights", "seed", "samples", "delay")
     streams = [{name: stream[name] for name in names} for stream in manifest.get("streams", [])]
     text = yaml.safe_dump({"parameters": nodes, "streams": streams}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text)
 
 
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
     """Write or replace a bag's manifest atomically. Raises OSError."""
-    new = bag / f".{FILE}.new"
-    try:
-        new.write_text(yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True), "utf-8")
-        os.replace(new, bag / FILE)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    atomic_write(bag / FILE, yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True))
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from react_ros.evaluation.corpora.summary import RowSummary, Summary
     from react_ros.evaluation.metrics.intervals import Value
     from react_ros.nn.quantizers import Kind
-    from react_ros.systems.fsq.ablation import Trained
+    from react_ros.systems.fsq.ablation import TrainedQuantizer
 
 POSTER = (
     PublishedRow("FSQ-val", "online", 0.2737, 86.6145, 0.1163, 0.0345, 0.1162, 81.2801, 45.7206),
@@ -41,7 +41,7 @@ _UNITS = {"rotation": ", rad", "translation": ", m"}
 class Measured:
     """One measured column: a quantizer's weights and their scores."""
 
-    trained: Trained
+    trained: TrainedQuantizer
     guidance: float | None
     """None: the scale stored in the weights' config."""
     scored: RowSummary
@@ -96,35 +96,36 @@ def ablation(
     """
     out = out.expanduser()
     console = plain_console()
-    with user_errors(f"the same command resumes it ({out})"):
-        from react_ros.corpus.cache import atomically
+    goes_on = f"the same command resumes the run ({out})"
+    with user_errors(goes_on):
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.evaluation.corpora.plan import Plan, Row
         from react_ros.evaluation.corpora.run import prepare, run
         from react_ros.evaluation.corpora.summary import summarise, write_results
         from react_ros.evaluation.report.corpora_page import write_report
+        from react_ros.io import atomic_write
         from react_ros.machine import describe_machine
         from react_ros.package import code_version
         from react_ros.systems.fsq.ablation import train_kinds
         from react_ros.training.config import read_config
-        from react_ros.training.processes import joined
+        from react_ros.training.processes import process_group
         from react_ros.training.trainer import Run
-        from react_ros.training.training_stage import tasks
+        from react_ros.training.training_stage import training_stages
 
         chosen = _kinds(kinds)
         scales = _guidances(guidance)
         own = training_config("fsq", Path("fsq-ablation"))
-        plan = read_config(tasks("fsq"), config or own, changes or (), seed)
+        plan = read_config(training_stages("fsq"), config or own, changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=plan.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
         # Before training, so that data that cannot be evaluated are reported at once.
         to_score = Plan(evaluate, split, "online", samples, plan.seed, plan.frames, limit=limit)  # type: ignore[arg-type]
-        with progress("reading the corpus") as report:
-            prepared = prepare(to_score, jobs=jobs, progress=report)
-        with joined(device) as world, watcher(world.first) as (shown, reading):
-            training = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
-            trained = train_kinds(training, chosen, world, shown, reading)
-        rows: dict[Row, tuple[Trained, float | None]] = {}
+        with progress("reading the corpus") as tell:
+            prepared = prepare(to_score, jobs=jobs, progress=tell)
+        with process_group(device) as processes, watcher(processes.is_main) as (shown, reading):
+            whole = Run("fsq", plan, corpora, out, steps_limit=steps_limit, jobs=jobs, command=command)
+            trained = train_kinds(whole, chosen, processes, shown, reading)
+        rows: dict[Row, tuple[TrainedQuantizer, float | None]] = {}
         for one in trained:
             for scale in scales:
                 given: dict[str, Any] = {"weights": str(one.weights)} | ({} if scale is None else {"guidance": scale})
@@ -136,7 +137,7 @@ def ablation(
             summary = summarise(prepared, results)
             write_results(summary, folder / "results.json")
             page = write_report(summary, describe_machine()).encode()
-            atomically(folder / "report.html", lambda file: file.write(page))
+            atomic_write(folder / "report.html", page)
         measured = [Measured(*rows[scored.row], scored) for scored in summary.rows]
         about = {
             "command": command,
@@ -146,10 +147,10 @@ def ablation(
             "code": code_version(),
             "machine": describe_machine(),
         }
-        figures = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
-        atomically(out / "ablation.json", lambda file: file.write(figures))
+        told = json.dumps(_figures(measured, about, plan.plain(), folder / "results.json"), indent=1).encode()
+        atomic_write(out / "ablation.json", told)
         text = markdown(measured, summary, about).encode()
-        atomically(out / "ablation.md", lambda file: file.write(text))
+        atomic_write(out / "ablation.md", text)
     _print(console, measured, summary)
     console.print(f"\nfigures: {out / 'ablation.json'}\ntable:   {out / 'ablation.md'}", markup=False, soft_wrap=True)
     console.print(f"report:  {folder / 'report.html'}", markup=False, soft_wrap=True)

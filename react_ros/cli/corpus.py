@@ -1,4 +1,4 @@
-"""`react-ros corpus`: check a corpus, make one of real people or simulated ones, compute who is appropriate."""
+"""`react-ros corpus`: check corpora, make them from recordings or by simulation, compute appropriateness matrices."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
-    from react_ros.corpus.recorded import Record
+    from react_ros.corpus.recorded import SessionRecord
 
-app = typer.Typer(no_args_is_help=True, help="Clips on disk: the REACT layouts, real people, simulated dyads.")
+app = typer.Typer(
+    no_args_is_help=True, help="Corpora: clips of dyads on disk, in the REACT layouts, recorded or simulated."
+)
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; all without")]
-Frames = Annotated[int, typer.Option(help="frames that a clip must have (MARS: at most)", metavar="N")]
-Jobs = Annotated[int, typer.Option(help="processes; 0: one a core", metavar="N")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; default: all")]
+Frames = Annotated[int, typer.Option(help="frames that are read of a clip (MARS: at most)", metavar="N")]
+Jobs = Annotated[int, typer.Option(help="processes; 0: one per core", metavar="N")]
 LeastFace = Annotated[
-    float, typer.Option(help="share of a clip in which each face must be seen, 0 to 1", metavar="SHARE")
+    float, typer.Option(help="share of a clip's frames in which each face must be detected, 0 to 1", metavar="SHARE")
 ]
-Out = Annotated[Path, typer.Option(help="folder of the corpus, which grows by sessions", metavar="DIR")]
+Out = Annotated[Path, typer.Option(help="folder of the corpus, to which sessions are added", metavar="DIR")]
 
 MOST_COMPARED = 1000
-"""Clips of a split up to which it is computed at once who is appropriate: the time grows with the square."""
+"""Clips of a split up to which the appropriateness matrix is computed at once: the time grows with the square."""
 
 
 @app.command()
 def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_FRAMES, jobs: Jobs = 0) -> None:
-    """Read everything once; list every missing, short, unreadable or odd file. Exit code 1 where clips are unusable."""
+    """Read every clip; list missing, short, unreadable and odd files. Exit code 1 if clips are unusable."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -42,117 +44,128 @@ def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_F
     console = plain_console()
     with user_errors():
         opened = open_corpus(corpus, CorpusConfig(frames=frames))
-        with progress("reading every clip") as tell:
-            report = check_corpus(opened, _splits(split), jobs=jobs, progress=tell)
+        with progress("reading every clip") as report:
+            checked = check_corpus(opened, _splits(split), jobs=jobs, progress=report)
     if opened.notice:
         console.print(opened.notice, markup=False)
-    if report.problems:
+    if checked.problems:
         table = Table("split", "", "problem", box=None, padding=(0, 2, 0, 0))
         table.columns[2].overflow = "fold"
-        for p in report.problems:
+        for p in checked.problems:
             table.add_row(p.split, "odd" if p.warning else "unusable", escape(p.sentence))
         console.print(table)
     totals = Table("", "clips", "good", "missing", "unusable", box=None, padding=(0, 2, 0, 0))
-    for modality, t in report.totals.items():
+    for modality, t in checked.totals.items():
         totals.add_row(modality, *map(str, (t.clips, t.good, t.missing, t.bad)))
     console.print(totals)
-    dyads = ", ".join(f"{name} {n}" for name, n in report.dyads.items())
+    dyads = ", ".join(f"{name} {n}" for name, n in checked.dyads.items())
     console.print(f"{opened.layout}, {opened.scheme}, {opened.source_fps:g} fps; dyads: {dyads}")
-    console.print(f"{len(report.errors)} unusable, {len(report.warnings)} odd")
-    if report.errors:
+    console.print(f"{len(checked.errors)} unusable, {len(checked.warnings)} odd")
+    if checked.errors:
         raise typer.Exit(1)
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="a new folder", metavar="OUT")],
-    sessions: Annotated[int, typer.Option(help="clips of 30 s, of two people each")] = 200,
-    seed: Annotated[int, typer.Option(help="the same seed writes the same bytes")] = 7,
-    tellers: Annotated[int, typer.Option(help="sessions that tell one story: appropriate listeners a clip")] = 5,
-    audio_rate: Annotated[int, typer.Option(help="Hz")] = 16000,
+    sessions: Annotated[int, typer.Option(help="number of sessions: two people, 30 s")] = 200,
+    seed: Annotated[int, typer.Option(help="the same seed writes the same files")] = 7,
+    tellers: Annotated[
+        int, typer.Option(help="sessions per story, 4 to 6: the number of appropriate listeners of a clip")
+    ] = 5,
+    audio_rate: Annotated[int, typer.Option(help="sample rate, Hz")] = 16000,
     jobs: Jobs = 0,
 ) -> None:
-    """Write a corpus of simulated dyads in the layout of REACT 2024: nobody's data, and it says so everywhere."""
+    """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked."""
     from react_ros.corpus.simulation import simulate as write
 
-    with user_errors(), progress("simulating dyads") as tell:
+    with user_errors(), progress("simulating dyads") as report:
         write(
-            out, sessions=sessions, seed=seed, tellers=tellers, audio_rate=audio_rate, jobs=jobs or None, progress=tell
+            out,
+            sessions=sessions,
+            seed=seed,
+            tellers=tellers,
+            audio_rate=audio_rate,
+            jobs=jobs or None,
+            progress=report,
         )
-    print(f"{out}: {sessions} simulated sessions. Look at them with: react-ros corpus check {out}")
+    print(f"{out}: {sessions} simulated sessions. To check them: react-ros corpus check {out}")
 
 
 @app.command("from-video")
 def from_video(
     films: Annotated[
-        tuple[Path, Path], typer.Argument(help="two films of one conversation, one person each", metavar="A.mp4 B.mp4")
+        tuple[Path, Path],
+        typer.Argument(help="two video files of one conversation, one person each", metavar="A.mp4 B.mp4"),
     ],
     out: Out,
     audio_a: Annotated[
-        Path | None, typer.Option(help="sound that begins with A; default: A's own", metavar="FILE")
+        Path | None, typer.Option(help="audio file that begins with A; default: A's audio", metavar="FILE")
     ] = None,
     audio_b: Annotated[
-        Path | None, typer.Option(help="sound that begins with B; default: B's own", metavar="FILE")
+        Path | None, typer.Option(help="audio file that begins with B; default: B's audio", metavar="FILE")
     ] = None,
     offset: Annotated[
-        float, typer.Option(help="how much later B was started than A; below 0: earlier", metavar="SECONDS")
+        float, typer.Option(help="how much later B was started than A; negative: earlier", metavar="SECONDS")
     ] = 0.0,
-    session: Annotated[str, typer.Option(help="its name; default: the films'", metavar="NAME")] = "",
+    session: Annotated[
+        str, typer.Option(help="name of the session; default: from the file names", metavar="NAME")
+    ] = "",
     split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
-    site: Annotated[str, typer.Option(help="where it was recorded", metavar="NAME")] = "recorded",
+    site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
-    video: Annotated[bool, typer.Option("--video/--no-video", help="also write the clips' films")] = False,
+    video: Annotated[bool, typer.Option("--video/--no-video", help="also write the clips' videos")] = False,
 ) -> None:
-    """Make a session of a corpus of two films of one conversation, with the perception of the live robot."""
+    """Add two videos of one conversation to a corpus as a session, with the perception of the live robot."""
     from react_ros.corpus.from_video import Footage
     from react_ros.corpus.from_video import from_video as perceive
-    from react_ros.corpus.recorded import RecordedCorpus, Session
+    from react_ros.corpus.recorded import DyadRecording, RecordedCorpus
 
     if not abs(offset) <= 86_400:
         raise fail(f"--offset {offset:g}: it must be a number of seconds within a day")
     with user_errors():
         name = session or "_".join(re.sub(r"[^A-Za-z0-9.+-]", "-", film.stem).strip("-.") for film in films)
         chosen = _splits([split]) or []
-        told = Session(name, chosen[0], site, made_by="react-ros corpus from-video")
-        # Both on one time, of which neither side is negative.
+        recording = DyadRecording(name, chosen[0], site, made_by="react-ros corpus from-video")
+        # Starts on a shared time, neither of them negative.
         later = (round(max(-offset, 0.0) * 1e9), round(max(offset, 0.0) * 1e9))
         footage = (Footage(films[0], audio_a, later[0]), Footage(films[1], audio_b, later[1]))
         corpus = RecordedCorpus(out)
-        with progress("frames of both people") as tell:
-            record = perceive(footage, corpus, told, least_face=least_face, video=video, progress=tell)
+        with progress("frames of both people") as report:
+            record = perceive(footage, corpus, recording, least_face=least_face, video=video, progress=report)
         if not record.written:
-            corpus.forget(told)  # it may be tried again, with another --offset or --least-face
+            corpus.remove(recording)  # so that it can be repeated with another --offset or --least-face
         corpus.finish()
-    _tell_of(record)
+    _report(record)
     if not record.written:
         raise fail(f"{name}: no clip can be used")
-    _compare(out)
+    _write_appropriateness(out)
 
 
 @app.command("from-bags")
 def from_bags(
     bags: Annotated[list[Path], typer.Argument(help="bags, each a session of two people", metavar="BAG…")],
     out: Out,
-    image_a: Annotated[str, typer.Option(help="one person's camera; default: of the first namespace")] = "",
-    audio_a: Annotated[str, typer.Option(help="that person's microphone")] = "",
-    features_a: Annotated[str, typer.Option(help="that person's recorded features, in place of a camera")] = "",
-    image_b: Annotated[str, typer.Option(help="the other's camera; default: of the second namespace")] = "",
-    audio_b: Annotated[str, typer.Option(help="the other's microphone")] = "",
-    features_b: Annotated[str, typer.Option(help="the other's recorded features")] = "",
+    image_a: Annotated[str, typer.Option(help="camera topic of person A; default: that of the first namespace")] = "",
+    audio_a: Annotated[str, typer.Option(help="microphone topic of person A")] = "",
+    features_a: Annotated[str, typer.Option(help="recorded features of person A, instead of a camera")] = "",
+    image_b: Annotated[str, typer.Option(help="camera topic of person B; default: that of the second namespace")] = "",
+    audio_b: Annotated[str, typer.Option(help="microphone topic of person B")] = "",
+    features_b: Annotated[str, typer.Option(help="recorded features of person B")] = "",
     perceive: Annotated[
-        bool, typer.Option("--perceive", help="from the images, also where features were recorded")
+        bool, typer.Option("--perceive", help="perceive the images, even if features were recorded")
     ] = False,
     split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
-    site: Annotated[str, typer.Option(help="where it was recorded", metavar="NAME")] = "recorded",
+    site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
 ) -> None:
-    """Make a session of a corpus of each bag: two people, each with a camera (or features) and a microphone.
+    """Add bags to a corpus, a session each: two people, each with a camera (or features) and a microphone.
 
-    Kill it and run it again: bags that are in the corpus are passed over.
+    If it is interrupted, run it again: bags that are in the corpus already are skipped.
     """
     from react_ros.bags.errors import BagError
     from react_ros.corpus.from_bags import from_bag
-    from react_ros.corpus.recorded import RecordedCorpus, Session
+    from react_ros.corpus.recorded import DyadRecording, RecordedCorpus
 
     pairs = (
         {"image": image_a, "audio": audio_a, "features": features_a},
@@ -160,91 +173,93 @@ def from_bags(
     )
     given = [{what: topic for what, topic in topics.items() if topic} for topics in pairs]
     if any(given) and not all(given):
-        raise fail("topics are named for one person only: name the other's, too")
+        raise fail("topics are given for one person only: give the other person's, too")
     chosen = (_splits([split]) or [])[0]
     unusable = 0
-    with user_errors(f"the same command goes on where it was ({out})"):
+    with user_errors(f"the same command continues the import ({out})"):
         corpus = RecordedCorpus(out)
         for bag in bags:
-            told = Session(
+            recording = DyadRecording(
                 re.sub(r"[^A-Za-z0-9.+-]", "-", bag.name.removesuffix(".mcap").removesuffix(".db3")).strip("-."),
                 chosen, site, made_by="react-ros corpus from-bags",
             )  # fmt: skip
-            if corpus.has(told.name):
-                print(f"{told.name} is in the corpus already")
+            if corpus.has(recording.name):
+                print(f"{recording.name} is in the corpus already")
                 continue
             try:
-                with progress(f"{bag.name}: both people") as tell:
+                with progress(f"{bag.name}: both people") as report:
                     record = from_bag(
-                        bag, corpus, told, given, perceive=perceive, least_face=least_face,
-                        progress=lambda done, total, tell=tell: tell(done // 1_000_000, total // 1_000_000),
+                        bag, corpus, recording, given, perceive=perceive, least_face=least_face,
+                        progress=lambda done, total, report=report: report(done // 1_000_000, total // 1_000_000),
                     )  # fmt: skip
             except (BagError, CorpusError) as error:
                 print(f"unusable: {error}")
                 unusable += 1
                 continue
-            _tell_of(record)
+            _report(record)
             if not record.written:
-                corpus.forget(record.session)  # it may be tried again, with another --least-face
+                corpus.remove(record.session)  # so that it can be repeated with another --least-face
                 unusable += 1
         if corpus.records():
             corpus.finish()
     if unusable == len(bags):
         raise fail("no bag can be used")
-    _compare(out)
+    _write_appropriateness(out)
 
 
 @app.command("from-seamless")
 def from_seamless(
     folder: Annotated[
-        Path, typer.Argument(help="the Seamless Interaction data set, or one split or batch of it", metavar="FOLDER")
+        Path, typer.Argument(help="the Seamless Interaction data set, or a split or batch of it", metavar="FOLDER")
     ],
     out: Out,
-    split: Annotated[str, typer.Option(help="train, val or test; default: what the folders say", metavar="NAME")] = "",
-    limit: Annotated[int, typer.Option(help="at most so many of each split; 0: all", min=0, metavar="N")] = 0,
+    split: Annotated[str, typer.Option(help="train, val or test; default: by the folders' names", metavar="NAME")] = "",
+    limit: Annotated[
+        int, typer.Option(help="at most this many interactions of each split; 0: all", min=0, metavar="N")
+    ] = 0,
     least_face: LeastFace = 0.8,
     jobs: Jobs = 0,
 ) -> None:
-    """Make a corpus of the Seamless Interaction data set, with the perception of the live robot.
+    """Import the Seamless Interaction data set as a corpus, with the perception of the live robot.
 
-    Kill it and run it again: it goes on where it was.
+    If it is interrupted, run it again: finished interactions are skipped.
     """
     from react_ros.corpus.from_seamless import UNUSABLE
     from react_ros.corpus.from_seamless import from_seamless as perceive
 
     chosen = _splits([split] if split else None)
-    with user_errors(f"the same command goes on where it was ({out})"), progress("interactions") as tell:
+    with user_errors(f"the same command continues the import ({out})"), progress("interactions") as report:
         outcome = perceive(
             folder, out, split=chosen[0] if chosen else None, least_face=least_face, limit=limit, jobs=jobs,
-            made_by="react-ros corpus from-seamless", progress=tell,
+            made_by="react-ros corpus from-seamless", progress=report,
         )  # fmt: skip
     good = outcome.found - len(outcome.unusable)
     print(f"{outcome.found} interactions: {good} are in the corpus ({outcome.before} were done before)")
-    for name, why in outcome.unusable[:10]:
-        print(f"unusable: {name}: {why}")
+    for name, reason in outcome.unusable[:10]:
+        print(f"unusable: {name}: {reason}")
     if outcome.unusable:
-        print(f"{len(outcome.unusable)} unusable in all: {out / UNUSABLE}")
+        print(f"{len(outcome.unusable)} unusable in total: {out / UNUSABLE}")
     if not good:
         raise fail(f"nothing of {folder} can be used")
-    _compare(out)
+    _write_appropriateness(out)
 
 
-def _tell_of(record: Record) -> None:
-    """What became of a session."""
-    for cut in record.clips:
-        faces = " and ".join(f"{share:.0%}" for share in cut.face)
-        verdict = f"LEFT OUT, {cut.left_out}" if cut.left_out else "written"
-        print(f"clip {cut.number} ({cut.seconds:.2f} s): faces seen in {faces} of it; {verdict}")
+def _report(record: SessionRecord) -> None:
+    """Print which clips of a session were written, and why others were not."""
+    for clip in record.clips:
+        faces = " and ".join(f"{share:.0%}" for share in clip.face)
+        verdict = f"LEFT OUT, {clip.left_out}" if clip.left_out else "written"
+        print(f"clip {clip.number} ({clip.seconds:.2f} s): faces seen in {faces} of it; {verdict}")
     for note in record.notes:
         print(f"note: {note}")
     print(
         f"{record.session.name}: {len(record.written)} of {len(record.clips)} clips of "
-        f"{record.clip_frames / 25:.2f} s; the last {record.rest_s:.2f} s are too short for one"
+        f"{record.clip_frames / 25:.2f} s; the last {record.rest_s:.2f} s are too short for a clip"
     )
 
 
-def _compare(folder: Path) -> None:
-    """Who is appropriate for whom, where that takes minutes; else how to have it computed."""
+def _write_appropriateness(folder: Path) -> None:
+    """Compute the appropriateness matrices of small splits; for large ones, print the command that does."""
     from react_ros.corpus.reader import open_corpus
 
     with user_errors(f"react-ros corpus appropriateness {folder}"):
@@ -253,19 +268,19 @@ def _compare(folder: Path) -> None:
             clips = len(corpus.dyads(name)) // 2
             if clips > MOST_COMPARED:
                 print(
-                    f"{name}: to compare all speakers of {clips} clips takes long, and only evaluation needs it: "
+                    f"{name}: comparing all speakers of {clips} clips takes long, and only evaluation needs it: "
                     f"react-ros corpus appropriateness {folder} --split {name}"
                 )
                 continue
-            with progress(f"comparing speakers: {name}") as tell:
-                corpus.appropriate(name, progress=tell)
-            print(f"{name}: {clips} clips of two people, each of whom is speaker and listener")
-    print(f"Look at it with: react-ros corpus check {folder}")
+            with progress(f"comparing speakers: {name}") as report:
+                corpus.appropriate(name, progress=report)
+            print(f"{name}: {clips} clips of two people, each of them speaker and listener")
+    print(f"To check it: react-ros corpus check {folder}")
 
 
 @app.command()
 def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) -> None:
-    """Who is appropriate for whom: read the challenge's matrix where it is there, else compute and keep it."""
+    """Appropriateness matrices: read the challenge's files where they exist, else compute and store them."""
     import numpy as np
 
     from react_ros.corpus.reader import open_corpus
@@ -273,8 +288,8 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
     with user_errors():
         opened = open_corpus(corpus)
         for name in _splits(split) or opened.splits:
-            with progress(f"comparing speakers: {name}") as tell:
-                matrix = opened.appropriate(name, jobs=jobs, progress=tell)
+            with progress(f"comparing speakers: {name}") as report:
+                matrix = opened.appropriate(name, jobs=jobs, progress=report)
             each = matrix.sum(axis=1)
             print(
                 f"{name}: {len(matrix)} dyads; appropriate listeners each: {each.min()} to {each.max()}, "
@@ -285,13 +300,11 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
 @app.command("mean-listener")
 def mean_listener(
     corpus: CorpusPath,
-    file: Annotated[
-        Path, typer.Argument(help="what to write: FILE.safetensors, with its card FILE.yaml", metavar="FILE")
-    ],
-    split: Annotated[str, typer.Option(help="whose listeners", metavar="NAME")] = "train",
+    file: Annotated[Path, typer.Argument(help="output: FILE.safetensors, with its card FILE.yaml", metavar="FILE")],
+    split: Annotated[str, typer.Option(help="split of the listeners", metavar="NAME")] = "train",
     frames: Frames = EVALUATED_FRAMES,
 ) -> None:
-    """Write the mean of a corpus' listeners, for mean_frame and mean_sequence (statistics=FILE)."""
+    """Write the mean of a corpus' listeners, the parameter `statistics` of mean_frame and mean_sequence."""
     from react_ros.corpus.mean_listener import write_mean_listener
     from react_ros.corpus.reader import CorpusConfig, open_corpus
 

@@ -45,12 +45,12 @@ def evaluate_corpus(
 
     Raises CorpusError, ValueError or OSError in one sentence.
     """
-    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.corpora.paper_tables import paper_table, runnable
     from react_ros.evaluation.corpora.plan import default_rows, parse_row, parse_shard
     from react_ros.evaluation.corpora.run import prepare, run
     from react_ros.evaluation.corpora.summary import summarise, write_results
     from react_ros.evaluation.report.corpora_page import write_report
+    from react_ros.io import atomic_write
     from react_ros.machine import describe_machine
 
     console = plain_console()
@@ -76,7 +76,7 @@ def evaluate_corpus(
         summary = summarise(prepared, results)
         write_results(summary, out / "results.json")
         page = write_report(summary, describe_machine()).encode()
-        atomically(out / "report.html", lambda file: file.write(page))
+        atomic_write(out / "report.html", page)
     _print(console, summary)
     if paper is not None:
         _write_table(console, paper, summary, out)
@@ -84,12 +84,12 @@ def evaluate_corpus(
 
 
 def _write_table(console: Console, paper: RunnableTable, summary: Summary, out: Path) -> None:
-    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.corpora.paper_tables import findings
     from react_ros.evaluation.report.paper_table import markdown
+    from react_ros.io import atomic_write
 
     text = markdown(paper, summary).encode()
-    atomically(out / "table.md", lambda file: file.write(text))
+    atomic_write(out / "table.md", text)
     for finding in findings(paper, summary):
         console.print(finding.sentence, markup=False, soft_wrap=True)
     console.print(f"\ntable:   {out / 'table.md'}", markup=False, soft_wrap=True)

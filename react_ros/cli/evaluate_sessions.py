@@ -33,11 +33,11 @@ def evaluate_bags(
     Raises ValueError or OSError; where no bag can be read, exits with its sentence and code 2.
     """
     from react_ros.bags.errors import BagError
-    from react_ros.corpus.cache import atomically
     from react_ros.evaluation.report.sessions_page import write_sessions_report
     from react_ros.evaluation.sessions.evaluate import evaluate_sessions
     from react_ros.evaluation.sessions.results import write_results
     from react_ros.evaluation.sessions.sources import parse_session_row
+    from react_ros.io import atomic_write
     from react_ros.machine import describe_machine
 
     parsed = [parse_session_row(text) for text in rows]
@@ -58,7 +58,7 @@ def evaluate_bags(
             raise fail(error) from None
     write_results(result, out / "results.json")
     page = write_sessions_report(result, describe_machine()).encode()
-    atomically(out / "report.html", lambda file: file.write(page))
+    atomic_write(out / "report.html", page)
     console = plain_console()
     _print(console, result)
     console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`react-ros train`: a corpus to weights, for every system that learns."""
+"""`react-ros train`: from corpora to weights, for every system with training stages."""
 
 from __future__ import annotations
 
@@ -20,70 +20,78 @@ if TYPE_CHECKING:
 
 
 def train(
-    system: Annotated[str, typer.Argument(help="which system, e.g. fsq", metavar="SYSTEM")],
+    system: Annotated[str, typer.Argument(help="the system to train, e.g. fsq", metavar="SYSTEM")],
     corpus: Annotated[list[Path], typer.Option(help="folder of a corpus; repeatable", metavar="DIR")],
     config: Annotated[
         Path | None,
         typer.Option(
-            help="a YAML file, or the name of one of the system's own; default: the one named as the system",
+            help="a YAML file, or the name of a configuration of the system; default: the one named as the system",
             metavar="FILE",
         ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="over the config, e.g. stages.NAME.optimizer.lr=1e-4", metavar="KEY.PATH=VALUE"),
+        typer.Option(
+            "--set", help="override a value of the config, e.g. stages.NAME.optimizer.lr=1e-4", metavar="KEY.PATH=VALUE"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder of the run; default: runs/SYSTEM; the same command again goes on", metavar="DIR"),
+        typer.Option(help="run folder; default: runs/SYSTEM; an interrupted run resumes from it", metavar="DIR"),
     ] = None,
-    name: Annotated[str, typer.Option(help="of the weights; default: the system's", metavar="NAME")] = "",
-    stage: Annotated[str, typer.Option(help="only this stage; the ones before must be finished", metavar="NAME")] = "",
+    name: Annotated[str, typer.Option(help="name of the weights; default: the system's", metavar="NAME")] = "",
+    stage: Annotated[
+        str, typer.Option(help="train this stage only; the stages before it must be finished", metavar="NAME")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda", metavar="NAME")] = "auto",
-    seed: Annotated[int | None, typer.Option(help="over the config's", metavar="N")] = None,
-    steps_limit: Annotated[int, typer.Option(help="a trial: no stage is longer; 0: all", min=0, metavar="N")] = 0,
-    jobs: Annotated[int, typer.Option(help="processes that read; 0: one a core", min=0, metavar="N")] = 0,
+    seed: Annotated[int | None, typer.Option(help="override the config's seed", metavar="N")] = None,
+    steps_limit: Annotated[
+        int, typer.Option(help="most steps of each stage, for a trial; 0: no limit", min=0, metavar="N")
+    ] = 0,
+    jobs: Annotated[int, typer.Option(help="processes that read the corpora; 0: one per core", min=0, metavar="N")] = 0,
 ) -> None:
-    """Train a system on one or more corpora; leaves OUT/NAME.safetensors with its card.
+    """Train a system on one or more corpora; writes OUT/NAME.safetensors, its configuration and its model card.
 
-    After a Ctrl-C, a crash or a kill the same command goes on, with the very numbers of an unbroken run. For many
-    GPUs: torchrun --nproc-per-node N -m react_ros train SYSTEM …
+    After Ctrl-C, a crash or a kill, the same command resumes the run, with exactly the numbers of an uninterrupted
+    one. For several GPUs: torchrun --nproc-per-node N -m react_ros train SYSTEM …
     """
     folder = out or Path("runs") / system
-    first = os.environ.get("RANK", "0") == "0"
+    is_main = os.environ.get("RANK", "0") == "0"
     if Path(name).name != name:
         raise fail(f"--name {name}: it must be a name without folders")
     if "WORLD_SIZE" in os.environ:
-        # Else torch warns, once a process, that a search for unused parameters found none.
+        # Otherwise torch warns in each process that a search for unused parameters found none.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    with user_errors(f"the same command goes on where it was ({folder})"), _quiet(not first):
+    with user_errors(f"the same command resumes the run ({folder})"), _quiet(not is_main):
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.training.config import read_config
-        from react_ros.training.processes import joined
+        from react_ros.training.processes import process_group
         from react_ros.training.trainer import Run
         from react_ros.training.trainer import train as run_training
-        from react_ros.training.training_stage import tasks
+        from react_ros.training.training_stage import training_stages
 
-        stages = tasks(system)
+        stages = training_stages(system)
         chosen = read_config(stages, training_config(system, config), changes or (), seed)
         corpora = [open_corpus(path, CorpusConfig(frames=chosen.frames)) for path in dict.fromkeys(corpus)]
         command = shlex.join(["react-ros", *sys.argv[1:]])
         run = Run(system, chosen, corpora, folder.expanduser(), name, stage, steps_limit, jobs, command)
-        with joined(device) as world, watcher(world.first) as (shown, reading):
-            shown.say(f"{system} on {world.device}, {world.size} process{'es' if world.size > 1 else ''}; {folder}")
-            path = run_training(run, world, shown, reading)
-    if not first:
+        with process_group(device) as processes, watcher(processes.is_main) as (shown, reading):
+            count = f"{processes.size} process{'es' if processes.size > 1 else ''}"
+            shown.say(f"{system} on {processes.device}, {count}; {folder}")
+            path = run_training(run, processes, shown, reading)
+    if not is_main:
         return
     if path is None:
-        print(f"stage {stage} is finished; without --stage the same command goes on with the others")
+        print(f"stage {stage} is finished; the same command without --stage trains the others")
     else:
         print(f"{path}.safetensors, its card {path.name}.md and config {path.name}.yaml")
 
 
 def training_config(system: str, given: Path | None) -> Path | None:
-    """The YAML file of a training: a path, or the name of one in the system's folder; None: defaults.
+    """The YAML file of a training configuration. given: a path, or a name in the system's folder; None: its default.
 
-    Raises ValueError, in one sentence, where there is neither.
+    Returns None where the system has no configuration of its own name: every setting has a default. Raises ValueError,
+    in one sentence, for an unknown name.
     """
     from react_ros.config import did_you_mean
     from react_ros.generators import registry
@@ -95,16 +103,16 @@ def training_config(system: str, given: Path | None) -> Path | None:
         return given
     name = given.name.removesuffix(".yaml")
     if name not in own:
-        there = f"{system} has {', '.join(own)}" if own else f"{system} has none"
-        raise ValueError(f"there is no training configuration {str(given)!r}{did_you_mean(name, own)}: {there}")
-    if given.name != str(given):  # until version 0.1 they lay in config/train/
+        available = f"{system} has {', '.join(own)}" if own else f"{system} has none"
+        raise ValueError(f"there is no training configuration {str(given)!r}{did_you_mean(name, own)}: {available}")
+    if given.name != str(given):  # in version 0.1 they were files in config/train/
         print(f"react-ros: {given} is called {name} now (--config {name})", file=sys.stderr)
     return own[name]
 
 
 @contextmanager
 def _quiet(quiet: bool) -> Iterator[None]:
-    """Ctrl-C reaches every process, but one word of it is enough."""
+    """End silently after Ctrl-C, which reaches every process: only the main process reports it."""
     try:
         yield
     except KeyboardInterrupt:
@@ -114,13 +122,16 @@ def _quiet(quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[int, int], None]] | None]]:
-    """Bars for reading and for steps, and sentences above them; on no terminal, sentences only."""
-    if not first:
-        yield _Silent(), None
+def watcher(is_main: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[int, int], None]] | None]]:
+    """The watcher of a training, and progress by split for reading: bars, or a line every 30 s without a terminal.
+
+    Processes other than the main one show nothing.
+    """
+    if not is_main:
+        yield _NoOutput(), None
         return
     with progress_display() as bars:
-        shown = _Shown(bars)
+        shown = _ProgressWatcher(bars)
 
         def reading(split: str) -> Callable[[int, int], None]:
             return lambda done, total: shown.show(f"reading the {split} split", done, total)
@@ -128,7 +139,7 @@ def watcher(first: bool) -> Iterator[tuple[Watcher, Callable[[str], Callable[[in
         yield shown, reading
 
 
-class _Silent:
+class _NoOutput:
     def say(self, sentence: str) -> None:
         pass
 
@@ -136,7 +147,7 @@ class _Silent:
         pass
 
 
-class _Shown:
+class _ProgressWatcher:
     def __init__(self, bars: ProgressDisplay) -> None:
         self._bars = bars
 

@@ -1,1 +1,1 @@
-"""Clips on disk: the REACT layouts, simulated dyads, appropriateness."""
+"""Corpora: clips of dyads on disk, in the REACT layouts, recorded or simulated; dynamic time warping between them."""

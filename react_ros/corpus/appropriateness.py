@@ -1,17 +1,16 @@
-"""Which listeners' reactions are appropriate for which speaker: read as published, or computed where it is not.
+"""Which listeners' reactions are appropriate for which speaker: the published matrix, or one computed by its rule.
 
-The challenge gives a (2n, 2n) matrix of 0 and 1 for a split of n sessions (the second half: roles swapped). Entry
-(i, j) = 1: the listener of dyad j is appropriate for the speaker of dyad i. The files do not come with its code.
+The challenge publishes a (2n, 2n) matrix of 0 and 1 for a split of n sessions (second half: roles swapped). Entry
+(i, j) = 1: the listener of dyad j is appropriate for the speaker of dyad i. The files are not part of its code.
 
-INFERRED, not published: the rule. An early file was called `neighbour_emotion_1_7.0921.npy`, from which we conclude
-that two clips are neighbours where the FRDist distance of their speakers' attributes is at most the 1st percentile
+INFERRED, not published: the rule. An early file was called `neighbour_emotion_1_7.0921.npy`, from which we infer
+that two clips are neighbours if the FRDist distance of their speakers' attributes is at most the 1st percentile
 of all distances, 7.0921 in the challenge's corpora. We take the percentile over the pairs of one split.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import tempfile
 from collections.abc import Sequence
@@ -24,10 +23,10 @@ import numpy.typing as npt
 import yaml
 
 from react_ros.corpus.arrays import map_npy
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import CorpusError, Dyad, Split
 from react_ros.corpus.pool import Progress, spread
 from react_ros.face import Floats
+from react_ros.io import atomic_write, sha256, sha256_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,7 +41,7 @@ _MAKER = "react_ros"
 
 @dataclass(frozen=True, slots=True)
 class Appropriateness:
-    """Who is appropriate for whom, and by what."""
+    """A matrix of appropriate listeners with the distances and the threshold it was computed from."""
 
     matrix: Mask
     """(n, n): symmetric, the diagonal True."""
@@ -61,10 +60,10 @@ def appropriateness(
     jobs: int = 0,
     progress: Progress | None = None,
 ) -> Appropriateness:
-    """Whose speakers are alike: FRDist, dtw(AU) / 15 + dtw(VA) + dtw(expressions) / 8, at most the threshold.
+    """Pairs of similar speakers: FRDist, dtw(AU) / 15 + dtw(VA) + dtw(expressions) / 8, at most a threshold.
 
-    speakers: (n, T, 25). threshold: a distance; None takes the quantile over all pairs of the first `among` speakers
-    (None: of all). jobs: processes, 0 for one a core. progress: told of blocks of pairs.
+    speakers: (n, T, 25). threshold: a distance; None for the quantile over all pairs of the first `among` speakers
+    (None: of all). jobs: processes, 0 for one a core. progress: called with (blocks of pairs done, in all).
     """
     distances = _distances(speakers, jobs, progress)
     if threshold is None:
@@ -76,9 +75,9 @@ def appropriateness(
 
 
 def same_session(dyads: Sequence[Dyad]) -> Mask:
-    """(N, N) of MARS: all listeners of a speaker's session are appropriate (REACT 2025).
+    """(N, N) for MARS: all listeners of a speaker's session are appropriate (REACT 2025).
 
-    INFERRED: of dyads with swapped roles only the other swapped ones, or a speaker's own face would be an
+    INFERRED: dyads with swapped roles match only other swapped ones; otherwise a speaker's own face would be an
     appropriate reaction to it.
     """
     keys = np.array([f"{d.session}/{d.swapped}" for d in dyads])
@@ -86,7 +85,7 @@ def same_session(dyads: Sequence[Dyad]) -> Mask:
 
 
 def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.NDArray[np.float64]:
-    # Not above: it brings a compiler, which costs every process that reads a corpus half a second.
+    # Imported here: numba costs every process that reads a corpus half a second.
     from react_ros.corpus.dtw import LANES
 
     n = len(speakers)
@@ -94,7 +93,7 @@ def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.ND
     starts = range(0, n, size)
     blocks = [(i, j) for i in starts for j in starts if j >= i]
     with tempfile.TemporaryDirectory(prefix="react_ros_") as folder:
-        # On disk, so that the processes share one copy.
+        # On disk, so that the processes share one copy through a memory map.
         path = Path(folder) / "speakers.npy"
         np.save(path, np.asarray(speakers, np.float32))
         parts = spread(partial(_pairs, path, size), blocks, jobs=jobs, progress=progress)
@@ -102,7 +101,7 @@ def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.ND
     for (i, j), part in zip(blocks, parts, strict=True):
         out[i : i + size, j : j + size] = part
         out[j : j + size, i : i + size] = part.T
-    # One value a pair, whatever the order in which a sum was rounded.
+    # One value per pair: (i, j) and (j, i) may differ in rounding.
     out = np.triu(out, 1)
     return out + out.T
 
@@ -119,12 +118,12 @@ def _pairs(path: Path, size: int, block: tuple[int, int]) -> npt.NDArray[np.floa
 
 
 def split_file(folder: Path, split: Split) -> Path:
-    """Where a split's matrix lies."""
+    """The file of a split's matrix."""
     return folder / f"neighbour_emotion_{split}.npy"
 
 
 def read_published(root: Path, split: Split, clips: Sequence[str]) -> tuple[npt.NDArray[np.generic], Path] | None:
-    """The matrix of the split's own file, else cut from the whole corpus' one; with its path. None without either.
+    """The matrix in the split's file, else cut from that of the whole corpus, with its path; None without either.
 
     clips: the names of the table's n speakers, in order. Raises CorpusError for what cannot be read.
     """
@@ -138,10 +137,10 @@ def read_published(root: Path, split: Split, clips: Sequence[str]) -> tuple[npt.
 
 
 def checked(matrix: npt.NDArray[np.generic], path: Path, clips: Sequence[str], *, role_swap: bool) -> Mask:
-    """The matrix that a split of n clips uses: (2n, 2n), or (n, n) where the roles are not swapped.
+    """The validated matrix of a split of n clips: (2n, 2n), or (n, n) where the roles are not swapped.
 
-    clips: the names of the n speakers of the table. Without swapped roles, a larger matrix gives its first n rows
-    and columns. Raises CorpusError for another size, for entries that are not 0 or 1, and for a row without any 1.
+    clips: the names of the n speakers of the table. Without swapped roles, the first n rows and columns of a larger
+    matrix are taken. Raises CorpusError for another size, for entries other than 0 and 1, and for a row without any 1.
     """
     n = len(clips)
     sizes = {2 * n} if role_swap else {n, 2 * n}
@@ -162,38 +161,37 @@ def checked(matrix: npt.NDArray[np.generic], path: Path, clips: Sequence[str], *
     empty = np.flatnonzero(~mask.any(1))
     if len(empty):
         i = int(empty[0])
-        raise CorpusError(f"{path}: row {i} has no appropriate listener at all, not even that of {clips[i % n]} itself")
+        raise CorpusError(f"{path}: row {i} has no appropriate listener, not even that of {clips[i % n]} itself")
     return mask
 
 
 def our_notes(path: Path) -> dict[str, object] | None:
-    """What lies beside a matrix that we computed; None for anybody else's, whatever lies beside it, and for none."""
+    """The notes beside a matrix that this package computed; None for a missing file or a matrix from elsewhere."""
     try:
-        said = yaml.safe_load(path.with_suffix(".yaml").read_text("utf-8"))
-        if not isinstance(said, dict) or said.get("computed_by") != _MAKER:
+        notes = yaml.safe_load(path.with_suffix(".yaml").read_text("utf-8"))
+        if not isinstance(notes, dict) or notes.get("computed_by") != _MAKER:
             return None
-        with path.open("rb") as file:
-            ours = hashlib.file_digest(file, "sha256").hexdigest() == said.get("sha256")
+        ours = sha256_of(path) == notes.get("sha256")
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
-    return said if ours else None
+    return notes if ours else None
 
 
 def write_computed(path: Path, matrix: Mask, notes: dict[str, object]) -> None:
-    """Write a matrix in the challenge's format (float64) with notes beside it, in place of an earlier one of ours.
+    """Write a matrix in the challenge's format (float64) with notes beside it; replaces only matrices computed here.
 
-    Raises OSError; FileExistsError where somebody else's matrix is there.
+    Raises OSError; FileExistsError where there is a matrix from elsewhere.
     """
     if path.exists() and our_notes(path) is None:
         raise FileExistsError(path)
     npy = io.BytesIO()
     np.save(npy, matrix.astype(np.float64), allow_pickle=False)
-    said = {"computed_by": _MAKER, **notes, "sha256": hashlib.sha256(npy.getbuffer()).hexdigest()}
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
-    # The notes first, and never beside an older matrix: without its notes, ours would pass for the challenge's own.
+    described = {"computed_by": _MAKER, **notes, "sha256": sha256(npy.getbuffer())}
+    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    # Notes first, after deleting the old matrix: a matrix without notes would pass for the challenge's own.
     path.unlink(missing_ok=True)
-    atomically(path.with_suffix(".yaml"), lambda file: file.write(text.encode()))
-    atomically(path, lambda file: file.write(npy.getbuffer()))
+    atomic_write(path.with_suffix(".yaml"), text)
+    atomic_write(path, npy.getbuffer())
 
 
 def _load(path: Path) -> npt.NDArray[np.generic]:
@@ -225,7 +223,7 @@ def _cut(path: Path, indices: Path, clips: Sequence[str]) -> npt.NDArray[np.gene
 
 
 def _key(clip: str) -> tuple[str, str, str]:
-    """Site, chat and clip of a table's entry, as data_indices.csv has them (with UDIVA's five parts in REACT 2023)."""
+    """Site, chat and clip of a table's entry, as in data_indices.csv; UDIVA's entries (REACT 2023) have five parts."""
     parts = clip.split("/")
     chat = f"{parts[2]}_{parts[1]}" if len(parts) > 4 else parts[1]
     return parts[0].upper(), chat, parts[-1]

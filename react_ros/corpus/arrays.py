@@ -1,4 +1,4 @@
-"""Reads one clip's numbers, and says in one sentence what is wrong with them."""
+"""Reads and validates the arrays of one clip; errors are one sentence with clip, file and column."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _KNOWN = {name.lower(): i for i, name in enumerate(ATTRIBUTE_NAMES)}
 
 
 def read_attributes_csv(path: Path, clip: str) -> Floats:
-    """(T, 25) float32 of an Emotion csv: a header, then a row of 25 numbers a frame.
+    """(T, 25) float32 from an Emotion csv: a header, then a row of 25 numbers per frame.
 
-    A header of the 25 names of `ATTRIBUTE_NAMES` (in any case) may have them in any order; any other header stands
-    for the official order. Raises CorpusError.
+    If the header has the 25 names of `ATTRIBUTE_NAMES` (case-insensitive), columns are sorted by it; any other header
+    is taken for the official order. Raises CorpusError.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -50,7 +50,7 @@ def read_attributes_csv(path: Path, clip: str) -> Floats:
 
 
 def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.generic]:
-    """A memory map of an npy that squeezes to (T, columns). what: "attributes" or "face model". Raises CorpusError."""
+    """A memory map of an npy file that squeezes to (T, columns). what: for error messages. Raises CorpusError."""
     try:
         array = map_npy(path)
     except FileNotFoundError:
@@ -67,17 +67,17 @@ def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.g
 
 
 def map_npy(path: Path) -> npt.NDArray[np.generic]:
-    """A memory map of an npy file. Raises OSError where there is none, ValueError with the reason for another file."""
+    """A memory map of an npy file. Raises OSError for a missing file, ValueError with the reason for another format."""
     with path.open("rb") as file:
         magic = file.read(len(np.lib.format.MAGIC_PREFIX))
-    # np.load would take these for pickles, and tell people to trust them.
+    # np.load takes other files for pickles, and its error message advises to allow pickles.
     if magic != np.lib.format.MAGIC_PREFIX:
         raise ValueError("it is no npy file" if magic else "it is empty")
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def expect_finite(array: Floats, clip: str, what: str) -> Floats:
-    """The same (T, 25) or (T, 58) array. Raises CorpusError for NaN or infinity: the column, and its first frame."""
+    """The same (T, 25) or (T, 58) array. Raises CorpusError for NaN or infinity, with column and first such frame."""
     bad = ~np.isfinite(array)
     if bad.any():
         frame, column = (int(i) for i in np.argwhere(bad)[0])
@@ -91,9 +91,9 @@ def expect_finite(array: Floats, clip: str, what: str) -> Floats:
 
 
 def resample(array: Floats, rate: float, wanted: float, nearest: slice | None = None) -> Floats:
-    """(T', C) at `wanted` frames a second of (T, C) at `rate`: frame k lies at k / wanted s, none after the last.
+    """Resample (T, C) from `rate` to `wanted` frames a second: frame k is at k / wanted s, up to the last input frame.
 
-    Linear between the two frames around; columns `nearest` take the nearer one (the later of two equally near).
+    Linear interpolation; columns `nearest` take the nearer frame (the later one if both are equally near).
     """
     count = int(np.floor((len(array) - 1) * wanted / rate + 1e-9)) + 1 if len(array) else 0
     position = np.arange(count) * (rate / wanted)

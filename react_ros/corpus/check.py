@@ -1,4 +1,4 @@
-"""Finds out what is wrong with a corpus before a run does: every missing, short, unreadable or odd file."""
+"""Validates a corpus before a run does: lists every missing, short, unreadable or odd file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from react_ros.face import ACTION_UNIT_NAMES, ARKIT_SCHEME, AU, EXPRESSIONS, VA,
 
 _SUM_TOLERANCE = 0.02
 _SILENT = 8
-"""int16 units: a sound that never rises above is none."""
+"""Audio whose amplitude never exceeds this, in int16 units, counts as silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with one clip."""
+    """One fault of one clip."""
 
     split: Split
     clip: str
     modality: str
-    """attributes, face_model, audio or video; "dyad" for what two clips have between them."""
+    """attributes, face_model, audio or video; "dyad" for a mismatch of two clips."""
     sentence: str
     warning: bool = False
-    """Whether the clip can be used all the same."""
+    """Whether the clip is usable nevertheless."""
 
     def __str__(self) -> str:
         return self.sentence
@@ -38,46 +38,46 @@ class Problem:
 
 @dataclass(slots=True)
 class Total:
-    """How many files of one modality there are."""
+    """File counts of one modality."""
 
     clips: int = 0
-    """Persons' clips that should have one."""
+    """Expected files: one per person's clip."""
     good: int = 0
     missing: int = 0
     bad: int = 0
-    """There, but not usable."""
+    """Existing, but unusable."""
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check found."""
+    """The result of `check`."""
 
     dyads: dict[Split, int] = field(default_factory=dict)
-    """Dyads of each split, swapped ones counted."""
+    """Dyads of each split, including swapped ones."""
     totals: dict[str, Total] = field(default_factory=dict)
-    """For each modality that the corpus has."""
+    """By modality."""
     problems: list[Problem] = field(default_factory=list)
-    """By split and clip; errors before warnings."""
+    """Errors before warnings, sorted by split and clip."""
 
     @property
     def errors(self) -> list[Problem]:
-        """What makes a clip unusable."""
+        """Problems that make a clip unusable."""
         return [p for p in self.problems if not p.warning]
 
     @property
     def warnings(self) -> list[Problem]:
-        """What is odd, and used all the same."""
+        """Problems of usable clips."""
         return [p for p in self.problems if p.warning]
 
 
 def check(
     corpus: Corpus, splits: Sequence[Split] | None = None, *, jobs: int = 0, progress: Progress | None = None
 ) -> CheckReport:
-    """Read every clip of these splits (None: of all there are) once, over processes (0: one a core).
+    """Read every clip of these splits (None: all splits) once. jobs: processes, 0 for one per core.
 
-    Missing, short, unreadable and non-finite files are errors; values out of range and lengths that do not agree are
-    warnings. Of films, only that they are there and how many frames they have. Raises CorpusError where a split's
-    table itself cannot be read.
+    Missing, short, unreadable and non-finite files are errors; values out of range and mismatched lengths are warnings.
+    Of videos, only existence and the number of frames are checked. Raises CorpusError where a split's table cannot be
+    read.
     """
     splits = corpus.splits if splits is None else splits
     report = CheckReport({split: len(corpus.dyads(split)) for split in splits})
@@ -103,10 +103,10 @@ def check(
 
 
 def usable_dyads(corpus: Corpus, split: Split, *, strict: bool = False) -> tuple[list[Dyad], list[Problem]]:
-    """The dyads of a split that can be used, in order, and what is wrong with the clips of the others.
+    """The usable dyads of a split, in order, and the problems of the others.
 
-    A speaker needs attributes, and what the corpus has of face model and audio (the sound's head must be readable); a
-    listener attributes and face model. strict: the first bad clip raises CorpusError instead. Raises CorpusError
+    A speaker needs attributes, and the face model and audio if the corpus has them (of audio only the header is read);
+    a listener attributes and face model. strict: raise CorpusError for the first unusable clip. Raises CorpusError
     where the split's table cannot be read.
     """
     known: dict[tuple[str, bool], Problem | None] = {}
@@ -138,14 +138,14 @@ def _first_problem(corpus: Corpus, split: Split, person: PersonClip, speaks: boo
             corpus.face_model(person)
         modality = "audio"
         if speaks and person.audio is not None:
-            _seconds_of_head(person.audio, person.name)
+            _duration(person.audio, person.name)
     except (CorpusError, OSError) as error:
         return Problem(split, person.name, modality, _sentence(person, error))
     return None
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is such a file; True too where nobody may look: whoever reads it says why."""
+    """Whether the file exists; True also without permission to look: reading it then gives the error."""
     try:
         return path.exists()
     except OSError:
@@ -159,10 +159,10 @@ def _sentence(person: PersonClip, error: CorpusError | OSError) -> str:
 @dataclass(slots=True)
 class _Inspected:
     states: dict[str, str] = field(default_factory=dict)
-    """For each modality, the field of `Total` that it counts in."""
+    """By modality, the field of `Total` to increment."""
     problems: list[Problem] = field(default_factory=list)
     frames: int | None = None
-    """Of the attributes, else of the face model, as they are read; None where neither can be."""
+    """Frames of the attributes, else of the face model; None where neither is readable."""
 
 
 def _inspect(corpus: Corpus, item: tuple[Split, PersonClip]) -> _Inspected:
@@ -204,12 +204,12 @@ def _inspect(corpus: Corpus, item: tuple[Split, PersonClip]) -> _Inspected:
 def _odd_values(corpus: Corpus, attributes: Floats) -> list[str]:
     out = []
     units = attributes[:, AU]
-    # Units of ARKit faces are degrees; the challenge's are occurrences.
-    degrees = corpus.scheme == ARKIT_SCHEME
-    odd = (units < 0) | (units > 1) if degrees else (units != 0) & (units != 1)
+    # Action units of ARKit corpora are intensities; the challenge's are occurrences.
+    intensities = corpus.scheme == ARKIT_SCHEME
+    odd = (units < 0) | (units > 1) if intensities else (units != 0) & (units != 1)
     if odd.any():
         frame, unit = (int(i) for i in np.argwhere(odd)[0])
-        wanted = "from 0 to 1" if degrees else "0 or 1"
+        wanted = "from 0 to 1" if intensities else "0 or 1"
         out.append(
             f"{ACTION_UNIT_NAMES[unit]} is {units[frame, unit]:g} in frame {frame}, not {wanted} "
             f"({int(odd.any(1).sum())} such frames)"
@@ -252,7 +252,7 @@ def _odd_film(path: Path, clip: str, frames: int | None, corpus: Corpus) -> list
         shown = "images"
     else:
         count, shown = _film_frames(path, clip), "frames"
-    # The film has the files' own rate.
+    # Videos have the frame rate of the files.
     wanted = None if frames is None else int(frames * corpus.source_fps / corpus.fps)
     if count == 0 or (wanted is not None and count < wanted):
         return [f"its film has {count} {shown}, but its attributes {wanted} ({path})"]
@@ -260,7 +260,7 @@ def _odd_film(path: Path, clip: str, frames: int | None, corpus: Corpus) -> list
 
 
 def _film_frames(path: Path, clip: str) -> int:
-    """Frames that a film's head tells of. Raises CorpusError where it is no film."""
+    """Number of frames by a video's header. Raises CorpusError for another file."""
     import av
 
     try:
@@ -276,8 +276,8 @@ def _film_frames(path: Path, clip: str) -> int:
         raise CorpusError(f"{clip}: its film {path} cannot be read as a film: {error}") from None
 
 
-def _seconds_of_head(path: Path, clip: str) -> float:
-    """How long a sound file says it is. Raises CorpusError where it is none."""
+def _duration(path: Path, clip: str) -> float:
+    """Duration of an audio file by its header, s. Raises CorpusError for another file."""
     import soundfile
 
     if not path.is_file():

@@ -1,9 +1,8 @@
 """Dynamic time warping, exact and fast: no band, no approximation, and the FRDist of the REACT challenge on top of it.
 
-A kernel call does 16 pairs side by side, one pair a SIMD lane: the recurrence of DTW cannot be vectorised along a
-row, across pairs it can. The three parts of FRDist (action units, valence and arousal, expressions) share the pass.
-Frames are float32 and a cell's cost is summed in float32, as the official evaluation does; paths are summed in
-float64. One core does one kernel; many cores are many processes above this module.
+A kernel call computes 16 pairs, one per SIMD lane: the recurrence of DTW cannot be vectorised along a row, but across
+pairs. The three parts of FRDist (action units, valence and arousal, expressions) share the pass. Frames and the cost
+of a cell are float32, as in the official evaluation; path sums are float64. Single-threaded: callers use processes.
 """
 
 from __future__ import annotations
@@ -29,29 +28,29 @@ LANES = 16
 """Pairs in one kernel call: a 512-bit register of float32, two of 256 bits, four of 128."""
 _PARTS = ((AU.start, AU.stop), (VA.start, VA.stop), (EXPRESSIONS.start, EXPRESSIONS.stop))
 _WEIGHTS = np.array([1 / 15, 1.0, 1 / 8])
-"""What FRDist weighs each part by: the official code's, 1 and not 1/2 for valence and arousal."""
+"""Weights of the parts in FRDist, from the official code: 1, not 1/2, for valence and arousal."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def compiled(*, reorder: bool = False) -> Callable[[_F], _F]:
-    """`numba.njit` without the interpreter's lock, kept on disk where any folder for it can be written.
+    """`numba.njit` without the GIL, cached on disk where a cache folder is writable.
 
-    reorder: whether sums may be taken in any order (always the same on the same machine), which vectorises them.
+    reorder: allow sums to be reordered (deterministically on one machine), so that they can be vectorised.
     """
     options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract"} if reorder else False}
 
     def decorate(function: _F) -> _F:
         try:
             return cast(_F, numba.njit(cache=True, **options)(function))
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        except RuntimeError:  # neither the package folder nor the user's cache is writable
             return cast(_F, numba.njit(**options)(function))
 
     return decorate
 
 
 def dtw(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """DTW distance of (T, D) and (U, D): the root of the smallest sum of squared Euclidean distances along a path.
+    """DTW distance of (T, D) and (U, D): the root of the least sum of squared Euclidean distances along a path.
 
     Any T, U >= 1; steps (1, 0), (0, 1), (1, 1) (Sakoe and Chiba 1978, as tslearn); float64 throughout.
     Raises ValueError for other shapes.
@@ -63,7 +62,7 @@ def dtw(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def frdist_matrix(predictions: npt.ArrayLike, listeners: npt.ArrayLike) -> Floats64:
-    """(P, K) FRDist of every prediction with every listener: dtw(AU)/15 + dtw(VA) + dtw(expressions)/8.
+    """(P, K) FRDist of every prediction to every listener: dtw(AU)/15 + dtw(VA) + dtw(expressions)/8.
 
     predictions: (P, T, 25); listeners: (K, U, 25); T and U may differ. Raises ValueError for other shapes.
     """
@@ -72,9 +71,9 @@ def frdist_matrix(predictions: npt.ArrayLike, listeners: npt.ArrayLike) -> Float
     out = np.empty((len(p), len(k)))
     out[:, :full] = _all_pairs(p, k[:full])
     rest = k[full:]
-    # DTW is symmetric, to the bit: where listeners leave lanes empty, predictions may fill them better.
-    other_way = -(-len(p) // LANES) * len(rest) < len(p)
-    out[:, full:] = _all_pairs(rest, p).T if other_way else _all_pairs(p, rest)
+    # DTW is symmetric, bit by bit: swap the roles where that leaves fewer lanes empty.
+    swap = -(-len(p) // LANES) * len(rest) < len(p)
+    out[:, full:] = _all_pairs(rest, p).T if swap else _all_pairs(p, rest)
     return out
 
 
@@ -89,16 +88,16 @@ def _all_pairs(columns: Floats32, lanes: Floats32) -> Floats64:
     rows = np.empty((columns.shape[1] + 1, 3, LANES))
     out = np.empty((len(columns), len(lanes)))
     for s in range(0, len(lanes), LANES):
-        pack = _pack(lanes[s : s + LANES])
+        packed = _pack(lanes[s : s + LANES])
         width = min(LANES, len(lanes) - s)
         for i, column in enumerate(columns):
-            costs = _pack_costs(pack, column, rows)
+            costs = _pack_costs(packed, column, rows)
             out[i, s : s + width] = (_WEIGHTS @ np.sqrt(costs))[:width]
     return out
 
 
 def _pack(series: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(n, T, D), n <= 16, as (T, D, 16): a lane each; the last one fills what is over."""
+    """(n, T, D), n <= 16, as (T, D, 16): a lane each; the last series fills the remaining lanes."""
     lanes = np.minimum(np.arange(LANES), len(series) - 1)
     return np.ascontiguousarray(series[lanes].transpose(1, 2, 0))
 
@@ -126,8 +125,8 @@ def _row_step_typed(_context: Any, series: types.Array, column: types.Array, row
     """One row of the recurrence, all lanes and parts: rows[j + 1] = cost(j) + min(rows[j + 1], old rows[j], rows[j]).
 
     series: (25, 16) float32, one frame of each lane. column: (U, 25) float32, the sequence that all lanes share.
-    rows: (U + 1, 3, 16) float64, in place. Written as LLVM vectors because numba does not vectorise the plain loops:
-    the frame's values and both neighbouring cells stay in registers. Four times as fast as those loops.
+    rows: (U + 1, 3, 16) float64, in place. Emits LLVM vectors, because numba does not vectorise the plain loops: the
+    frame's values and both neighbouring cells stay in registers. Four times as fast as the loops.
     """
     signature = types.void(series, column, rows)
 
@@ -170,7 +169,7 @@ def _row_step_typed(_context: Any, series: types.Array, column: types.Array, row
             for d in range(begin, end):
                 gap = builder.fsub(values[d], to_all_lanes(builder.load(at(shared, d), align=4)))
                 square = builder.fmul(gap, gap, flags=("contract",))
-                if len(sums) < 2:  # two sums, so that a multiply-add need not wait for the one before
+                if len(sums) < 2:  # two sums, so that consecutive multiply-adds are independent
                     sums.append(square)
                 else:
                     sums[d % 2] = builder.fadd(sums[d % 2], square, flags=("contract",))
@@ -197,7 +196,7 @@ _row_step: Callable[[Floats32, Floats32, Floats64], None] = cast(Any, intrinsic(
 
 @compiled()
 def _pack_costs(pack: Floats32, column: Floats32, rows: Floats64) -> Floats64:
-    """(3, 16) smallest path sums of each part and lane.
+    """(3, 16) least path sums of each part and lane.
 
     pack: (T, 25, 16); column: (U, 25); rows: (U + 1, 3, 16), scratch.
     """

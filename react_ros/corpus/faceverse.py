@@ -1,4 +1,4 @@
-"""What is known of FaceVerse coefficients: their statistics, and an ARKit face derived where there is none."""
+"""FaceVerse coefficients: their published statistics, and ARKit blendshapes derived from action units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from react_ros.face import ARKIT, FACE_MODEL, Floats
 from react_ros.generators.attributes import UNITS
 
 Normalisation = Literal["mean", "standard"]
-"""What a baseline does to the 58: REACT 2024 subtracts the mean only, REACT 2025 divides by the deviation as well."""
+"""Normalisation of the 58 in the baselines: REACT 2024 subtracts the mean, REACT 2025 also divides by the deviation."""
 
 MEAN: Floats = np.array([
     0.5727, 0.5044, 0.1608, 0.0656, 0.041, 0.0101, 0.065, 0.0482, 0.2358, 0.1576, 0.1173, 0.033, 0.2002, 0.0584,
@@ -39,7 +39,7 @@ _STEPS = 400
 
 
 def normalise(coefficients: npt.NDArray[np.floating], mode: Normalisation = "mean") -> Floats:
-    """(…, 58) as the baselines feed it to their networks. Raises ValueError for another last axis."""
+    """(…, 58) normalised as for the baselines' networks. Raises ValueError for another last axis."""
     c = _checked(coefficients) - MEAN
     return c / STD if mode == "standard" else c
 
@@ -53,17 +53,17 @@ def denormalise(coefficients: npt.NDArray[np.floating], mode: Normalisation = "m
 def blendshapes_of_units(units: npt.NDArray[np.floating]) -> Floats:
     """(T, 52) ARKit weights, 0 to 1, of a face that shows (T, 15) action units, 0 to 1.
 
-    DERIVED, not measured: the inverse of the table by which `generators.attributes` reads action units off
-    blendshapes, as bounded least squares with a slight pull to 0, both sides of the face alike. What no unit
-    tells (gaze, blinks, the jaw's sideways motion) stays 0. Units that the table cannot tell apart are met as well
-    as they can be (AU24 presses the lips, which also raises AU23).
+    DERIVED, not measured: bounded least squares, with a small ridge penalty, on the table by which
+    `generators.attributes` computes action units from blendshapes; both sides of the face are equal. Movements
+    without an action unit (gaze, blinks, sideways jaw) stay 0. Where units share blendshapes the result is a compromise
+    (AU24 presses the lips, which also raises AU23).
     """
     sides = np.array([[_base(a) == b for b in _PAIRS] for a in ARKIT], float)  # (52, pairs)
     table = sides.T @ UNITS  # (pairs, 15)
     hessian = table @ table.T + _RIDGE * np.eye(len(_PAIRS))
     step = 1.0 / np.linalg.eigvalsh(hessian)[-1]
     wanted = np.clip(np.asarray(units, np.float64), 0.0, 1.0) @ table.T
-    # Nesterov's accelerated projected gradient: all frames at once, the same every time.
+    # Nesterov's accelerated projected gradient, for all frames at once; deterministic.
     x = ahead = np.zeros((len(wanted), len(_PAIRS)))
     t = 1.0
     for _ in range(_STEPS):
@@ -79,7 +79,7 @@ def _base(name: str) -> str:
 
 
 _PAIRS = tuple(dict.fromkeys(_base(name) for name, row in zip(ARKIT, UNITS, strict=True) if row.any()))
-"""The blendshapes that tell of a unit, without their sides."""
+"""The blendshapes that contribute to a unit, without Left and Right."""
 
 
 def _checked(coefficients: npt.NDArray[np.floating]) -> Floats:

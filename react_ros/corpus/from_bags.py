@@ -1,4 +1,4 @@
-"""BagMessage sessions of two people become sessions of a corpus: a lab trains on its own people."""
+"""Imports bags of two people as sessions of a recorded corpus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from react_ros.bags.reader import Bag
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockFrame
 from react_ros.corpus.clips import CLIP_FRAMES
-from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track
+from react_ros.corpus.recorded import LEAST_FACE, DyadRecording, PersonTrack, RecordedCorpus, SessionRecord
 from react_ros.face import FRAME_NS
 from react_ros.messages.namespace import namespace_of
 from react_ros.messages.stamps import StampLimits, nanoseconds
@@ -22,26 +22,27 @@ from react_ros.replay.speaker_frames import Progress, UnusableData, bag_frames, 
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Where one of two people is in a bag."""
+class RecordedPerson:
+    """One person in a bag: name and topics."""
 
     name: str
     face: PersonTopics
-    """The face's topics: recorded features, or a camera and its microphone."""
+    """Recorded features, or a camera and its microphone."""
     audio: str
     info: str = ""
+    """Topic with the format of a third-party audio topic; may be empty."""
 
 
 def find_people(
     bag: Bag, given: Sequence[dict[str, str]] = ({}, {}), *, perceive: bool = False
-) -> tuple[Person, Person]:
-    """The two people of a bag: those whose topics are named, else the two namespaces with a face and a microphone each.
+) -> tuple[RecordedPerson, RecordedPerson]:
+    """The two people of a bag: those of the given topics, else the two namespaces with a face and a microphone each.
 
-    given: for each person any of "features", "image" and "audio". perceive: images count, also beside features.
-    Raises BagError, in one sentence, where there are not two.
+    given: for each person any of the topics "features", "image" and "audio". perceive: prefer images to recorded
+    features. Raises BagError, in one sentence, where there are not exactly two people.
     """
     if any(given):
-        people = tuple(_named(bag, g, perceive) for g in given)
+        people = tuple(_from_topics(bag, g, perceive) for g in given)
     else:
         spaces: dict[str, dict[str, list[str]]] = {}
         for what, kinds in (("features", (FEATURES_TYPE,)), ("image", IMAGE_TYPES), ("audio", AUDIO_TYPES)):
@@ -52,10 +53,10 @@ def find_people(
         if len(whole) != 2 or any(len(names) > 1 for t in whole.values() for names in t.values()):
             found = ", ".join(f"{s or '/'} ({', '.join(sorted(t))})" for s, t in sorted(spaces.items())) or "none"
             raise BagError(
-                f"bag {bag.path} does not show by itself who the two people are: two namespaces with one microphone "
+                f"bag {bag.path} does not identify the two people: two namespaces with one microphone "
                 f"and one camera (or features) each are expected, not {found}; name the topics (--image-a, …)"
             )
-        people = tuple(_named(bag, {w: n[0] for w, n in whole[s].items()}, perceive) for s in sorted(whole))
+        people = tuple(_from_topics(bag, {w: n[0] for w, n in whole[s].items()}, perceive) for s in sorted(whole))
     if people[0].name == people[1].name:
         people = (replace(people[0], name="A"), replace(people[1], name="B"))
     return people[0], people[1]
@@ -65,14 +66,14 @@ def _space(topic: str) -> str:
     return namespace_of(topic)
 
 
-def _named(bag: Bag, given: dict[str, str], perceive: bool) -> Person:
+def _from_topics(bag: Bag, given: dict[str, str], perceive: bool) -> RecordedPerson:
     for topic in given.values():
         if topic not in bag.topics:
             raise BagError(f"bag {bag.path} has no topic {topic}: it has {', '.join(bag.topics)}")
     image, audio, features = (given.get(what, "") for what in ("image", "audio", "features"))
     if not audio:
         raise BagError(
-            f"bag {bag.path}: a person needs a microphone, whose sound a corpus holds (was only features recorded?)"
+            f"bag {bag.path}: a person needs a microphone, because a corpus holds audio (were only features recorded?)"
         )
     if not image and not features:
         raise BagError(f"bag {bag.path}: a person needs a camera (--image-a, --image-b) or recorded features")
@@ -84,25 +85,24 @@ def _named(bag: Bag, given: dict[str, str], perceive: bool) -> Person:
         if features and not (perceive and image)
         else PersonTopics("", image, audio, info)
     )
-    return Person(_space(audio).rpartition("/")[2] or "A", face, audio, info)
+    return RecordedPerson(_space(audio).rpartition("/")[2] or "A", face, audio, info)
 
 
 def from_bag(
     path: Path,
     corpus: RecordedCorpus,
-    session: Session,
+    session: DyadRecording,
     given: Sequence[dict[str, str]] = ({}, {}),
     *,
     perceive: bool = False,
     least_face: float = LEAST_FACE,
     clip_frames: int = CLIP_FRAMES,
     progress: Progress = lambda done, total: None,
-) -> Record:
-    """Write a bag's clips into a corpus; the tables are left to `corpus.finish`. Arguments as `find_people` has them.
+) -> SessionRecord:
+    """Write a bag's clips into a corpus; call `corpus.finish` afterwards. given, perceive: see `find_people`.
 
-    The persons of `session` are replaced by the bag's namespaces. A frame of one person and the frame of the other at
-    the same instant are one frame of the corpus. progress: told (done, in all) of anything.
-    Raises BagError or CorpusError, in one sentence.
+    The persons of `session` are replaced by the bag's namespaces. Frame k of both people is at the same time. progress:
+    called with (done, in all), in arbitrary units. Raises BagError or CorpusError, in one sentence.
     """
     corpus.expect_new(session.name)
     with Bag(path) as bag:
@@ -111,18 +111,18 @@ def from_bag(
         tracks, notes = [], list(bag.notices)
         for i, person in enumerate(people):
 
-            def tell(done: int, total: int, i: int = i) -> None:
+            def report(done: int, total: int, i: int = i) -> None:
                 progress(i * total + done, 2 * total)
 
             losses = UnusableData()
-            tracks.append(_track(bag, person, start, losses, tell))
+            tracks.append(_track(bag, person, start, losses, report))
             notes += [f"{person.name}: {sentence}" for sentence in losses.sentences()]
-    told = replace(session, persons=(people[0].name, people[1].name))
-    return corpus.write(told, (tracks[0], tracks[1]), least_face=least_face, clip_frames=clip_frames, notes=notes)
+    named = replace(session, persons=(people[0].name, people[1].name))
+    return corpus.write(named, (tracks[0], tracks[1]), least_face=least_face, clip_frames=clip_frames, notes=notes)
 
 
-def _begin(bag: Bag, person: Person) -> int:
-    """When a person's face first is there, ns. Raises BagError where it never is."""
+def _begin(bag: Bag, person: RecordedPerson) -> int:
+    """Time of a person's first face message, ns. Raises BagError where there is none."""
     topic = person.face.features or person.face.image
     first = next(iter(bag.messages([topic])), None)
     if first is None:
@@ -130,24 +130,24 @@ def _begin(bag: Bag, person: Person) -> int:
     stamp = nanoseconds(first.message.header.stamp)
     try:
         StampLimits().check(stamp, first.time_ns)
-    except ValueError:  # of another clock: `bag_frames` moves it to the recorder's, as its first message came
+    except ValueError:  # another clock: `bag_frames` shifts it to the receive time of the first message
         return first.time_ns
     return stamp
 
 
-def _track(bag: Bag, person: Person, start: int, losses: UnusableData, progress: Progress) -> Track:
-    """One person on the grid that begins at `start`."""
-    track = Track(start)
+def _track(bag: Bag, person: RecordedPerson, start: int, losses: UnusableData, progress: Progress) -> PersonTrack:
+    """One person on the grid that begins at `start`, ns."""
+    track = PersonTrack(start)
     lag = FrameClock().config.sound_lag_ns
 
-    def hear(frame: ClockFrame) -> None:
-        track.hear(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
+    def add_sound(frame: ClockFrame) -> None:
+        track.add_sound(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
 
-    watch = hear if person.face.raw else None
+    watch = add_sound if person.face.raw else None
     for heard in bag_frames(bag, person.face, losses, progress, watch=watch):
-        track.see(heard.frame)
+        track.add_face(heard.frame)
     if not person.face.raw:
-        listening = SensorFrontEnd(None, FrameClock(), StampLimits(), hear)
+        listening = SensorFrontEnd(None, FrameClock(), StampLimits(), add_sound)
         for _ in run_front_end(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
             pass
     return track

@@ -1,9 +1,9 @@
-"""A folder of the Seamless Interaction data set (Meta, 2025) to a corpus: who talked with whom, over all cores.
+"""Imports the Seamless Interaction data set (Meta, 2025) as a recorded corpus, on all cores.
 
 Its files lie in {improvised,naturalistic}/{train,dev,test}/BATCH/ARCHIVE/ and are called
 V<vendor>_S<session>_I<interaction>_P<participant>.{mp4,wav,npz,json}; the two people of one interaction share V, S
-and I. Only the mp4 (one person's picture) and the wav (one person's sound) are read: features are our own perception's,
-as a live robot has them.
+and I. Only the mp4 (one person's video) and the wav (one person's audio) are read: features come from our perception,
+as on a live robot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from react_ros.corpus.clips import CLIP_FRAMES, SPLITS, CorpusError, Split
 from react_ros.corpus.from_video import Footage, from_video
 from react_ros.corpus.pool import Progress, as_done, processes
-from react_ros.corpus.recorded import LEAST_FACE, RecordedCorpus, Session, expect_share
+from react_ros.corpus.recorded import LEAST_FACE, DyadRecording, RecordedCorpus, expect_share
 from react_ros.corpus.writing import write_csv
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
@@ -32,37 +32,37 @@ _FILE = re.compile(r"(?P<interaction>V[^_]+_S[^_]+_I[^_]+)_P(?P<participant>[^_.
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "val", "val": "val", "test": "test"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _LEAST_ROOM = 16_000_000
-"""Bytes. Libraries have errors of their own for a full disk."""
+"""Free bytes below which an error counts as a full disk: libraries report it with errors of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """Two people's files, or why they cannot be used."""
+    """The files of two people, or the reason why they are unusable."""
 
     name: str
     """V…_S…_I…"""
-    session: Session | None = None
+    session: DyadRecording | None = None
     footage: tuple[Footage, Footage] | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What `from_seamless` did."""
+class ImportOutcome:
+    """The result of `from_seamless`."""
 
     found: int
-    """Interactions in the folder, or as many of them as were asked for."""
+    """Interactions in the folder, at most `limit` of each split."""
     before: int
-    """Of those, how many an earlier run had finished."""
+    """Those of them that an earlier run had finished."""
     unusable: list[tuple[str, str]]
-    """Name and reason of each interaction of which there is nothing in the corpus."""
+    """Name and reason of each interaction without clips in the corpus."""
 
 
 def find_interactions(folder: Path, split: Split | None = None) -> list[Interaction]:
-    """All interactions below a folder (the data set's root, a split, a batch, …), by split and name.
+    """All interactions below a folder (the data set's root, a split, a batch, …), sorted by split and name.
 
-    split: of all of them; None takes each one's from the folders around it, also above `folder`.
-    Raises CorpusError where there is none.
+    split: assigned to all; None: by the names of the parent folders, including those above `folder`. Raises CorpusError
+    where there are none.
     """
     if not folder.is_dir():
         raise CorpusError(f"there is no folder {folder}")
@@ -96,14 +96,13 @@ def from_seamless(
     jobs: int = 0,
     made_by: str = "",
     progress: Progress | None = None,
-) -> Outcome:
+) -> ImportOutcome:
     """Perceive every interaction below a folder into the corpus `out`.
 
-    An interaction that is finished is not done again, so that a killed run goes on where it was. What cannot be used is
-    named in OUT/unusable.csv, and stops nothing. The tables are written at the end, and where it is stopped.
-    split: see `find_interactions`. limit: at most so many of each split, the first ones by name; 0: all. jobs:
-    processes; 0: one a core. progress: told of interactions. Raises CorpusError for folders that cannot be used;
-    MissingAsset; OSError where the disk is full.
+    Finished interactions are skipped, so that a killed run can be continued. Unusable ones are listed in
+    OUT/unusable.csv. The tables are written at the end, also after an interruption. split: see `find_interactions`.
+    limit: the first so many of each split, by name; 0: all. jobs: processes; 0: one per core. progress: called with
+    (interactions done, in all). Raises CorpusError for unusable folders; MissingAsset; OSError where the disk is full.
     """
     expect_share(least_face)
     count = processes(jobs)
@@ -114,20 +113,20 @@ def from_seamless(
             by_split[interaction.session.split if interaction.session else None].append(interaction)
         interactions = [i for some in by_split.values() for i in some[:limit]]
     corpus = RecordedCorpus(out)
-    # One model that is not there is one sentence, not one for each interaction.
+    # A missing model is reported once here, not once per interaction.
     Perception(PerceptionConfig()).close()
     unusable = [(i.name, i.problem) for i in interactions if i.problem]
     good = [i for i in interactions if not i.problem]
     todo = [i for i in good if not corpus.has(i.name)]
     before = done = len(good) - len(todo)
-    tell = progress or (lambda _done, _total: None)
-    tell(done, len(good))
+    report = progress or (lambda _done, _total: None)
+    report(done, len(good))
     corpus.begin()
     settings = _Settings(out, least_face, clip_frames, made_by)
     try:
         for name, problem in _each(settings, todo, count):
             done += 1
-            tell(done, len(good))
+            report(done, len(good))
             if problem:
                 unusable.append((name, problem))
     finally:
@@ -135,7 +134,7 @@ def from_seamless(
         unusable += [(i.name, f"no clip can be used: {empty[i.name][0].left_out}") for i in good if i.name in empty]
         unusable.sort()
         write_csv(out / UNUSABLE, ["interaction", "why"], unusable)
-    return Outcome(len(interactions), before, unusable)
+    return ImportOutcome(len(interactions), before, unusable)
 
 
 def _interaction(name: str, people: dict[str, dict[str, Path]], twice: str, chosen: Split | None) -> Interaction:
@@ -152,14 +151,14 @@ def _interaction(name: str, people: dict[str, dict[str, Path]], twice: str, chos
         return Interaction(name, problem=f"its files lie in more than one split: {', '.join(map(str, paths))}")
     split = splits.pop()
     if split is None:
-        return Interaction(name, problem=f"no folder around {paths[0]} is called train, dev or test: say --split")
+        return Interaction(name, problem=f"no folder around {paths[0]} is called train, dev or test: give --split")
     for participant, kinds in sorted(people.items()):
         for kind in ("mp4", "wav"):
             if kind not in kinds:
                 return Interaction(name, problem=f"the {kind} of participant {participant} is missing")
     first, second = sorted(people)
     try:
-        session = Session(name, split, "seamless", (f"P{first}", f"P{second}"), SOURCE)
+        session = DyadRecording(name, split, "seamless", (f"P{first}", f"P{second}"), SOURCE)
     except ValueError as error:
         return Interaction(name, problem=str(error))
     footage = (
@@ -170,7 +169,7 @@ def _interaction(name: str, people: dict[str, dict[str, Path]], twice: str, chos
 
 
 def _split_of(path: Path) -> Split | None:
-    """By the nearest folder that is called like one."""
+    """The split of the nearest parent folder with a split's name."""
     return next((_SPLITS[f.name] for f in path.absolute().parents if f.name in _SPLITS), None)
 
 
@@ -183,10 +182,10 @@ class _Settings:
 
 
 def _each(settings: _Settings, todo: Sequence[Interaction], count: int) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong with it or nothing) of each as it is done.
+    """Yield (name, reason why it is unusable or "") of each interaction as it is done.
 
-    Where a file ends a process (a decoder's crash, want of memory), those that were at work are tried again, one at a
-    time: the one at fault is named, and the others go on.
+    If a file kills a process (a crash of a decoder, lack of memory), the interactions in progress are retried one at a
+    time: the one at fault is reported, and the others continue.
     """
     with tempfile.TemporaryDirectory(prefix="react_ros_") as begun:
         work = partial(_work, settings, Path(begun))
@@ -205,7 +204,7 @@ def _each(settings: _Settings, todo: Sequence[Interaction], count: int) -> Itera
                     try:
                         ((_, problem),) = as_done(work, [suspect], 1, _begin)
                     except ChildProcessError:
-                        problem = "perceiving it ended the process, again when it was alone"
+                        problem = "perceiving it crashed the process, also when it ran alone"
                     (Path(begun) / suspect.name).unlink(missing_ok=True)
                     yield suspect.name, problem
                     del left[suspect.name]
@@ -213,7 +212,7 @@ def _each(settings: _Settings, todo: Sequence[Interaction], count: int) -> Itera
 
 @cache
 def _perception() -> Perception:
-    """One a process."""
+    """One per process."""
     return Perception(PerceptionConfig(deterministic=True))
 
 
@@ -222,7 +221,7 @@ def _begin() -> None:
 
 
 def _work(settings: _Settings, begun: Path, interaction: Interaction) -> str:
-    """What is wrong with an interaction, or nothing; then it is in the corpus."""
+    """Import one interaction; returns why it is unusable, or "" when it is in the corpus."""
     assert interaction.session is not None and interaction.footage is not None
     mark = begun / interaction.name
     mark.touch()
@@ -235,7 +234,7 @@ def _work(settings: _Settings, begun: Path, interaction: Interaction) -> str:
             clip_frames=settings.clip_frames,
             perceptions=[_perception()],
         )
-    except Exception as error:  # whatever a file does to its reader, the others go on
+    except Exception as error:  # one broken file must not stop the others
         room = shutil.disk_usage(settings.out).free
         if room < _LEAST_ROOM or (isinstance(error, OSError) and error.errno in _NO_ROOM):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(settings.out)) from None

@@ -1,7 +1,7 @@
-"""Two films of one conversation to a session of a corpus, seen and heard by the robot's own perception.
+"""Imports two video files of one conversation as a session of a recorded corpus, with the robot's own perception.
 
-The path is the live one: pictures at their own times and sound in blocks of 20 ms go through the frame clock, whose
-frames go through `Perception`. Both people's clocks begin at one instant, the first at which both films have a picture.
+The path is the live one: images at their timestamps and audio in blocks of 20 ms go through the frame clock, whose
+frames go through `Perception`. Both people's clocks begin at the first time at which both videos have an image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockFrame
 from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.pool import Progress
-from react_ros.corpus.recorded import LEAST_FACE, Record, RecordedCorpus, Session, Track, expect_share
+from react_ros.corpus.recorded import (
+    LEAST_FACE,
+    DyadRecording,
+    PersonTrack,
+    RecordedCorpus,
+    SessionRecord,
+    expect_share,
+)
 from react_ros.face import FPS, FRAME_NS, SpeakerFrame
 from react_ros.media.errors import MediaError
 from react_ros.media.film_reader import Shot, film_times
@@ -33,16 +40,16 @@ from react_ros.perception.pipeline import Perception, PerceptionConfig
 from react_ros.sensors.camera import CameraConfig, open_camera
 
 START_NS = 1_000_000_000
-"""Frame 0 of both people on their clocks, whose times must not be negative: sound begins a little before it."""
+"""Time of frame 0 on both people's clocks: above 0, because audio begins earlier and times must not be negative."""
 _LEAD_NS = 5 * FRAME_NS
-"""Sound is heard from so long before frame 0, whose sound ends 40 ms before its picture."""
+"""Audio is read from this long before frame 0, whose audio ends 40 ms before its image."""
 _STEP_NS = FRAME_NS // 2
 
 Watch = Callable[[ClockFrame], None]
 
 
 class Perceives(Protocol):
-    """What is needed of `Perception`."""
+    """The interface of `Perception` that is used here."""
 
     def reset(self) -> None: ...
 
@@ -51,32 +58,32 @@ class Perceives(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One person, filmed."""
+    """The video of one person."""
 
     film: Path
     sound: Path | None = None
-    """A sound file that begins with the film; None: the film's own sound."""
+    """An audio file that begins with the video; None: the audio of the video file."""
     later_ns: int = 0
-    """How much later the film begins than the time that the people of a session share."""
+    """Start of the video on the shared time of the session."""
 
 
 def from_video(
     footage: tuple[Footage, Footage],
     corpus: RecordedCorpus,
-    session: Session,
+    session: DyadRecording,
     *,
     least_face: float = LEAST_FACE,
     clip_frames: int = CLIP_FRAMES,
     video: bool = False,
     perceptions: Sequence[Perceives] = (),
     progress: Progress | None = None,
-) -> Record:
-    """Perceive two people and write their session's clips; the tables are left to `corpus.finish`.
+) -> SessionRecord:
+    """Perceive two people and write their session's clips; call `corpus.finish` afterwards.
 
-    least_face, clip_frames: see `RecordedCorpus.write`. video: whether the clips' films are written too, 25 frames a
-    second, as perception saw them (within 640x480). perceptions: one, for one person after the other, or two, side by
-    side in threads; none makes two. progress: told of frames, of about how many. Raises CorpusError, in one sentence,
-    for films that cannot be used; MissingAsset for a model that is not there; OSError.
+    least_face, clip_frames: see `RecordedCorpus.write`. video: also write the clips' videos, 25 frames a second, as
+    perception received them (at most 640x480). perceptions: one, to process the people one after the other, or two, in
+    parallel threads; none: two are made. progress: called with (frames done, frames in all, estimated). Raises
+    CorpusError, in one sentence, for unusable videos; MissingAsset for a missing model; OSError.
     """
     expect_share(least_face)
     corpus.expect_new(session.name)
@@ -92,7 +99,7 @@ def from_video(
             f"{footage[0].film} and {footage[1].film} show both people for {max(common, 0) / 1e9:.2f} s only, but a "
             f"clip takes {clip_frames / FPS:.2f} s"
         )
-    tracks = (Track(START_NS), Track(START_NS))
+    tracks = (PersonTrack(START_NS), PersonTrack(START_NS))
     with ExitStack() as stack:
         if not perceptions:
             made = [Perception(PerceptionConfig(deterministic=True)) for _ in footage]
@@ -103,7 +110,7 @@ def from_video(
         films: list[_ClipFilms] = []
         if video:
             corpus.begin()
-            # Within the corpus, so that they can be moved to their places.
+            # Inside the corpus, on the same file system, so that they can be moved.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=corpus.root, prefix=".films-")))
             folders = (folder / "0", folder / "1")
             films = [_ClipFilms(place, clip_frames) for place in folders]
@@ -111,7 +118,7 @@ def from_video(
                 stack.callback(film.close)
         until = start + common if known else None
         people = [
-            _Person(
+            _PersonRun(
                 perceptions[i % len(perceptions)], footage[i], extents[i], start, until, tracks[i],
                 films[i].add if films else None,
             )
@@ -123,7 +130,7 @@ def from_video(
             raise CorpusError(str(error)) from None
         for film in films:
             film.close()
-        notes = [sentence for person in people if (sentence := person.breaks_off())]
+        notes = [sentence for person in people if (sentence := person.truncation())]
         return corpus.write(session, tracks, least_face=least_face, clip_frames=clip_frames, films=folders, notes=notes)
 
 
@@ -132,14 +139,14 @@ def perceive(
     shots: Iterable[Shot],
     blocks: Iterable[AudioBlock],
     rate: int,
-    track: Track,
+    track: PersonTrack,
     watch: Watch | None = None,
 ) -> None:
-    """Let perception see and hear one person from `track.start_ns` to the last picture.
+    """Perceive one person from `track.start_ns` to the last image, into the track.
 
-    shots, blocks: in order of their times, which are on the track's own clock; the first shot is what is to be seen at
-    the track's start, whatever its time. rate: of the sound, Hz. watch: told of each frame of the clock. The frames
-    are those of a live robot whose first image came at that instant.
+    shots, blocks: sorted by time, on the track's clock; the first shot is shown at the track's start, whatever its
+    time. rate: of the audio, Hz. watch: called with each frame of the clock. The frames are those of a live robot
+    that received its first image at the track's start.
     """
     clock, start = FrameClock(), track.start_ns
     lag = clock.config.sound_lag_ns
@@ -149,7 +156,7 @@ def perceive(
         return
     last: int | None = None
 
-    def seen() -> Iterator[tuple[int, int, Any]]:
+    def image_events() -> Iterator[tuple[int, int, Any]]:
         nonlocal last
         newest = start
         for shot in pictures:
@@ -157,24 +164,24 @@ def perceive(
             yield newest, 0, shot
         last = newest
 
-    def heard() -> Iterator[tuple[int, int, Any]]:
+    def sound_events() -> Iterator[tuple[int, int, Any]]:
         for block in blocks:
             yield block.time_ns + len(block.pcm) * 1_000_000_000 // rate, 1, block
 
     def take(frames: list[ClockFrame]) -> None:
         for frame in frames:
             if last is None or frame.stamp_ns <= last + FRAME_NS:
-                track.see(perception.process(frame)[0])
-            track.hear(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
+                track.add_face(perception.process(frame)[0])
+            track.add_sound(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
             if watch is not None:
                 watch(frame)
 
     now = start - _LEAD_NS
     take(clock.push_image(start, first.image, now))
-    for arrival, kind, event in heapq.merge(seen(), heard(), key=lambda e: e[:2]):
+    for arrival, kind, event in heapq.merge(image_events(), sound_events(), key=lambda e: e[:2]):
         if last is not None and arrival > last + _LEAD_NS:
             break
-        while now + _STEP_NS < arrival:  # time passes, whether or not a camera or microphone says anything
+        while now + _STEP_NS < arrival:  # advance the clock while no data arrive
             now += _STEP_NS
             take(clock.advance(now))
         now = max(now, arrival)
@@ -183,20 +190,20 @@ def perceive(
         else:
             take(clock.push_sound(event.time_ns, event.pcm, rate, event.first_sample, now))
     assert last is not None
-    # The sound of the last frames' own time is heard with the two after them.
+    # The audio of a frame's own time arrives with the two frames after it.
     for later in range(max(now, last), last + _LEAD_NS + clock.config.image_wait_ns + FRAME_NS, _STEP_NS):
         take(clock.advance(later))
-    track.end((last - start) // FRAME_NS + 1)
+    track.truncate((last - start) // FRAME_NS + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
     start_ns: int
-    """Of the first picture, on the people's shared time."""
+    """Time of the first image, on the shared time."""
     stop_ns: int | None
-    """Of the film, where its head tells."""
+    """End of the video on the shared time, if its header states it."""
     rate: int
-    """Of the sound, Hz."""
+    """Sample rate of the audio, Hz."""
 
 
 def _extent(footage: Footage) -> _Extent:
@@ -209,8 +216,8 @@ def _extent(footage: Footage) -> _Extent:
     return _Extent(times.pictures_ns + footage.later_ns, stop, rate)
 
 
-class _Person:
-    """One of the two at work."""
+class _PersonRun:
+    """The processing of one person."""
 
     def __init__(
         self,
@@ -219,33 +226,32 @@ class _Person:
         extent: _Extent,
         start_ns: int,
         until_ns: int | None,
-        track: Track,
+        track: PersonTrack,
         watch: Watch | None,
     ) -> None:
-        """start_ns, until_ns: when both people's films have begun, and when the first of them ends, where that is
-        known; on the shared time."""
+        """start_ns, until_ns: when both videos have begun, and the end of the shorter one if known; shared time."""
         self._perception, self._footage, self._extent = perception, footage, extent
         self._until, self._track, self._watch = until_ns, track, watch
         self._begin = track.start_ns - start_ns
-        """Added to a shared time, it is on the track's clock."""
+        """Offset from the shared time to the track's clock."""
         self.done = 0
-        """Frames."""
+        """Number of frames."""
         self.stop = False
 
     def reset(self) -> None:
-        """Let perception forget whom it has seen before."""
+        """Reset the state of perception."""
         self._perception.reset()
 
     def __call__(self) -> None:
         perceive(self._perception, self._shots(), self._blocks(), self._extent.rate, self._track, self._take)
 
-    def breaks_off(self) -> str:
-        """A sentence where the film is shorter than it says."""
+    def truncation(self) -> str:
+        """A sentence where the video is more than 1 s shorter than its header states; else empty."""
         if self._extent.stop_ns is None:
             return ""
         end = self._extent.stop_ns if self._until is None else min(self._extent.stop_ns, self._until)
         missing = (end + self._begin - self._track.start_ns) / 1e9 - self._track.frames / FPS
-        return f"{self._footage.film} ends {missing:.1f} s before it says it does" if missing > 1.0 else ""
+        return f"{self._footage.film} ends {missing:.1f} s earlier than its header states" if missing > 1.0 else ""
 
     def _take(self, frame: ClockFrame) -> None:
         self.done += 1
@@ -284,29 +290,29 @@ class _Person:
 
 
 class _Stopped(Exception):
-    """The other thread failed, or somebody pressed Ctrl-C."""
+    """The other thread failed, or Ctrl-C was pressed."""
 
 
-def _run(people: Sequence[_Person], side_by_side: bool, total: int, progress: Progress | None) -> None:
-    tell = progress or (lambda _done, _total: None)
-    if side_by_side:
-        # Not in the threads: while a model is loaded, the process' stderr is turned away.
+def _run(people: Sequence[_PersonRun], parallel: bool, total: int, progress: Progress | None) -> None:
+    report = progress or (lambda _done, _total: None)
+    if parallel:
+        # Not in the threads: loading a model redirects the stderr of the process.
         for person in people:
             person.reset()
 
-    def work(person: _Person) -> None:
-        if not side_by_side:
+    def work(person: _PersonRun) -> None:
+        if not parallel:
             person.reset()
         person()
 
-    with ThreadPoolExecutor(2 if side_by_side else 1) as threads:
+    with ThreadPoolExecutor(2 if parallel else 1) as threads:
         futures = [threads.submit(work, person) for person in people]
         try:
             waiting: set[Any] = set(futures)
             while waiting and not any(f.done() and f.exception() for f in futures):
                 _, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
                 done = sum(person.done for person in people)
-                tell(min(done, total) if total else done, total or done)
+                report(min(done, total) if total else done, total or done)
         finally:
             for person in people:
                 person.stop = True
@@ -317,7 +323,7 @@ def _run(people: Sequence[_Person], side_by_side: bool, total: int, progress: Pr
 
 
 class _ClipFilms:
-    """Films of the clips, as perception saw them: FOLDER/NUMBER.mp4."""
+    """Writes the clips' videos, as perception received them: FOLDER/NUMBER.mp4."""
 
     def __init__(self, folder: Path, clip_frames: int) -> None:
         folder.mkdir()
@@ -327,7 +333,7 @@ class _ClipFilms:
         self._image: npt.NDArray[np.uint8] | None = None
 
     def add(self, frame: ClockFrame) -> None:
-        """The next frame; without an image, the last one again."""
+        """Add a frame; one without an image repeats the last image."""
         image = self._image if frame.image is None else frame.image
         if image is None:
             image = np.zeros((480, 640, 3), np.uint8)
@@ -342,7 +348,7 @@ class _ClipFilms:
         self._film.add_image(np.ascontiguousarray(image[:height, :width]))
 
     def close(self) -> None:
-        """Finish the film that is being written."""
+        """Finish the current file."""
         if self._film is not None:
             self._film.close()
             self._film = None

@@ -1,4 +1,4 @@
-"""Finds the clips of a corpus on disk, in the layouts that the REACT challenges publish."""
+"""Finds the files of a corpus on disk, in the layouts that the REACT challenges publish."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from react_ros.corpus.clips import SPLITS, CorpusError, Dyad, Layout, PersonClip
 
 MODALITIES = ("attributes", "face_model", "audio", "video")
 Persons = Mapping[str, Mapping[str, str]]
-"""For a modality, which folder stands for a person of the table: {"attributes": {"Expert_video": "P1"}}."""
+"""By modality, the folder of each person of the table: {"attributes": {"Expert_video": "P1"}}."""
 
 _REACT_FOLDERS = {"attributes": "Emotion", "face_model": "3D_FV_files", "audio": "Audio_files", "video": "Video_files"}
 _MARS_FOLDERS = {
@@ -30,7 +30,7 @@ Pair = tuple[PersonClip, PersonClip, str]
 
 
 def detect(root: Path) -> Layout:
-    """Which layout a folder has. Raises CorpusError where it is none."""
+    """The layout of a folder. Raises CorpusError for a folder that is no corpus."""
     if not root.is_dir():
         raise CorpusError(f"there is no corpus folder {root}")
     if any((root / f"{split}.csv").is_file() for split in SPLITS):
@@ -47,7 +47,7 @@ def detect(root: Path) -> Layout:
 
 
 def splits(root: Path, layout: Layout) -> list[Split]:
-    """The splits that a corpus has."""
+    """The existing splits of a corpus."""
     if layout == "react2024":
         return [split for split in SPLITS if (root / f"{split}.csv").is_file()]
     return [split for split in SPLITS if (root / split).is_dir()]
@@ -56,7 +56,7 @@ def splits(root: Path, layout: Layout) -> list[Split]:
 def find_dyads(root: Path, layout: Layout, split: Split, persons: Persons, *, role_swap: bool) -> list[Dyad]:
     """The dyads of a split in the official order: all of the table, then (role_swap) all with the roles swapped.
 
-    Raises CorpusError where the split is not there or its table cannot be read.
+    Raises CorpusError where the split is missing or its table cannot be read.
     """
     if split not in SPLITS:
         raise CorpusError(f"there is no split {split!r}: there are {', '.join(SPLITS)}")
@@ -83,31 +83,31 @@ def _react_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{table} cannot be read as csv: {error}") from None
     if any("/" in cell or "\\" in cell for cell in header):
-        # The challenge's own loader drops the first row whatever it holds: a clip would be lost without a word.
+        # The challenge's loader drops the first row, whatever it holds: a clip would be lost silently.
         raise CorpusError(
-            f"{table}, line 1 names a clip, but a header such as idx,speaker_path,listener_path comes first"
+            f"{table}, line 1 names a clip, but a header such as idx,speaker_path,listener_path is expected"
         )
-    shelf = _Shelf(root / split, persons)
+    folders = _SplitFolders(root / split, persons)
     for line, row in enumerate(rows, start=2):
         if not row:
             continue
         if len(row) < 3:
             raise CorpusError(f"{table}, line {line}: expected index, speaker and listener, not {','.join(row)!r}")
-        speaker, listener = (shelf.person(text, f"{table}, line {line}") for text in row[1:3])
+        speaker, listener = (folders.person(text, f"{table}, line {line}") for text in row[1:3])
         yield speaker, listener, ""
 
 
-class _Shelf:
-    """Where the modalities of one split lie."""
+class _SplitFolders:
+    """The modality folders of one split."""
 
     def __init__(self, folder: Path, persons: Persons) -> None:
         self._persons = persons
         self._folders = {m: folder / name for m, name in _REACT_FOLDERS.items() if (folder / name).is_dir()}
-        # NoXI, NoXi, NOXI: tables and folders do not agree.
+        # Case-insensitive: tables and folders have NoXI, NoXi and NOXI.
         self._sites = {m: {p.name.casefold(): p for p in f.iterdir()} for m, f in self._folders.items()}
 
     def person(self, text: str, where: str) -> PersonClip:
-        """The clip of a table's entry, e.g. NoXI/010_2016-03-25_Paris/Expert_video/1."""
+        """The clip of a table's entry, e.g. NoXI/010_2016-03-25_Paris/Expert_video/1. where: for the error message."""
         parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
         if len(parts) < 4 or ".." in parts:
             raise CorpusError(f"{where}: {text!r} is no clip: expected site/chat/person/clip")
@@ -129,8 +129,8 @@ class _Shelf:
 
 
 def _film(path: Path) -> Path:
-    """A folder of images, or the film of that name."""
-    # os.path, not Path: a folder that nobody may look into is no film, and no end of everything.
+    """A folder of images, or the video file of that name."""
+    # os.path, not Path: it returns False for folders without permission, where Path raises an error.
     if os.path.isdir(path):
         return path
     films = [path.with_name(path.name + suffix) for suffix in _FILMS]
@@ -149,7 +149,7 @@ def _mars_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
     if not folders:
         raise CorpusError(f"{root / split} is missing or empty: expected facial-attributes, coefficients, audio, …")
     roles = {m: [persons.get(m, {}).get(role, role) for role in _ROLES] for m in folders}
-    # Whoever lacks a file in one modality is found by another, and then reported.
+    # From all modalities, so that clips with a missing file are found and reported.
     known = {
         (path.parent.name, path.stem): None
         for modality, folder in folders.items()
@@ -173,5 +173,5 @@ def _mars_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts session2 before session10."""
+    """Sort key that puts session2 before session10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]

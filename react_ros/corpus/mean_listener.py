@@ -1,4 +1,4 @@
-"""The mean of a corpus' listeners, which the mean baselines show."""
+"""The mean of a corpus' listeners, as a statistics file for the mean baselines (`systems.mean`, a floor below)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from react_ros.systems.mean.generator import measure, save
 
 
 def write_mean_listener(corpus: Corpus, path: Path, split: Split = "train") -> list[str]:
-    """Write the mean of the split's real listeners, frame by frame, as `mean_frame` and `mean_sequence` read it.
+    """Write the frame-by-frame mean of the split's listeners, the `statistics` of `mean_frame` and `mean_sequence`.
 
-    path: a .safetensors file; its card .yaml comes beside it. Without a face model the face stays at rest. A listener
-    that cannot be read is left out; returns a sentence for each. Raises CorpusError where the split is not there or
-    nobody is left, ValueError where clips differ in length.
+    path: a .safetensors file; its card .yaml is written beside it. Without face models in the corpus the face is at
+    rest. Unreadable listeners are left out; returns a sentence for each. Raises CorpusError where the split is missing
+    or no listener is readable, ValueError where clips differ in length.
     """
     left_out: list[str] = []
 
@@ -35,11 +35,11 @@ def write_mean_listener(corpus: Corpus, path: Path, split: Split = "train") -> l
 
     if split not in corpus.splits:
         raise CorpusError(
-            f"{corpus.root} has no {split} split, of whose listeners mean_frame and mean_sequence show the mean"
+            f"{corpus.root} has no {split} split, whose listeners' mean mean_frame and mean_sequence show"
         )
     people = list(dict.fromkeys(d.listener for d in corpus.dyads(split)))
-    whose = "simulated listeners, of nobody" if corpus.simulated else "listeners"
-    notice = f"{'Simulated: the' if corpus.simulated else 'The'} mean of {whose}."
+    kind = "simulated listeners, of nobody" if corpus.simulated else "listeners"
+    notice = f"{'Simulated: the' if corpus.simulated else 'The'} mean of {kind}."
     try:
         mean = measure(listeners(), notice)
     except ValueError:

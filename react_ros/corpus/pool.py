@@ -1,4 +1,4 @@
-"""Spreads independent work over processes that end with whoever started them, with progress."""
+"""Distributes independent work over processes, with progress; the processes end with their parent."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 Progress = Callable[[int, int], None]
-"""Is told (done, in all)."""
+"""Called with (items done, items in all)."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def processes(jobs: int) -> int:
-    """How many processes `jobs` stands for: 0 is one a core. Raises ValueError below 0."""
+    """The number of processes that `jobs` stands for: 0 is one per core. Raises ValueError below 0."""
     if jobs < 0:
         raise ValueError(f"jobs is {jobs}: it must be 0 (one a core) or more")
     return jobs or len(os.sched_getaffinity(0))
@@ -29,18 +29,18 @@ def processes(jobs: int) -> int:
 def spread(
     work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 0, progress: Progress | None = None
 ) -> list[Result]:
-    """`work` of every item, in the items' order.
+    """The result of `work` for every item, in the items' order.
 
-    work: a function that pickles, where there is more than one process. jobs: processes, 0 for one a core; one job
-    (or one item) runs right here. An exception in `work` ends it all and is raised here.
+    work: picklable, unless there is one process only. jobs: processes, 0 for one per core; one job (or one item) runs
+    in this process. The first exception in `work` cancels the rest and is raised here.
     """
     count = min(processes(jobs), len(items))
-    tell = progress or (lambda _done, _total: None)
+    report = progress or (lambda _done, _total: None)
     out: list[Result] = []
     if count <= 1:
         for item in items:
             out.append(work(item))
-            tell(len(out), len(items))
+            report(len(out), len(items))
         return out
     size = max(1, min(16, len(items) // (8 * count)))
     parts = [items[i : i + size] for i in range(0, len(items), size)]
@@ -49,7 +49,7 @@ def spread(
     for number, results in as_done(partial(_all, work), parts, count):
         found[number] = results
         done += len(results)
-        tell(done, len(items))
+        report(done, len(items))
     return [result for number in range(len(parts)) for result in found[number]]
 
 
@@ -60,13 +60,13 @@ def as_done(
     begin: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[tuple[int, Result]]:
-    """(number, result) of each item as it is done, from `count` processes, each of which first calls `begin`.
+    """Yield (number, result) of each item as it is done, from `count` processes, each of which first calls `begin`.
 
-    An exception in `work` is raised here; it and Ctrl-C end the processes at once. Raises ChildProcessError where one
-    of them ended by itself.
+    An exception in `work` is raised here; it, and Ctrl-C, terminate the processes. Raises ChildProcessError where a
+    process died.
     """
     others = set(active_children())
-    # spawn: forked children of a process with threads (progress bar, BLAS) may hang.
+    # spawn: forked children of a process with threads (progress bar, BLAS) may deadlock.
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(begin, arguments)) as pool:
         try:
             with _ctrl_c_held():
@@ -74,9 +74,7 @@ def as_done(
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenExecutor:
-            raise ChildProcessError(
-                "a process ended without a word, which is mostly for want of memory: try fewer with --jobs"
-            ) from None
+            raise ChildProcessError("a process died, most often for lack of memory: try fewer with --jobs") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(active_children()) - others:
@@ -86,10 +84,10 @@ def as_done(
 
 @contextmanager
 def _ctrl_c_held() -> Iterator[None]:
-    """Holds a Ctrl-C back while processes are being started, which must neither be left half told nor be hit.
+    """Delay Ctrl-C while processes are being started, so that it interrupts neither the submission nor a child.
 
-    The mask is for the children, which inherit it, until they know what to do with a Ctrl-C; it does not keep the
-    signal from this process, where another thread (a progress bar's) may take it, so the handler waits as well.
+    The children inherit the signal mask until they have installed a handler (`_begin`). In this process the mask is
+    not enough, because another thread (that of a progress bar) may receive the signal; hence the handler as well.
     """
     held: list[int] = []
     main = threading.current_thread() is threading.main_thread()
@@ -114,7 +112,7 @@ def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
 
 
 def _end_with_parent() -> None:
-    # A pool's processes wait for work on a pipe that they themselves hold open: they would outlive a killed parent.
+    # Workers hold the pipe on which they wait open themselves: without this they would outlive a killed parent.
     parent = parent_process()
     if parent is not None:
         parent.join()

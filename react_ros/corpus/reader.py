@@ -1,8 +1,7 @@
-"""Opens a corpus: its dyads, and each clip's attributes, face model, sound and speaker frames."""
+"""Opens a corpus: its dyads, and each clip's attributes, face model, sound features and speaker frames."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +35,7 @@ from react_ros.face import (
     SpeakerFrame,
 )
 from react_ros.generators.attributes import attributes_of
+from react_ros.io import sha256
 
 __all__ = ["Corpus", "CorpusConfig", "open_corpus"]
 
@@ -43,19 +43,19 @@ _ATTRIBUTES_KIND = "attributes-1"
 
 
 def open_corpus(root: str | Path, config: CorpusConfig | None = None) -> Corpus:
-    """A corpus on disk, in the layout of REACT 2023/24 or of MARS (REACT 2025).
+    """Open a corpus in the layout of REACT 2023/24 or of MARS (REACT 2025).
 
-    Raises CorpusError, in one sentence, where the folder holds none or its corpus.yaml says something impossible.
+    Raises CorpusError, in one sentence, where the folder holds no corpus or its corpus.yaml has an impossible value.
     """
     root = Path(root).expanduser()
     return Corpus(root, read_settings(root), config or CorpusConfig())
 
 
 class Corpus:
-    """An open corpus. It holds no file open, and may be sent to another process.
+    """An open corpus. It keeps no file open, and can be pickled to another process.
 
-    Everything is read when it is asked for, and checked then: CorpusError names the clip, and the column.
-    Arrays are float32 at `fps` frames a second, and the caller's to keep.
+    Files are read and validated on access: CorpusError names the clip and the column. Arrays are float32 at `fps`
+    frames a second; they belong to the caller.
     """
 
     def __init__(self, root: Path, settings: CorpusSettings, config: CorpusConfig) -> None:
@@ -65,18 +65,18 @@ class Corpus:
         """The whole corpus.yaml; empty without one."""
         self.layout: Layout = settings.layout
         self.scheme = settings.scheme
-        """What the first 52 of a face model are."""
+        """Meaning of the first 52 coefficients of a face model: "arkit52" or "faceverse"."""
         self.source_fps = settings.fps
-        """Frames a second of the files."""
+        """Frame rate of the files."""
         self.fps = settings.fps if config.native_rate else float(FPS)
-        """Frames a second of what is read: 25, or the files' own (`native_rate`)."""
+        """Frame rate of the arrays: 25, or that of the files (`native_rate`)."""
         self.simulated = settings.simulated
         self.notice = settings.notice
-        """What a reader of any result must know; may be empty."""
+        """What readers of any result must be told; may be empty."""
         self.role_swap = settings.role_swap if config.role_swap is None else config.role_swap
         self._persons = {**settings.persons, **config.persons}
         self._rule = settings.appropriateness
-        # Not the user's: the matrix belongs to the corpus, however it is read.
+        # From corpus.yaml only: the appropriateness matrix does not depend on how the corpus is read.
         self._swaps = settings.role_swap
         self._cache = FeatureCache(config.cache)
         self._dyads: dict[tuple[Split, bool], list[Dyad]] = {}
@@ -85,19 +85,19 @@ class Corpus:
 
     @property
     def splits(self) -> list[Split]:
-        """The splits that are there."""
+        """The existing splits."""
         return layouts.splits(self.root, self.layout)
 
     def dyads(self, split: Split) -> list[Dyad]:
-        """The dyads of a split, in the order of its appropriateness matrix; nothing of them has been read yet.
+        """The dyads of a split, in the order of its appropriateness matrix; reads no clip.
 
-        All of the table, then all with the roles swapped (unless the corpus or its user has it otherwise).
-        Raises CorpusError where the split or its table is missing.
+        All of the table, then all with the roles swapped (see `CorpusConfig.role_swap`). Raises CorpusError where the
+        split or its table is missing.
         """
         return list(self._all_dyads(split, self.role_swap))
 
     def persons(self, split: Split) -> list[PersonClip]:
-        """Everybody in a split, once: all speakers, then who only listens."""
+        """All persons' clips of a split, once each: speakers first."""
         dyads = self.dyads(split)
         return list(dict.fromkeys([d.speaker for d in dyads] + [d.listener for d in dyads]))
 
@@ -108,29 +108,28 @@ class Corpus:
         return self._dyads[split, role_swap]
 
     def length(self, person: PersonClip, modality: str = "attributes") -> int:
-        """All frames, at `fps`, of a clip's "attributes" or "face_model", whatever they hold. Raises CorpusError."""
+        """Frames, at `fps`, of a clip's "attributes" or "face_model"; values are not checked. Raises CorpusError."""
         raw = self._raw_attributes(person) if modality == "attributes" else self._raw_face_model(person)
         return int((len(raw) - 1) * self.fps / self.source_fps + 1e-9) + 1
 
-    # What is on disk ----------------------------------------------------------------------------------------------
+    # Clips' contents ---------------------------------------------------------------------------------------------
 
     def attributes(self, person: PersonClip, frames: int | None = None) -> Floats:
-        """(T, 25) in the order of `ATTRIBUTE_NAMES`, as the corpus has them; T as `face_model`. Raises CorpusError."""
+        """(T, 25) in the order of `ATTRIBUTE_NAMES`, as stored; T as for `face_model`. Raises CorpusError."""
         return self._read(self._raw_attributes(person), frames, person, "attributes", nearest=AU)
 
     def face_model(self, person: PersonClip, frames: int | None = None) -> Floats:
-        """(T, 58) coefficients as the corpus has them, never normalised (see `faceverse.normalise`).
+        """(T, 58) coefficients as stored, never normalised (see `faceverse.normalise`).
 
-        frames: T; None takes the configuration's. MARS' clips have lengths of their own: T is at most `frames` there.
-        Raises CorpusError.
+        frames: T; None: as configured. MARS' clips differ in length: T is at most `frames`. Raises CorpusError.
         """
         return self._read(self._raw_face_model(person), frames, person, "face model")
 
     def sound(self, person: PersonClip, frames: int | None = None) -> SoundTable:
-        """What is heard of a person in each frame, as the live robot would hear it; kept in the cache.
+        """A person's sound features in each frame, as the live robot would compute them; cached.
 
-        frames: as many rows; None takes the configuration's, and where that is None too, all. Beyond the sound's end
-        rows are MISSING. At another rate than 25 fps, a frame has the newest live frame's sound. Raises CorpusError.
+        frames: number of rows; None: as configured, and where that is None too, all. Rows after the end of the audio
+        are MISSING. At another rate than 25 fps, a frame has the newest live frame's features. Raises CorpusError.
         """
         if person.audio is None:
             raise CorpusError(f"{person.name}: this corpus has no audio")
@@ -143,38 +142,38 @@ class Corpus:
     def precompute_sounds(
         self, persons: Sequence[PersonClip], *, jobs: int = 0, progress: Progress | None = None
     ) -> None:
-        """Fill the cache with these persons' sounds, over processes (0: one a core).
+        """Fill the cache with these persons' sound features. jobs: processes, 0 for one per core.
 
-        A clip whose sound cannot be read is passed over: `sound` tells whoever asks for it.
+        Unreadable audio is skipped: `sound` raises the error.
         """
         sounds.precompute([p.audio for p in persons if p.audio is not None], self._cache, jobs=jobs, progress=progress)
 
     def frames(self, person: PersonClip, frames: int | None = None) -> list[SpeakerFrame]:
-        """The clip as a generator hears and sees it live.
+        """The clip as speaker frames, a generator's live input.
 
-        Attributes are the corpus' own. With scheme "arkit52" so are the blendshapes. FaceVerse's coefficients are no
-        ARKit weights: there, blendshapes are DERIVED from the action units (`faceverse.blendshapes_of_units`), and
-        rotation and translation are those of the 58 less the published mean, so that the head is around its rest;
-        their axes and units are FaceVerse's own, whose signs nobody published.
-        What the corpus does not have is MISSING, as it is live. Raises CorpusError for a file that should be there.
+        Attributes are those of the corpus; with scheme "arkit52" the blendshapes, too. FaceVerse's coefficients are
+        not ARKit weights: there, blendshapes are DERIVED from the action units (`faceverse.blendshapes_of_units`), and
+        rotation and translation are those of the 58 minus the published mean, so that the head is near its rest; axes
+        and units are FaceVerse's, with unpublished signs. Modalities that the corpus does not have are MISSING, as
+        they are live. Raises CorpusError for a missing file.
         """
         arrays = self._face(person, frames)
         count = frames if frames is not None else self.config.frames
         if arrays is not None:
             count = len(arrays[0])
-        heard = None
+        table = None
         if person.audio is not None:
-            heard = self.sound(person, count)
-            count = len(heard)
+            table = self.sound(person, count)
+            count = len(table)
         out = []
         for k in range(count or 0):
             face = Face() if arrays is None else Face(FaceState.TRACKED, *(a[k] for a in arrays), count=1)
-            sound = Sound() if heard is None else heard.frame(k)
+            sound = Sound() if table is None else table.frame(k)
             out.append(SpeakerFrame(k, round(k * 1e9 / self.fps), face, sound))
         return out
 
     def _face(self, person: PersonClip, frames: int | None) -> tuple[Floats, Floats, Floats, Floats] | None:
-        """Blendshapes (T, 52), rotation (T, 3), translation (T, 3), attributes (T, 25); None where there is no face."""
+        """Blendshapes (T, 52), rotation (T, 3), translation (T, 3), attributes (T, 25); None without face data."""
         model = None if person.face_model is None else self.face_model(person, frames)
         attributes = None if person.attributes is None else self.attributes(person, frames)
         own = self.scheme == ARKIT_SCHEME
@@ -192,7 +191,7 @@ class Corpus:
         count = min(len(attributes), len(pose))  # MARS: a clip's files may differ by a frame
         rotation = pose[:count, ROTATION_58]
         if not own:
-            # FaceVerse's pitch lies about pi: once less its mean, it must not jump by a turn.
+            # FaceVerse's pitch is near pi: after subtracting the mean it must be wrapped.
             rotation = (rotation + np.float32(np.pi)) % np.float32(2.0 * np.pi) - np.float32(np.pi)
         return blendshapes[:count], rotation, pose[:count, TRANSLATION_58], attributes[:count]
 
@@ -204,7 +203,7 @@ class Corpus:
         what: str,
         nearest: slice | None = None,
     ) -> Floats:
-        """The frames that are wanted, checked, at `fps`, of all those of a file."""
+        """The first `frames` frames of a file's `raw` array, at `fps`, validated."""
         frames = self.config.frames if frames is None else frames
         if self.fps == self.source_fps:
             array = expect_finite(np.array(raw[:frames], np.float32), person.name, what)
@@ -217,7 +216,7 @@ class Corpus:
         return array
 
     def _raw_attributes(self, person: PersonClip) -> np.ndarray[Any, Any]:
-        """All frames of the file, at its own rate."""
+        """All frames of the file, at the file's rate."""
         path, clip = person.attributes, person.name
         if path is None:
             raise CorpusError(f"{clip}: this corpus has no attributes")
@@ -231,7 +230,7 @@ class Corpus:
             raise CorpusError(f"{clip}: its attributes {path} cannot be read: {error}") from None
 
     def _raw_face_model(self, person: PersonClip) -> np.ndarray[Any, Any]:
-        """All frames of the file, at its own rate, memory-mapped."""
+        """All frames of the file, at the file's rate, memory-mapped."""
         if person.face_model is None:
             raise CorpusError(f"{person.name}: this corpus has no face model (58 coefficients)")
         return read_npy(person.face_model, person.name, FACE_MODEL, "face model")
@@ -241,11 +240,11 @@ class Corpus:
     def appropriate(self, split: Split, *, jobs: int = 0, progress: Progress | None = None) -> rule.Mask:
         """(N, N) for the N dyads of a split: [i, j], whether j's listener is appropriate for i's speaker.
 
-        MARS: who shares a session. Otherwise the challenge's own file where it is there; else computed (see
+        MARS: dyads of the same session. Otherwise the challenge's file, where it exists; else computed (see
         `corpus.appropriateness`) and written beside the table in the challenge's format, (2n, 2n) float64, with a
-        yaml that says so; in the cache where the corpus cannot be written to. The distances take the first 750
-        frames, or as many as most clips have; a clip that cannot be used is appropriate for itself only.
-        Raises CorpusError for a matrix that does not fit.
+        yaml of notes; in the cache where the corpus is read-only. Distances use the first 750 frames, or the most
+        frequent length if that is shorter; an unusable clip is appropriate for itself only. Raises CorpusError for a
+        matrix that does not fit.
         """
         originals = self._all_dyads(split, False)
         if self.layout == "mars":
@@ -259,18 +258,18 @@ class Corpus:
         return rule.checked(matrix, path, clips, role_swap=self.role_swap)
 
     def _computed(self, split: Split, jobs: int, progress: Progress | None) -> tuple[np.ndarray[Any, Any], Path]:
-        """Our own (2n, 2n) matrix: kept from an earlier time where the same clips gave it, else computed and kept."""
+        """The computed (2n, 2n) matrix: read where it was stored for the same clips, else computed and stored."""
         dyads = self._all_dyads(split, True)
         if all(d.speaker.attributes is None for d in dyads):
             raise CorpusError(
                 f"{rule.split_file(self.root, split)} is missing, and without attributes it cannot be computed"
             )
         content = [f"{d.speaker.name} {self._attributes_digest(d.speaker)}" for d in dyads]
-        said = {"rule": dict(self._rule) or {"quantile": rule.QUANTILE}, "role_swap": self._swaps, "clips": content}
-        # Where nobody swaps roles, three quarters of the distances would be for nothing.
+        inputs = {"rule": dict(self._rule) or {"quantile": rule.QUANTILE}, "role_swap": self._swaps, "clips": content}
+        # Without swapped roles, three quarters of the distances are not needed.
         both = self._swaps or self.role_swap
-        fingerprint, whole = (hashlib.sha256(repr({**said, "swapped": b}).encode()).hexdigest() for b in (both, True))
-        name = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:16]
+        fingerprint, whole = (sha256(repr({**inputs, "swapped": b})) for b in (both, True))
+        name = sha256(str(self.root.resolve()))[:16]
         places = [rule.split_file(folder, split) for folder in (self.root, self._cache.folder / "corpora" / name)]
         for path in places:
             notes = rule.our_notes(path)

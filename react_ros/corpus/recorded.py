@@ -1,14 +1,14 @@
-"""Two real people, recorded: from what the robot's own perception made of each to the clips of a corpus.
+"""Corpora of recorded conversations of two people, written from the output of the robot's own perception.
 
-A `Track` is one person on a grid of 25 frames a second; frames k of the two tracks of a session are one instant.
-`RecordedCorpus` cuts sessions into clips and writes them in the layout of REACT 2024. What it writes is what the live
-robot would have been given, with three differences, which files without a "no face" column need:
+A `PersonTrack` is one person on a grid of 25 frames a second; frames k of the two tracks of a session are simultaneous.
+`RecordedCorpus` cuts sessions into clips and writes them in the layout of REACT 2024. The clips hold what the live
+robot would have received, with three differences, because the layout cannot mark frames without a face:
 
-- a face that is not seen holds its last values (before the first, its first ones) for at most `HOLD_FRAMES`; a clip
-  with a longer gap, or with too little of a face or of sound, is left out, and the corpus says which and why;
-- rotation and translation are from the person's own rest (the median around the clip), as a listener's are produced.
-  A speaker's enter every generator less their own running mean, so nothing of what it is told changes;
-- sound is 16 kHz mono, int16: what the clock made of it.
+- a lost face keeps its last values (before the first detection: its first ones) for at most `HOLD_FRAMES`; clips with
+  longer gaps, or with too few frames with a face or too little audio, are left out and listed with the reason;
+- rotation and translation are relative to the person's rest (the median around the clip), as a listener's reactions
+  are. Generators subtract a running mean from a speaker's pose, so their input does not change;
+- audio is 16 kHz mono int16, as resampled by the frame clock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros import __version__
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import CLIP_FRAMES, SPLITS, CorpusError, Split
 from react_ros.corpus.settings import FILE, read_settings
 from react_ros.corpus.writing import (
@@ -55,16 +54,17 @@ from react_ros.face import (
 )
 from react_ros.face import ATTRIBUTES as ATTRIBUTE_COUNT
 from react_ros.face import FACE_MODEL as FACE_MODEL_COUNT
+from react_ros.io import atomic_write
 from react_ros.perception.speaker import SpeakerConfig
 
 HOLD_FRAMES = round(SpeakerConfig().lost_s * FPS)
-"""How long a lost face keeps its last values, as long as it does live; a longer gap leaves the clip out."""
+"""Frames for which a lost face keeps its last values, as it does live; clips with longer gaps are left out."""
 LEAST_FACE = 0.8
-"""Share of a clip's frames in which each person's face must have been seen."""
+"""Share of a clip's frames in which each person's face must be detected."""
 LEAST_SOUND = 0.8
-"""Share of a clip for which there must be sound of each person (silence is sound)."""
+"""Share of a clip for which there must be audio of each person (silent audio counts)."""
 REST_CLIPS = 2
-"""A person's rest is the median pose over a clip and so many to each side: people shift on their chairs."""
+"""A person's rest is the median pose over a clip and this many clips on either side: people shift on their chairs."""
 
 NOTICE = (
     "Real people, recorded: faces, action units and affect as the perception of react_ros derived them, by rule and "
@@ -75,8 +75,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _POSE = slice(ROTATION_58.start, TRANSLATION_58.stop)
 
 
-class _Column:
-    """Rows that grow at their end; rows that nobody wrote are 0."""
+class _GrowingArray:
+    """Rows that can be written in any order; unwritten rows are 0."""
 
     def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
         self._rows = np.zeros((1024, width), dtype)
@@ -93,33 +93,33 @@ class _Column:
         self._used = max(self._used, end)
 
     def rows(self, start: int, stop: int) -> npt.NDArray[Any]:
-        """(stop - start, width), a copy; 0 beyond the end."""
+        """(stop - start, width) copy; 0 beyond the end."""
         out = np.zeros((stop - start, self._rows.shape[1]), self._rows.dtype)
         part = self._rows[start : min(stop, self._used)]
         out[: len(part)] = part
         return out
 
 
-class Track:
-    """One person on a grid: frame k at start_ns + k * 40 ms. An hour of it takes about 250 MB.
+class PersonTrack:
+    """One person on a grid: frame k at start_ns + k * 40 ms. An hour takes about 250 MB.
 
-    Frames and sound are placed by their stamps, so that they may come from anywhere: from `video.perceive`, or from
-    features and sound that somebody recorded.
+    Frames and audio are placed by their stamps, so they may come from `from_video.perceive`, from recorded features,
+    or from anywhere else.
     """
 
     def __init__(self, start_ns: int) -> None:
-        """start_ns: frame 0, on the same clock as all stamps; the same for both people of a session."""
+        """start_ns: time of frame 0, on the clock of all stamps; the same for both people of a session."""
         self.start_ns = start_ns
         self.frames = 0
-        """Frames so far: up to the last that was seen."""
-        self._state = _Column(1, np.int8)
-        self._face_model = _Column(FACE_MODEL_COUNT, np.float32)
-        self._attributes = _Column(ATTRIBUTE_COUNT, np.float32)
-        self._sound = _Column(1, np.int16)
-        self._heard = _Column(1, np.bool_)
+        """Number of frames up to the last one added."""
+        self._state = _GrowingArray(1, np.int8)
+        self._face_model = _GrowingArray(FACE_MODEL_COUNT, np.float32)
+        self._attributes = _GrowingArray(ATTRIBUTE_COUNT, np.float32)
+        self._sound = _GrowingArray(1, np.int16)
+        self._has_sound = _GrowingArray(1, np.bool_)
 
-    def see(self, frame: SpeakerFrame) -> None:
-        """The face of the grid's frame nearest to `frame.stamp_ns`; before frame 0, nothing. Its sound is not used."""
+    def add_face(self, frame: SpeakerFrame) -> None:
+        """Set the face of the grid frame nearest to `frame.stamp_ns`; ignored before frame 0. Its sound is not used."""
         k = (frame.stamp_ns - self.start_ns + FRAME_NS // 2) // FRAME_NS
         if k < 0:
             return
@@ -128,27 +128,27 @@ class Track:
         self._attributes.put(k, frame.face.attributes[None])
         self.frames = max(self.frames, k + 1)
 
-    def hear(self, stamp_ns: int, samples: Floats, valid: float = 1.0) -> None:
-        """(n,) samples at 16 kHz, -1 to 1, the first of which was heard at stamp_ns; later ones replace earlier ones.
+    def add_sound(self, stamp_ns: int, pcm: Floats, valid: float = 1.0) -> None:
+        """Set audio: pcm (n,) at 16 kHz, -1 to 1, the first at stamp_ns; replaces what is there.
 
-        valid: the share of them that was really heard; below half, they count as missing.
+        valid: the share of it that was captured; below half, it counts as missing.
         """
         at = round((stamp_ns - self.start_ns) * SAMPLE_RATE / 1e9)
-        samples, at = samples[max(-at, 0) :], max(at, 0)
-        whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
-        self._sound.put(at, whole[:, None])
-        self._heard.put(at, np.full((len(whole), 1), valid >= 0.5))
+        pcm, at = pcm[max(-at, 0) :], max(at, 0)
+        pcm16 = np.clip(np.rint(pcm * 32768.0), -32768, 32767).astype(np.int16)
+        self._sound.put(at, pcm16[:, None])
+        self._has_sound.put(at, np.full((len(pcm16), 1), valid >= 0.5))
 
-    def end(self, frames: int) -> None:
-        """There are at most so many frames, whatever was seen after them."""
+    def truncate(self, frames: int) -> None:
+        """Limit the track to this many frames."""
         self.frames = min(self.frames, frames)
 
     def states(self) -> npt.NDArray[np.int8]:
-        """(T,) `FaceState` of each frame; MISSING where none came."""
+        """(T,) `FaceState` of each frame; MISSING where none was added."""
         return self._state.rows(0, self.frames)[:, 0]
 
     def face_model(self) -> Floats:
-        """(T, 58) as perceived: translation from the camera; 0 where no frame came."""
+        """(T, 58) as perceived: translation from the camera; 0 where none was added."""
         return self._face_model.rows(0, self.frames)
 
     def attributes(self) -> Floats:
@@ -156,27 +156,27 @@ class Track:
         return self._attributes.rows(0, self.frames)
 
     def sound(self, start: int, stop: int) -> npt.NDArray[np.int16]:
-        """((stop - start) * 640,) from the instant of frame `start` to that of frame `stop`; 0 where nothing came."""
+        """((stop - start) * 640,) PCM from the time of frame `start` to that of frame `stop`; 0 where it is missing."""
         return self._sound.rows(start * FRAME_SAMPLES, stop * FRAME_SAMPLES)[:, 0]
 
-    def heard(self, start: int, stop: int) -> float:
-        """The share of that time for which there is sound."""
-        return float(self._heard.rows(start * FRAME_SAMPLES, stop * FRAME_SAMPLES).mean())
+    def sound_share(self, start: int, stop: int) -> float:
+        """The share of the time from frame `start` to frame `stop` for which there is audio."""
+        return float(self._has_sound.rows(start * FRAME_SAMPLES, stop * FRAME_SAMPLES).mean())
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What a recorded conversation is called, and where it goes. Raises ValueError for what is no name."""
+class DyadRecording:
+    """Name and origin of one recorded conversation. Raises ValueError for an impossible name."""
 
     name: str
-    """Of its folder; one of a kind in a corpus, whatever the split."""
+    """Unique in a corpus, across splits; part of paths."""
     split: Split = "train"
     site: str = "recorded"
     persons: tuple[str, str] = ("P1", "P2")
     source: str = ""
-    """One sentence for the corpus' notice: where it comes from, its licence."""
+    """One sentence for the corpus' notice: origin and licence."""
     made_by: str = ""
-    """The command, for cards."""
+    """The command, for model cards."""
 
     def __post_init__(self) -> None:
         for what, name in (("session", self.name), ("site", self.site), *(("person", p) for p in self.persons)):
@@ -188,70 +188,67 @@ class Session:
             raise ValueError(f"both people of {self.name} are called {self.persons[0]}")
 
     def clip(self, person: int, number: int) -> str:
-        """A clip's name, as the split's table has it."""
+        """The name of a person's clip in the split's table. person: 0 or 1."""
         return f"{self.site}/{self.name}/{self.persons[person]}/{number}"
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """One clip of a session: what there was of both people in it."""
+class ClipRecord:
+    """One clip of a session: coverage of both people, and whether it was written."""
 
     number: int
-    """From 1; those that were left out are counted."""
+    """From 1; clips that are left out are counted."""
     seconds: float
-    """When it begins, after the session's start."""
+    """Start of the clip after the start of the session."""
     face: tuple[float, float]
-    """Share of frames in which each person's face was seen."""
+    """Share of frames in which each person's face was detected."""
     sound: tuple[float, float]
-    """Share of the time for which there is sound of each."""
+    """Share of the time for which there is audio of each person."""
     rest: tuple[list[float], list[float]]
-    """Each person's rest, which was taken off the pose: pitch, yaw, roll in rad, x, y, z in m from the camera."""
+    """Each person's rest, subtracted from the pose: pitch, yaw, roll in rad; x, y, z in m from the camera."""
     left_out: str = ""
-    """Why it was not written; empty where it was."""
+    """Why the clip was not written; empty where it was."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What became of one session; kept as recordings/NAME.json, whose presence says that the session is finished."""
+class SessionRecord:
+    """The result of one session, stored as recordings/NAME.json; the file exists only for finished sessions."""
 
-    session: Session
+    session: DyadRecording
     frames: int
-    """That both people have."""
+    """Frames for which there are both people."""
     clip_frames: int
     least_face: float
-    clips: list[Cut] = field(default_factory=list)
+    clips: list[ClipRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What else somebody should know, a sentence each."""
+    """Further remarks, a sentence each."""
 
     @property
-    def written(self) -> list[Cut]:
+    def written(self) -> list[ClipRecord]:
         """The clips that are in the corpus."""
-        return [cut for cut in self.clips if not cut.left_out]
+        return [clip for clip in self.clips if not clip.left_out]
 
     @property
     def rest_s(self) -> float:
-        """What was too short for another clip, s."""
+        """Time at the end that is too short for another clip, s."""
         return (self.frames - len(self.clips) * self.clip_frames) / FPS
 
 
 def expect_share(least_face: float) -> None:
-    """Raises ValueError, in one sentence, for what is no share: before hours of work rather than after."""
+    """Raise ValueError, in one sentence, unless it is from 0 to 1: called before hours of work."""
     if not 0.0 <= least_face <= 1.0:
         raise ValueError(f"least_face is {least_face:g}: it must be from 0 to 1")
 
 
 class RecordedCorpus:
-    """A folder that grows by sessions. Any number of processes may add sessions at once; `finish` makes the tables.
+    """A corpus to which sessions are added, by any number of processes at once; `finish` writes the tables.
 
-    A session's clips count once its record is there, which comes last: whoever is killed leaves nothing half done that
-    a reader would see, and the session can be written again.
+    A session's record is written last, and only sessions with a record are in the tables: a killed process leaves no
+    partial session in the corpus, and the session can be written again.
     """
 
     def __init__(self, root: Path) -> None:
-        """root: a new or empty folder, or one that this class has made. Raises CorpusError for any other.
-
-        Nothing is written before there is something to be written.
-        """
+        """root: a new or empty folder, or a corpus of recordings. Raises CorpusError for any other. Writes nothing."""
         self.root = root
         if root.is_dir() and any(root.iterdir()):
             if not (root / FILE).is_file() or not read_settings(root).all.get("recorded"):
@@ -260,7 +257,7 @@ class RecordedCorpus:
             raise CorpusError(f"{root} is no folder")
 
     def begin(self) -> None:
-        """Make the folder, if it is not there. Raises OSError."""
+        """Make the folder and its corpus.yaml, if they do not exist. Raises OSError."""
         self.root.mkdir(parents=True, exist_ok=True)
         if not (self.root / FILE).is_file():
             write_settings(self.root, _settings([]))
@@ -269,32 +266,31 @@ class RecordedCorpus:
         """Whether a session of this name is finished."""
         return self._record(session).is_file()
 
-    def records(self) -> list[Record]:
-        """Of all finished sessions, by site and name. Raises CorpusError for one that cannot be read."""
+    def records(self) -> list[SessionRecord]:
+        """Records of all finished sessions, by site and name. Raises CorpusError for one that cannot be read."""
         found = [_read(path) for path in (self.root / _RECORDS).glob("[!.]*.json")]
         return sorted(found, key=lambda r: (r.session.site, r.session.name))
 
     def write(
         self,
-        session: Session,
-        tracks: tuple[Track, Track],
+        session: DyadRecording,
+        tracks: tuple[PersonTrack, PersonTrack],
         *,
         least_face: float = LEAST_FACE,
         clip_frames: int = CLIP_FRAMES,
         films: tuple[Path, Path] | None = None,
         notes: Sequence[str] = (),
-    ) -> Record:
-        """Cut two people's tracks into clips and write those that can be used.
+    ) -> SessionRecord:
+        """Cut two people's tracks into clips and write the usable ones.
 
         least_face: 0 to 1, see `LEAST_FACE`. clip_frames: frames of a clip; training and evaluation expect the default.
-        films: for each person a folder with NUMBER.mp4 for each clip, which are moved into the corpus.
-        notes: what else the record is to say.
-        What is shorter than a clip at the end is not written. A session of which no clip can be used is finished too.
-        Raises CorpusError where there is such a session already, and where the two are shorter than one clip; OSError.
+        films: for each person a folder with NUMBER.mp4 for each clip, which are moved into the corpus. notes: remarks
+        for the record. Frames at the end that do not fill a clip are dropped. A session without usable clips counts as
+        finished. Raises CorpusError where the session exists already, or is shorter than one clip; OSError.
         """
         expect_share(least_face)
         if tracks[0].start_ns != tracks[1].start_ns:
-            raise ValueError("the two tracks must be on one grid: their frames 0 are at different instants")
+            raise ValueError("the two tracks must have the same start_ns")
         self.expect_new(session.name)
         frames = min(track.frames for track in tracks)
         if frames < clip_frames:
@@ -304,41 +300,41 @@ class RecordedCorpus:
             )
         self.begin()
         self._clear(session)
-        people = [_Person(track, frames) for track in tracks]
-        cuts = [_cut(people, i, clip_frames, least_face) for i in range(frames // clip_frames)]
-        for cut in cuts:
-            if not cut.left_out:
+        people = [_FilledTrack(track, frames) for track in tracks]
+        clips = [_examine(people, i, clip_frames, least_face) for i in range(frames // clip_frames)]
+        for clip in clips:
+            if not clip.left_out:
                 for i, person in enumerate(people):
-                    self._write_clip(session, i, cut, person, clip_frames, films and films[i])
-        record = Record(session, frames, clip_frames, least_face, cuts, list(notes))
+                    self._write_clip(session, i, clip, person, clip_frames, films and films[i])
+        record = SessionRecord(session, frames, clip_frames, least_face, clips, list(notes))
         text = json.dumps(asdict(record), indent=1)
-        atomically(self._record(session.name), lambda file: file.write(text.encode()))
+        atomic_write(self._record(session.name), text)
         return record
 
     def expect_new(self, session: str) -> None:
-        """Raises CorpusError where a session of this name is finished."""
+        """Raise CorpusError where a session of this name is finished."""
         if self.has(session):
             raise CorpusError(f"{self.root} has a session {session} already: give another --session, or another folder")
 
-    def forget(self, session: Session) -> None:
-        """Take a session out again; `finish` then takes it out of the tables."""
+    def remove(self, session: DyadRecording) -> None:
+        """Delete a session; call `finish` to update the tables."""
         self._record(session.name).unlink(missing_ok=True)
         self._clear(session)
 
-    def finish(self) -> list[Record]:
-        """Write the splits' tables, corpus.yaml and left_out.csv anew from all records, which are returned.
+    def finish(self) -> list[SessionRecord]:
+        """Rewrite the splits' tables, corpus.yaml and left_out.csv from all records; returns the records.
 
         Raises CorpusError, OSError.
         """
         self.begin()
-        with self._alone():
+        with self._lock():
             records = self.records()
             for split in SPLITS:
                 pairs = [
-                    (r.session.clip(0, cut.number), r.session.clip(1, cut.number))
+                    (r.session.clip(0, clip.number), r.session.clip(1, clip.number))
                     for r in records
                     if r.session.split == split
-                    for cut in r.written
+                    for clip in r.written
                 ]
                 if pairs:
                     write_split(self.root, split, pairs)
@@ -348,10 +344,10 @@ class RecordedCorpus:
                 self.root / "left_out.csv",
                 ["session", "clip", "second", "why"],
                 [
-                    [r.session.name, cut.number, f"{cut.seconds:.2f}", cut.left_out]
+                    [r.session.name, clip.number, f"{clip.seconds:.2f}", clip.left_out]
                     for r in records
-                    for cut in r.clips
-                    if cut.left_out
+                    for clip in r.clips
+                    if clip.left_out
                 ],
             )
             write_settings(self.root, _settings(records))
@@ -360,29 +356,35 @@ class RecordedCorpus:
     def _record(self, session: str) -> Path:
         return self.root / _RECORDS / f"{session}.json"
 
-    def _clear(self, session: Session) -> None:
-        """What a killed process left of this session."""
+    def _clear(self, session: DyadRecording) -> None:
+        """Delete the session's files, e.g. those that a killed process left."""
         for split in SPLITS:
             for kind in (SOUND, ATTRIBUTES, FACE_MODEL, VIDEO):
                 shutil.rmtree(self.root / split / kind / session.site / session.name, ignore_errors=True)
 
     def _write_clip(
-        self, session: Session, i: int, cut: Cut, person: _Person, clip_frames: int, films: Path | None
+        self,
+        session: DyadRecording,
+        i: int,
+        clip: ClipRecord,
+        person: _FilledTrack,
+        clip_frames: int,
+        films: Path | None,
     ) -> None:
-        start = (cut.number - 1) * clip_frames
+        start = (clip.number - 1) * clip_frames
         stop = start + clip_frames
         model = person.face_model[start:stop].copy()
-        model[:, _POSE] -= np.array(cut.rest[i], np.float32)
-        folder, name = self.root / session.split, session.clip(i, cut.number)
+        model[:, _POSE] -= np.array(clip.rest[i], np.float32)
+        folder, name = self.root / session.split, session.clip(i, clip.number)
         sound = person.track.sound(start, stop)
         write_person(folder, name, person.attributes[start:stop], model, sound, SAMPLE_RATE, occurrences=False)
         if films is not None:
             film = folder / VIDEO / f"{name}.mp4"
             film.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(films / f"{cut.number}.mp4", film)
+            shutil.move(films / f"{clip.number}.mp4", film)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         folder = self.root / _RECORDS
         folder.mkdir(exist_ok=True)
         with (folder / ".lock").open("w") as lock:
@@ -390,51 +392,51 @@ class RecordedCorpus:
             yield
 
 
-class _Person:
-    """A track of which every frame has a face: the last one seen."""
+class _FilledTrack:
+    """A track in which frames without a face have the last detected one (before the first: the first)."""
 
-    def __init__(self, track: Track, frames: int) -> None:
+    def __init__(self, track: PersonTrack, frames: int) -> None:
         self.track = track
         numbers = np.arange(frames)
         self.seen = track.states()[:frames] >= FaceState.HELD
-        """(T,)."""
+        """(T,) whether the face was detected or held."""
         last = np.maximum.accumulate(np.where(self.seen, numbers, -1))
         first = int(np.argmax(self.seen)) if self.seen.any() else 0
         source = np.where(last < 0, first, last)
         self.age = np.abs(numbers - source) if self.seen.any() else np.full(frames, frames)
-        """(T,) frames since (at the beginning: until) the face was seen."""
+        """(T,) frames since the last detection, before the first one until it."""
         self.face_model = track.face_model()[source]
         self.attributes = track.attributes()[source]
 
     def rest(self, start: int, stop: int) -> list[float]:
-        """(6,) median pose of the frames in which the face was seen; 0 without any."""
+        """(6,) median pose over the frames with a detected face from `start` to `stop`; 0 without any."""
         pose = self.face_model[max(start, 0) : stop, _POSE][self.seen[max(start, 0) : stop]]
         return [round(float(x), 6) for x in np.median(pose, axis=0)] if len(pose) else [0.0] * 6
 
 
-def _cut(people: Sequence[_Person], i: int, clip_frames: int, least_face: float) -> Cut:
+def _examine(people: Sequence[_FilledTrack], i: int, clip_frames: int, least_face: float) -> ClipRecord:
     start, stop = i * clip_frames, (i + 1) * clip_frames
     face = [float(p.seen[start:stop].mean()) for p in people]
-    sound = [p.track.heard(start, stop) for p in people]
+    sound = [p.track.sound_share(start, stop) for p in people]
     around = REST_CLIPS * clip_frames
     rest = [p.rest(start - around, stop + around) for p in people]
-    why = [
+    reasons = [
         sentence
         for who, p, f, s in zip(("first", "second"), people, face, sound, strict=True)
         if (sentence := _reason(f"the {who} person", int(p.age[start:stop].max()), f, s, least_face))
     ]
-    return Cut(
+    return ClipRecord(
         i + 1,
         start / FPS,
         (round(face[0], 4), round(face[1], 4)),
         (round(sound[0], 4), round(sound[1], 4)),
         (rest[0], rest[1]),
-        "; ".join(why),
+        "; ".join(reasons),
     )
 
 
 def _reason(who: str, age: int, face: float, sound: float, least_face: float) -> str:
-    """Why a person's clip cannot be used, or nothing. age: most frames since the face was seen."""
+    """Why a person's clip is unusable; empty where it is usable. age: longest gap without a detected face, frames."""
     if face == 0.0:
         return f"{who} has no face in it"
     if face < least_face:
@@ -446,7 +448,7 @@ def _reason(who: str, age: int, face: float, sound: float, least_face: float) ->
     return ""
 
 
-def _settings(records: Sequence[Record]) -> dict[str, Any]:
+def _settings(records: Sequence[SessionRecord]) -> dict[str, Any]:
     sources = dict.fromkeys(r.session.source for r in records if r.session.source)
     commands = dict.fromkeys(r.session.made_by for r in records if r.session.made_by)
     return {
@@ -463,11 +465,11 @@ def _settings(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path) -> SessionRecord:
     try:
-        said = json.loads(path.read_text("utf-8"))
-        session, clips = said.pop("session"), said.pop("clips")
+        stored = json.loads(path.read_text("utf-8"))
+        session, clips = stored.pop("session"), stored.pop("clips")
         session["persons"] = tuple(session["persons"])
-        return Record(Session(**session), clips=[Cut(**clip) for clip in clips], **said)
+        return SessionRecord(DyadRecording(**session), clips=[ClipRecord(**clip) for clip in clips], **stored)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CorpusError(f"{path} cannot be read as the record of a session: {error}") from None

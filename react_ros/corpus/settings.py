@@ -1,16 +1,14 @@
-"""How a corpus is to be read: what its own corpus.yaml says of it, and what its user asks for."""
+"""Settings of a corpus (its corpus.yaml) and of its reader."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
+from react_ros.config import did_you_mean, load_yaml
 from react_ros.corpus import layouts
 from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Layout
 from react_ros.face import ARKIT_SCHEME, FACEVERSE_SCHEME
@@ -23,20 +21,19 @@ _KEYS = ("layout", "scheme", "fps", "simulated", "role_swap", "notice", "persons
 
 @dataclass(frozen=True, slots=True)
 class CorpusConfig:
-    """What a corpus' user asks for. Raises ValueError for a value that makes no sense."""
+    """How to read a corpus. Raises ValueError for an impossible value."""
 
     frames: int | None = EVALUATED_FRAMES
-    """How many frames of a clip are read where nobody says otherwise; None: all there are. MARS' clips have lengths
-    of their own: there it is the most that is read."""
+    """Default number of frames that are read of a clip; None: all. MARS' clips differ in length: at most so many."""
     role_swap: bool | None = None
-    """Whether every dyad comes a second time with the roles swapped; None: as the corpus says."""
+    """Whether every dyad is added a second time with the roles swapped; None: as corpus.yaml states."""
     persons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """For a modality (attributes, face_model, audio, video), which folder stands for a person of the table, e.g.
-    {"attributes": {"Expert_video": "P1", "Novice_video": "P2"}}; instead of what the corpus says of that modality."""
+    """By modality (attributes, face_model, audio, video): the folder of each person of the table, e.g.
+    {"attributes": {"Expert_video": "P1", "Novice_video": "P2"}}; overrides corpus.yaml for these modalities."""
     cache: Path | None = None
-    """Where features are kept; None: ~/.cache/react_ros/features (XDG)."""
+    """Folder of the feature cache; None: ~/.cache/react_ros/features (XDG)."""
     native_rate: bool = False
-    """Whether a corpus of another rate than 25 fps keeps it."""
+    """Whether a corpus with another rate than 25 fps is read at its own rate."""
 
     def __post_init__(self) -> None:
         if self.frames is not None and not 1 <= self.frames <= 1_000_000:
@@ -46,12 +43,12 @@ class CorpusConfig:
 
 @dataclass(frozen=True, slots=True)
 class CorpusSettings:
-    """What a corpus says of itself."""
+    """The contents of corpus.yaml, with defaults."""
 
     layout: Layout
     scheme: Scheme
     fps: float
-    """Of the files."""
+    """Frame rate of the files."""
     simulated: bool
     role_swap: bool
     notice: str
@@ -60,11 +57,11 @@ class CorpusSettings:
     appropriateness: Mapping[str, float]
     """{"quantile": q} or {"threshold": x}; empty: the default."""
     all: Mapping[str, Any]
-    """The whole file."""
+    """The whole mapping."""
 
 
 def expect_persons(persons: Mapping[Any, Any]) -> None:
-    """Raises ValueError, in one sentence, for what is no mapping of persons to folders (see `CorpusConfig.persons`)."""
+    """Raise ValueError, in one sentence, unless it is a mapping as `CorpusConfig.persons`."""
     for modality, folders in persons.items():
         if modality not in layouts.MODALITIES:
             raise ValueError(f"persons names {modality!r}: the modalities are {', '.join(layouts.MODALITIES)}")
@@ -76,31 +73,29 @@ def expect_persons(persons: Mapping[Any, Any]) -> None:
 
 
 def read_settings(root: Path) -> CorpusSettings:
-    """What `corpus.yaml` says, with the published corpora's habits where it says nothing (or is not there).
+    """The settings in `corpus.yaml`; missing keys, or a missing file, take the values of the published corpora.
 
     Raises CorpusError, in one sentence, for a folder that is no corpus and for an impossible value.
     """
-    path, said = root / FILE, {}
+    path, stored = root / FILE, {}
     if path.is_file():
         try:
-            said = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise CorpusError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(said, dict):
-            raise CorpusError(f"{path} must hold names and values, e.g. 'layout: react2024'")
+            stored = load_yaml(path, "layout: react2024")
+        except ValueError as error:
+            raise CorpusError(str(error)) from None
 
-    for given in said:
-        meant = get_close_matches(str(given), _KEYS, 1, 0.75)
-        if meant and given not in _KEYS:
-            raise CorpusError(f"{path}: there is no {given!r}: {meant[0]} is meant")
+    # Other keys are allowed (made_by, …), unless they look like a misspelt setting.
+    for key in stored:
+        if key not in _KEYS and (suggestion := did_you_mean(key, _KEYS, 0.75)):
+            raise CorpusError(f"{path}: there is no {key!r}{suggestion}")
 
     def value(name: str, default: Any, kind: type | tuple[type, ...], meaning: str) -> Any:
-        given = said.get(name, default)
+        given = stored.get(name, default)
         if not isinstance(given, kind) or (isinstance(given, bool) and kind is not bool):
             raise CorpusError(f"{path}: {name} is {given!r}, but it must be {meaning}")
         return given
 
-    layout = value("layout", None, str, "react2024 or mars") if "layout" in said else layouts.detect(root)
+    layout = value("layout", None, str, "react2024 or mars") if "layout" in stored else layouts.detect(root)
     scheme = value("scheme", FACEVERSE_SCHEME, str, "arkit52 or faceverse")
     for name, given, known in (
         ("layout", layout, get_args(Layout)),
@@ -125,7 +120,7 @@ def read_settings(root: Path) -> CorpusSettings:
         value("notice", "", str, "a text"),
         persons,
         _rule(path, value("appropriateness", {}, dict, "{quantile: q} or {threshold: x}")),
-        said,
+        stored,
     )
 
 

@@ -1,7 +1,7 @@
-"""A clip's sound as the live robot would have heard it: the same clock, the same features, kept on disk.
+"""Sound features of a clip, computed by the live code (frame clock, speech detector, acoustics) and cached.
 
-Frame k hears what was said from k * 40 ms - 80 ms to k * 40 ms - 40 ms (`ClockConfig.sound_lag_ns`), so the first
-two frames of a clip hear nothing: they are MISSING, as they are live.
+Frame k has the audio from k * 40 ms - 80 ms to k * 40 ms - 40 ms (`ClockConfig.sound_lag_ns`), so the first two frames
+of a clip have none: they are MISSING, as they are live.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from react_ros.perception.acoustics import Acoustics
 from react_ros.perception.speech import SpeechDetector
 
 VERSION = 1
-"""Of the features: another number, and everything on disk is computed anew. A test holds the numbers of each."""
+"""Version of the features: changing it invalidates the cache. A test pins the features of each version."""
 
 _COLUMNS = 57
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTable:
-    """The sound of T frames; each row what `Sound` holds in one."""
+    """The sound features of T frames: `Sound` as columns."""
 
     mfcc: Floats
     """(T, 26)."""
@@ -53,7 +53,7 @@ class SoundTable:
         return len(self.state)
 
     def frame(self, k: int) -> Sound:
-        """Row k as the live features of one frame."""
+        """Row k as live features."""
         return Sound(
             SoundState(int(self.state[k])),
             self.mfcc[k],
@@ -65,7 +65,7 @@ class SoundTable:
         )
 
     def take(self, rows: npt.NDArray[np.integer]) -> SoundTable:
-        """The rows of these numbers; a number beyond the end is a MISSING frame."""
+        """These rows; indices beyond the end give MISSING frames."""
         wide = np.concatenate([_rows(self), _rows(_table([Sound()]))])
         return _split(wide[np.minimum(rows, len(self))])
 
@@ -74,27 +74,27 @@ class SoundTable:
         return self.take(np.arange(frames))
 
 
-def listen(samples: npt.NDArray[np.int16], rate: int) -> SoundTable:
-    """The features of a whole sound, up to the last frame that hears any of it.
+def listen(pcm: npt.NDArray[np.int16], rate: int) -> SoundTable:
+    """The sound features of a recording, up to the last frame that contains any of it.
 
-    samples: (n,) or (n, channels) int16, n > 0. rate: 8000 to 192000 Hz. Raises ValueError where it is not so.
-    This is the live path itself (clock, speech detector, acoustics), run through as fast as it goes.
+    pcm: (n,) or (n, channels) int16, n > 0. rate: 8000 to 192000 Hz. Raises ValueError for anything else. Runs the live
+    path (frame clock, speech detector, acoustics) as fast as possible.
     """
-    frames = -(-len(samples) * FPS // rate) + 2
+    frames = -(-len(pcm) * FPS // rate) + 2
     clock = FrameClock()
-    heard = clock.push_sound(0, samples, rate, 0, 0)
+    clock_frames = clock.push_sound(0, pcm, rate, 0, 0)
     for k in range(frames):
-        heard += clock.push_image(k * FRAME_NS, None, k * FRAME_NS)
-    heard += clock.advance((frames - 1) * FRAME_NS + ClockConfig().sound_wait_ns)
+        clock_frames += clock.push_image(k * FRAME_NS, None, k * FRAME_NS)
+    clock_frames += clock.advance((frames - 1) * FRAME_NS + ClockConfig().sound_wait_ns)
     speech, acoustics = _detector(), Acoustics()
     speech.reset()
-    return _table([acoustics.step(f.sound, f.sound_valid, speech.step(f.sound)) for f in heard[:frames]])
+    return _table([acoustics.step(f.sound, f.sound_valid, speech.step(f.sound)) for f in clock_frames[:frames]])
 
 
 def sound_table(path: Path, clip: str, store: FeatureCache) -> SoundTable:
-    """The features of a sound file of any rate. Computed once for the same content.
+    """The sound features of an audio file of any rate; cached by content.
 
-    Raises CorpusError, which names the clip, where the file is missing or holds no sound.
+    clip: for error messages. Raises CorpusError where the file is missing or holds no audio.
     """
     try:
         return _split(store.array(f"sound-{VERSION}", path, _COLUMNS, partial(_compute, path, clip)))
@@ -107,11 +107,8 @@ def sound_table(path: Path, clip: str, store: FeatureCache) -> SoundTable:
 
 
 def precompute(paths: Sequence[Path], store: FeatureCache, *, jobs: int = 0, progress: Progress | None = None) -> None:
-    """Compute and keep the features of these files, over processes.
-
-    A file that cannot be read is passed over: whoever asks for it is told.
-    """
-    # A cache of one's own: its digests in memory are not worth sending.
+    """Fill the cache for these files. jobs: processes, 0 for one per core. Unreadable files are skipped."""
+    # Workers make a cache object each: pickling the digests would cost more.
     spread(partial(_precompute, store.folder), list(dict.fromkeys(paths)), jobs=jobs, progress=progress)
 
 
@@ -133,7 +130,7 @@ def _compute(path: Path, clip: str) -> Floats:
 
 @cache
 def _detector() -> SpeechDetector:
-    """One a process: the network takes 30 ms to load."""
+    """One per process: loading the network takes 30 ms."""
     return SpeechDetector()
 
 
@@ -146,7 +143,7 @@ def _table(sounds: Sequence[Sound]) -> SoundTable:
 
 
 def _rows(t: SoundTable) -> Floats:
-    """(T, 57): the columns of a table beside each other, as they are kept."""
+    """(T, 57): the columns of a table concatenated, the cached form."""
     single = (t.log_energy, t.f0, t.voicing, t.speech_probability, t.state)
     return np.concatenate([t.mfcc, t.mfcc_delta, np.stack(single, 1)], axis=1, dtype=np.float32)
 

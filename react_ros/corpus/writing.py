@@ -1,4 +1,4 @@
-"""Writes clips in the layout of REACT 2024: what the simulator and recordings of real people share."""
+"""Writes clips and tables in the layout of REACT 2024, for simulated and recorded corpora."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 import soundfile
 import yaml
 
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import Split
 from react_ros.face import ATTRIBUTE_NAMES, AU, Floats
+from react_ros.io import atomic_write
 
 SOUND, ATTRIBUTES, FACE_MODEL, VIDEO = "Audio_files", "Emotion", "3D_FV_files", "Video_files"
-"""The folders of a split."""
+"""Names of the modality folders of a split."""
 
 
 def write_person(
@@ -33,8 +33,8 @@ def write_person(
 ) -> None:
     """Write one person's clip.
 
-    folder: of the split. name: site/chat/person/clip. attributes: (T, 25). face_model: (T, 58). sound: (samples,)
-    int16, or float from -1 to 1, at `rate` Hz. occurrences: whether action units are 0 or 1; else they are degrees
+    folder: of the split. name: site/chat/person/clip. attributes: (T, 25). face_model: (T, 58). sound: PCM (n,),
+    int16, or float from -1 to 1, at `rate` Hz. occurrences: whether action units are 0 or 1; else they are intensities
     from 0 to 1. Raises OSError.
     """
     wav, table, coefficients = (
@@ -50,22 +50,22 @@ def write_person(
 
 
 def write_split(root: Path, split: Split, pairs: Sequence[tuple[str, str]]) -> None:
-    """Write a split's table: (speaker's clip, listener's clip) of each dyad. Raises OSError."""
+    """Write a split's table. pairs: (speaker's clip, listener's clip) of each dyad. Raises OSError."""
     write_csv(
         root / f"{split}.csv", ["", "speaker_path", "listener_path"], [[i, *pair] for i, pair in enumerate(pairs)]
     )
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, whole or not at all. Raises OSError."""
+    """Write a csv file atomically. Raises OSError."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    atomically(path, lambda file: file.write(text.getvalue().encode()))
+    atomic_write(path, text.getvalue())
 
 
 def write_settings(root: Path, settings: dict[str, Any]) -> None:
-    """Write corpus.yaml, whole or not at all. Raises OSError."""
+    """Write corpus.yaml atomically. Raises OSError."""
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    atomically(root / "corpus.yaml", lambda file: file.write(text.encode()))
+    atomic_write(root / "corpus.yaml", text)

@@ -49,7 +49,8 @@ def idle_face(idle: IdleMotion) -> Doubles:
     """(S, 83) the face of idle life: eyelids, gaze, head and the attributes that these show."""
     blendshapes = np.zeros((len(idle.blink), len(ARKIT)))
     apply_eyes(blendshapes, idle.blink, idle.gaze)
-    return np.concatenate([blendshapes, idle.rotation, idle.translation, attributes_of(blendshapes)], axis=1)
+    parts = [blendshapes, idle.rotation, idle.translation, attributes_of(blendshapes)]
+    return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
 def blend(share: float, face: npt.NDArray[np.floating], idle: Doubles) -> Doubles:

@@ -6,18 +6,17 @@ the SHA-256 of NAME.safetensors. Nothing is unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from react_ros.config import did_you_mean
+from react_ros.io import atomic_write, sha256, sha256_of
 from react_ros.package import share
 
 if TYPE_CHECKING:  # names can be looked up without importing PyTorch
@@ -126,7 +125,7 @@ def save_weights(
         "system": system,
         "format": FORMAT,
         "notice": notice,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": sha256(data),
         "parameters": sum(tensor.numel() for tensor in plain.values()),
         "config": dict(config),
         "training": dict(training),
@@ -135,8 +134,8 @@ def save_weights(
         text = yaml.safe_dump(card, sort_keys=False, width=110, allow_unicode=True)
     except yaml.YAMLError as error:
         raise ValueError(f"{files.card} is not written: YAML cannot hold {_one_line(error)}") from None
-    _replace(files.tensors, lambda file: file.write(data))
-    _replace(files.card, lambda file: file.write(text.encode()))
+    atomic_write(files.tensors, data, fsync=True)
+    atomic_write(files.card, text, fsync=True)
 
 
 def _in_order(data: bytes) -> bytes:
@@ -162,8 +161,7 @@ def load_weights(name_or_path: str | Path, system: str, folder: Path | None = No
     files = _find(name_or_path, system, folder)
     card = _read_card(files, system)
     try:
-        with files.tensors.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(files.tensors)
         with safe_open(files.tensors, framework="pt") as stored:
             metadata = stored.metadata() or {}
             names = stored.keys()
@@ -294,18 +292,6 @@ def _read_card(files: _Files, system: str) -> dict[str, Any]:
             kinds = {str: "text", int: "a whole number", dict: "names and values"}
             raise ValueError(f"{files.card} is not a card of weights: its {key} must be {kinds[kind]}")
     return card
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    whole = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with whole.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(whole, path)
-    finally:
-        whole.unlink(missing_ok=True)
 
 
 def _some(names: list[str]) -> str:

@@ -438,7 +438,7 @@ def wild_but_finite_values_keep_reactions_in_bounds(subject: Subject) -> None:
     rng = np.random.default_rng(4)
     frames = []
     for frame in _with_embedding(_clip(4, 300, gaps=False)):
-        wild = 10.0 ** rng.uniform(0.0, 30.0) * rng.choice([-1.0, 1.0])
+        wild = float(10.0 ** rng.uniform(0.0, 30.0) * rng.choice([-1.0, 1.0]))
         frames.append(_with_values(frame, dict.fromkeys(FACE_FIELDS, wild), dict.fromkeys(SOUND_FIELDS, wild)))
     _expect_bounds(subject.react(frames, samples=2))
 

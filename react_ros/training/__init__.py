@@ -1,1 +1,1 @@
-"""Corpus to weights: every system and stage through one trainer."""
+"""The training engine: from corpora to weights, for the stages that any system declares. It names no system."""

@@ -1,4 +1,4 @@
-"""Writes a finished system's weights with the card that says what they are and what they were trained on."""
+"""Writes a trained system's weights with their model card."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ from typing import Any
 
 import torch
 
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
+from react_ros.io import atomic_write
 from react_ros.machine import describe_machine
 from react_ros.nn.weights import save_weights
 from react_ros.training.data import Clips
-from react_ros.training.stage_run import Outcome
-from react_ros.training.training_stage import Task
+from react_ros.training.stage_run import StageOutcome
+from react_ros.training.training_stage import TrainingStage
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """How weights came to be."""
+class Provenance:
+    """How weights were made, for their configuration file and model card."""
 
     system: str
     corpora: Sequence[Corpus]
     clips: Mapping[Split, Clips]
     """By split."""
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, StageOutcome]
     """By stage."""
     command: str
     seed: int
     code: str
+    """Version."""
     device: torch.device
     processes: int
 
 
-def write_weights(path: Path, task: Task, story: Story) -> None:
-    """PATH.safetensors, PATH.yaml (see `parts.weights`) and PATH.md of the last stage's finished task.
+def write_weights(path: Path, stage: TrainingStage, provenance: Provenance) -> None:
+    """Write the finished last stage: PATH.safetensors, PATH.yaml (see `nn.weights`) and PATH.md, the model card.
 
     Raises OSError.
     """
-    tensors, config = task.weights()
-    training = _training(story)
-    save_weights(path, tensors, story.system, config, training, notice(story.corpora))
+    tensors, config = stage.weights()
+    training = _training(provenance)
+    save_weights(path, tensors, provenance.system, config, training, notice(provenance.corpora))
     parameters = sum(tensor.numel() for tensor in tensors.values())
-    text = _card(path.name, story, training, parameters)
-    atomically(path.with_name(f"{path.name}.md"), lambda file: file.write(text.encode()))
+    text = _card(path.name, provenance, training, parameters)
+    atomic_write(path.with_name(f"{path.name}.md"), text)
 
 
 def notice(corpora: Sequence[Corpus]) -> str:
-    """What whoever sees these weights at work must know."""
+    """What viewers of these weights' reactions must be told: simulated data, licences. May be empty."""
     simulated = [corpus for corpus in corpora if corpus.simulated]
     if simulated:
         part = "" if len(simulated) == len(corpora) else f" in {len(simulated)} of {len(corpora)} corpora"
@@ -59,7 +60,7 @@ def notice(corpora: Sequence[Corpus]) -> str:
     return " ".join(dict.fromkeys(corpus.notice for corpus in corpora if corpus.notice))
 
 
-def _training(story: Story) -> dict[str, Any]:
+def _training(provenance: Provenance) -> dict[str, Any]:
     data = [
         {
             "corpus": str(c.settings.get("made_by", c.root.name)),
@@ -68,70 +69,70 @@ def _training(story: Story) -> dict[str, Any]:
             "scheme": c.scheme,
             **({"notice": c.notice} if c.notice else {}),
         }
-        for c in story.corpora
+        for c in provenance.corpora
     ]
     machine = describe_machine()
-    if story.device.type == "cuda":
-        machine += f"; {story.processes} x {torch.cuda.get_device_name(story.device)}"
+    if provenance.device.type == "cuda":
+        machine += f"; {provenance.processes} x {torch.cuda.get_device_name(provenance.device)}"
     return {
         "data": data,
-        "clips": {split: len(clips) for split, clips in story.clips.items()},
-        "left_out": sum(len(clips.left_out) for clips in story.clips.values()),
-        "command": story.command,
-        "seed": story.seed,
-        "steps": {stage: o.steps for stage, o in story.outcomes.items()},
-        "chosen_steps": {stage: o.chosen_step for stage, o in story.outcomes.items()},
-        "skipped_steps": {stage: o.skipped for stage, o in story.outcomes.items()},
-        "seconds": {stage: o.seconds for stage, o in story.outcomes.items()},
+        "clips": {split: len(clips) for split, clips in provenance.clips.items()},
+        "left_out": sum(len(clips.left_out) for clips in provenance.clips.values()),
+        "command": provenance.command,
+        "seed": provenance.seed,
+        "steps": {stage: o.steps for stage, o in provenance.outcomes.items()},
+        "chosen_steps": {stage: o.chosen_step for stage, o in provenance.outcomes.items()},
+        "skipped_steps": {stage: o.skipped for stage, o in provenance.outcomes.items()},
+        "seconds": {stage: o.seconds for stage, o in provenance.outcomes.items()},
         "machine": machine,
-        "processes": story.processes,
-        "code": story.code,
+        "processes": provenance.processes,
+        "code": provenance.code,
         "torch": str(torch.__version__),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "figures": {stage: dict(o.figures) for stage, o in story.outcomes.items()},
+        "figures": {stage: dict(o.figures) for stage, o in provenance.outcomes.items()},
     }
 
 
-def _card(name: str, story: Story, training: Mapping[str, Any], parameters: int) -> str:
-    said = notice(story.corpora)
+def _card(name: str, provenance: Provenance, training: Mapping[str, Any], parameters: int) -> str:
+    text = notice(provenance.corpora)
     lines = [f"# {name}", ""]
-    lines += [f"**{said}**", ""] if said else []
+    lines += [f"**{text}**", ""] if text else []
     lines += [
-        f"Weights of the system `{story.system}` of react_ros, {parameters:,} numbers: `{name}.safetensors`, described "
-        f"by `{name}.yaml`.",
+        f"Weights of the system `{provenance.system}` of react_ros, {parameters:,} numbers: `{name}.safetensors`, "
+        f"described by `{name}.yaml`.",
         "",
         "## Data",
     ]
-    for corpus, told in zip(story.corpora, training["data"], strict=True):
-        whose = "simulated: data about nobody" if corpus.simulated else "recorded people, under their corpus' licence"
-        lines.append(f"- {told['corpus']} ({whose}; {corpus.layout}, faces of scheme {corpus.scheme})")
+    for corpus, described in zip(provenance.corpora, training["data"], strict=True):
+        kind = "simulated: no data about people" if corpus.simulated else "recorded people, under their corpus' licence"
+        lines.append(f"- {described['corpus']} ({kind}; {corpus.layout}, faces of scheme {corpus.scheme})")
     counts = ", ".join(f"{split} {count} dyads" for split, count in training["clips"].items())
     lines += [f"- {counts}; {training['left_out']} clips left out as unusable", "", "## Training", ""]
-    lines += ["```", story.command, "```", ""]
+    lines += ["```", provenance.command, "```", ""]
     lines += [
-        f"Seed {story.seed}; {story.code}; torch {training['torch']}; {training['date']}.",
-        f"{training['machine']}; {story.processes} process{'es' if story.processes > 1 else ''}.",
+        f"Seed {provenance.seed}; {provenance.code}; torch {training['torch']}; {training['date']}.",
+        f"{training['machine']}; {provenance.processes} process{'es' if provenance.processes > 1 else ''}.",
         "",
-        "| stage | steps | taken from step | skipped | time |",
+        "| stage | steps | chosen step | skipped | time |",
         "|---|---|---|---|---|",
     ]
-    for stage, o in story.outcomes.items():
+    for stage, o in provenance.outcomes.items():
         lines.append(f"| {stage} | {o.steps} | {o.chosen_step} | {o.skipped} | {_time(o.seconds)} |")
     lines += ["", "## Figures"]
-    if "val" in story.clips:
-        lines += ["Of the val split, which was not trained on; the step that was taken was chosen by it.", ""]
+    if "val" in provenance.clips:
+        lines += ["Of the val split, which was not trained on, but by which the steps were chosen.", ""]
         lines += ["| stage | figure | value |", "|---|---|---|"]
-        for stage, o in story.outcomes.items():
+        for stage, o in provenance.outcomes.items():
             lines += [f"| {stage} | {figure} | {value:.5g} |" for figure, value in o.figures.items()]
     else:
         lines.append("None: there was no val split, so nothing was validated.")
     lines += ["", "## Limits"]
-    if any(corpus.simulated for corpus in story.corpora):
-        lines.append("- What it learned of listening was made by rule, and is no evidence of how people listen.")
+    if any(corpus.simulated for corpus in provenance.corpora):
+        lines.append("- The listeners that it learned from are made by rule: it is no evidence of how people listen.")
     lines += [
         "- It shows facial reactions; it does not understand what is said, and must not be taken for a judgement of "
         "the person who speaks.",
-        "- It was trained on the data above only: other cameras, languages and faces may be answered worse.",
+        "- It was trained on the data above only: it may answer other cameras, languages and faces worse.",
         "",
     ]
     return "\n".join(lines)

@@ -1,9 +1,8 @@
-"""Keeps the state of a run on disk: tensors as safetensors, numbers as JSON, whole or not at all, never pickled."""
+"""Checkpoints: the state of a run on disk, tensors as safetensors and numbers as JSON; nothing is pickled."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,11 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from react_ros.io import atomic_write, replacing
+
 
 def save(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], keep: int) -> None:
-    """Write the folder `path`, "step-…", and delete all but the newest `keep` beside it. Raises OSError."""
+    """Write the checkpoint folder `path`, named "step-…", and delete all but the newest `keep` beside it.
+
+    The folder appears under its name only when it is complete. Raises OSError.
+    """
     temporary = path.with_name(f".{path.name}")
-    # Whatever a killed process left: only one process writes into a run's folder.
+    # Left by a killed process: only one process writes into a run folder.
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_tensors(temporary / "tensors.safetensors", tensors)
@@ -31,7 +35,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], 
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and numbers of the newest checkpoint that can be read; None without one."""
+    """Tensors and numbers of the newest readable checkpoint in a folder; None without one."""
     for path in reversed(_all(folder)):
         with suppress(OSError, ValueError):
             return load_tensors(path / "tensors.safetensors"), json.loads((path / "numbers.json").read_text("utf-8"))
@@ -39,21 +43,18 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors of any device as safetensors, whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write tensors of any device as safetensors, atomically and flushed to the device. Raises OSError."""
     # A copy each: safetensors refuses tensors that share memory, and some layouts.
     plain = {n: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for n, t in tensors.items()}
-    try:
-        save_file(plain, temporary)
-    except SafetensorError as error:  # so it tells of a full disk
-        raise OSError(f"{path} cannot be written: {error}") from None
-    _sync(temporary)
-    temporary.replace(path)
+    with replacing(path, fsync=True) as temporary:
+        try:
+            save_file(plain, temporary)
+        except SafetensorError as error:  # its only sign of a full disk
+            raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors that `save_tensors` wrote, on the CPU. Raises ValueError, in one sentence, where they cannot be read."""
+    """Tensors that `save_tensors` wrote, on the CPU. Raises ValueError, in one sentence, for an unreadable file."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -61,64 +62,46 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(temporary, json.dumps(value, indent=1).encode())
-    temporary.replace(path)
+    """Write JSON, atomically and flushed to the device. Raises OSError."""
+    atomic_write(path, json.dumps(value, indent=1), fsync=True)
 
 
-class Lines:
-    """A file of JSON lines, one a step, that can be taken back to an earlier step."""
+class JsonLines:
+    """A log file of JSON lines, one a step, that can be truncated to an earlier step."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._new: list[str] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """line: with its "step"; numbers that are not finite become null."""
+        """Queue a line until `write`. line: with its "step"; non-finite numbers become null."""
         plain = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in line.items()}
         self._new.append(json.dumps(plain) + "\n")
 
     def write(self) -> None:
-        """Bring what was added to disk. Raises OSError."""
+        """Append the queued lines to the file. Raises OSError."""
         if self._new:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.writelines(self._new)
             self._new.clear()
 
-    def back_to(self, step: int) -> None:
-        """Keep the lines of steps up to `step`: what a killed process wrote after its last checkpoint comes again."""
+    def truncate_to(self, step: int) -> None:
+        """Keep the lines up to a step: steps that a killed process did after its last checkpoint are done again."""
         kept = [line for line in self.read() if line["step"] <= step]
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        _write(temporary, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        temporary.replace(self._path)
+        atomic_write(self._path, "".join(json.dumps(line) + "\n" for line in kept), fsync=True)
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines on disk."""
+        """All complete lines in the file."""
         if not self._path.is_file():
             return []
         out = []
         for line in self._path.read_text("utf-8").splitlines():
-            with suppress(ValueError):  # the last one, half written
+            with suppress(ValueError):  # the last one may be cut off
                 out.append(json.loads(line))
         return out
 
 
 def _all(folder: Path) -> list[Path]:
-    """The checkpoints, oldest first."""
+    """The checkpoint folders, oldest first."""
     return sorted(folder.glob("step-*"))
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -1,34 +1,37 @@
-"""What a person may choose of a training run: YAML to frozen dataclasses, and back."""
+"""The configuration of a training run: YAML and command-line changes to frozen dataclasses, and back."""
 
 from __future__ import annotations
 
-import re
+import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+from react_ros.config import config_from, config_to, did_you_mean, in_range, load_yaml, parse_yaml, whole_in_range
+from react_ros.training.training_stage import TrainingStage
 
-from react_ros.config import config_from, config_to, in_range, whole_in_range
-from react_ros.training.training_stage import Task
+_OLD_KEY = "task"
+"""What the key `stage` of a stage was called in version 0.1."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov and Hutter 2019) and its rate over time. Raises ValueError for an impossible value."""
+    """AdamW (Loshchilov and Hutter 2019) and its learning-rate schedule. Raises ValueError for impossible values."""
 
     lr: float = 3e-4
     """The highest learning rate."""
     weight_decay: float = 0.01
-    """Of matrices; biases and other vectors are left alone."""
+    """Of matrices and larger tensors; vectors (biases, gains) are not decayed."""
     betas: tuple[float, float] = (0.9, 0.99)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    """one_cycle (Smith and Topin 2018): up from lr/25 and down to lr/250000, both along a cosine. cosine: up from 0
-    along a line, down to 0 along a cosine. constant: up from 0 along a line."""
+    """one_cycle (Smith and Topin 2018): cosine from lr/25 up to lr and down to lr/250000. cosine: linear from 0 up to
+    lr, cosine down to 0. constant: linear from 0 up to lr, then lr."""
     warm_up: float = 0.1
-    """Share of all steps in which the rate goes up."""
+    """Share of all steps in which the rate rises."""
 
     def __post_init__(self) -> None:
         in_range("lr", self.lr, 1e-9, 10.0)
@@ -39,33 +42,33 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StageConfig:
-    """How one stage is trained. Raises ValueError for an impossible value."""
+class OptimizationConfig:
+    """How a stage is optimised, the same for every stage. Raises ValueError for an impossible value."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
     batch: int = 32
     """Crops a step, over all processes together."""
     crop: int = 256
-    """Frames of a crop; a clip that is shorter is padded."""
+    """Frames of a crop; shorter clips are padded."""
     crops: int = 1
     """Crops of each clip in an epoch."""
     epochs: int = 100
     validate: int = 0
-    """Most batches of the val split that are validated after an epoch, spread over all; 0: all."""
+    """Number of batches of the val split to validate after an epoch, evenly spread over the split; 0: all."""
     ema: float = 0.999
-    """Decay of the weights' running mean, which is validated and exported; 0: the weights themselves."""
+    """Decay of the exponential moving average of the weights, which is validated and exported; 0: no averaging."""
     clip_norm: float = 1.0
-    """The longest gradient; 0: any."""
+    """Largest gradient norm; 0: no clipping."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """On CUDA; on a CPU it is always fp32."""
+    """On CUDA; on a CPU always fp32."""
     compile: bool = False
     """torch.compile, on CUDA only."""
     checkpoint_every: int = 500
     """Steps."""
     keep: int = 2
-    """Checkpoints that stay."""
+    """Number of checkpoints kept."""
     export: Literal["best", "last"] = "best"
-    """Which epoch the stage ends with: the best in validation, or the last."""
+    """Which weights the stage ends with: of the epoch with the best validation, or of the last step."""
 
     def __post_init__(self) -> None:
         whole_in_range("batch", self.batch, 1, 65536)
@@ -80,115 +83,125 @@ class StageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
-    """One stage: how it is trained, and its own config."""
+class StageSettings:
+    """One stage of a run: how it is optimised, and the stage's own configuration."""
 
-    training: StageConfig
-    task: Any
-    """The task's `Config`."""
+    optimization: OptimizationConfig
+    stage: Any
+    """An instance of the stage's `Config`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A whole run."""
+    """The configuration of a run."""
 
     seed: int
     frames: int
-    """Frames of a clip that are used (MARS: at most)."""
-    stages: Mapping[str, StagePlan]
-    """Of all stages of the system, in order."""
+    """Frames used of each clip (MARS, whose clips differ in length: at most)."""
+    stages: Mapping[str, StageSettings]
+    """All stages of the system by name, in order."""
 
     def plain(self) -> dict[str, Any]:
-        """As the YAML that gives it again."""
-        stages = {n: {**config_to(p.training), "task": config_to(p.task)} for n, p in self.stages.items()}
+        """The mapping that, as YAML, reads back as this configuration."""
+        stages = {n: {**config_to(s.optimization), "stage": config_to(s.stage)} for n, s in self.stages.items()}
         return {"seed": self.seed, "frames": self.frames, "stages": stages}
 
 
 def read_config(
-    stages: Sequence[type[Task]], file: Path | None = None, changes: Sequence[str] = (), seed: int | None = None
+    stages: Sequence[type[TrainingStage]],
+    file: Path | None = None,
+    changes: Sequence[str] = (),
+    seed: int | None = None,
 ) -> TrainConfig:
-    """The config of a YAML file, with defaults for what it does not say, and changes of it.
+    """The configuration of a run of these stages: defaults, overridden by a file, then by changes, then by `seed`.
 
-    changes: "key.path=value" each, over the file, e.g. "stages.tokenizer.optimizer.lr=1e-4". seed: over both.
-    Raises ValueError, in one sentence that names the file and the key.
+    changes: "key.path=value" each. Raises ValueError, in one sentence that names the file and the key.
     """
-    said = {} if file is None else _read(file)
+    given = {} if file is None else load_yaml(file, "seed: 0")
     where = "the config" if file is None else str(file)
+    _rename_old_keys(given, where)
     for change in changes:
-        _change(said, change)
+        _apply(given, change)
+        _rename_old_keys(given, f"--set {change}")
     if changes:
         where += " with --set"
-    _expect_keys(said, ("seed", "frames", "stages"), where)
+    _expect_keys(given, ("seed", "frames", "stages"), where)
     numbers = {"seed": 0 if seed is None else seed, "frames": 750}
     for name in numbers:
-        given = said.get(name, numbers[name]) if name != "seed" or seed is None else seed
+        value = given.get(name, numbers[name]) if name != "seed" or seed is None else seed
         try:
-            whole_in_range(name, given, 0 if name == "seed" else 1, 2**63 - 1 if name == "seed" else 1_000_000)
+            whole_in_range(name, value, 0 if name == "seed" else 1, 2**63 - 1 if name == "seed" else 1_000_000)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        numbers[name] = given
-    parts = said.get("stages") or {}
-    _expect_keys(parts, [task.stage for task in stages], f"{where}: stages")
-    plans = {task.stage: _stage(task, parts.get(task.stage) or {}, f"{where}: stages.{task.stage}") for task in stages}
-    # Known before anything is trained, not when the stage's turn comes.
-    for i, task in enumerate(stages):
+        numbers[name] = value
+    by_stage = given.get("stages") or {}
+    _expect_keys(by_stage, [kind.stage for kind in stages], f"{where}: stages")
+    settings = {
+        kind.stage: _settings(kind, by_stage.get(kind.stage) or {}, f"{where}: stages.{kind.stage}") for kind in stages
+    }
+    # Checked before anything is trained, not when the stage's turn comes.
+    for i, kind in enumerate(stages):
         try:
-            task.expect_fit(plans[task.stage].task, {t.stage: plans[t.stage].task for t in stages[:i]})
+            kind.expect_fit(settings[kind.stage].stage, {k.stage: settings[k.stage].stage for k in stages[:i]})
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    return TrainConfig(numbers["seed"], numbers["frames"], plans)
+    return TrainConfig(numbers["seed"], numbers["frames"], settings)
 
 
-def _stage(task: type[Task], said: Any, where: str) -> StagePlan:
-    if not isinstance(said, dict):
-        raise ValueError(f"{where} is {said!r}, but it must hold names and values")
-    own = said.get("task") or {}
-    training = {key: value for key, value in said.items() if key != "task"}
-    return StagePlan(config_from(StageConfig, training, where), config_from(task.Config, own, f"{where}.task"))
+def with_current_keys(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of a run (run.yaml) of any version, with the keys of today."""
+    renamed: dict[str, Any] = dict(copy.deepcopy(run))
+    _rename_old_keys(renamed, "")
+    return renamed
 
 
-def _expect_keys(said: Any, known: Sequence[str], where: str) -> None:
-    if not isinstance(said, dict):
-        raise ValueError(f"{where} is {said!r}, but it must hold names and values: {', '.join(known)}")
-    for key in said:
+def _rename_old_keys(given: dict[str, Any], where: str) -> None:
+    """Rename `task` to `stage` in every stage, in place. where: for a logged notice; empty: no notice."""
+    stages = given.get("stages")
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        if not isinstance(stage, dict) or _OLD_KEY not in stage:
+            continue
+        if "stage" in stage:
+            raise ValueError(f"{where}: stages.{name} has both 'stage' and {_OLD_KEY!r}, its former name: keep one")
+        stage["stage"] = stage.pop(_OLD_KEY)
+        if where:
+            _log.warning("%s: stages.%s.%s is called stages.%s.stage now", where, name, _OLD_KEY, name)
+
+
+def _settings(kind: type[TrainingStage], given: Any, where: str) -> StageSettings:
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} is {given!r}, but it must hold names and values")
+    own = given.get("stage") or {}
+    optimization = {key: value for key, value in given.items() if key != "stage"}
+    return StageSettings(
+        config_from(OptimizationConfig, optimization, where), config_from(kind.Config, own, f"{where}.stage")
+    )
+
+
+def _expect_keys(given: Any, known: Sequence[str], where: str) -> None:
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} is {given!r}, but it must hold names and values: {', '.join(known)}")
+    for key in given:
         if key not in known:
-            close = get_close_matches(str(key), known, n=1)
-            guess = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ValueError(f"{where}: there is no {key!r}{guess}: there are {', '.join(known)}")
+            raise ValueError(f"{where}: there is no {key!r}{did_you_mean(key, known)}: there are {', '.join(known)}")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as YAML 1.2 has it; PyYAML's 1.1 takes it for a text."""
+def _apply(given: dict[str, Any], change: str) -> None:
+    """Set one value in the mapping, in place."""
+    import yaml
 
-
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
-)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        said = yaml.load(file.read_text("utf-8"), _Loader)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if said is not None and not isinstance(said, dict):
-        raise ValueError(f"{file} must hold names and values, e.g. 'seed: 0'")
-    return said or {}
-
-
-def _change(said: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise ValueError(f"--set {change}: it must be key.path=value, e.g. stages.{{stage}}.optimizer.lr=1e-4")
+    if len(keys) > 2 and keys[0] == "stages" and keys[2] == _OLD_KEY:
+        _log.warning("--set %s: stages.%s.%s is called stages.%s.stage now", change, keys[1], _OLD_KEY, keys[1])
+        keys[2] = "stage"
     try:
-        value = yaml.load(text, _Loader)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         raise ValueError(f"--set {change}: its value cannot be read as YAML") from None
-    inner = said
+    inner = given
     for key in keys[:-1]:
         if inner.get(key) is None:
             inner[key] = {}

@@ -1,8 +1,7 @@
-"""A corpus' split as tensors: what a listener is told of its speaker, what the real listener did, cut into crops."""
+"""The splits of corpora as tensors: speaker inputs and the human listener's reactions, cut into crops."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,25 +15,26 @@ from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.face import Floats
-from react_ros.training.dataset_cache import OF_SPEAKER, WIDTHS, Pack, Whole, open_pack
+from react_ros.io import sha256
+from react_ros.training.dataset_cache import OF_SPEAKER, WIDTHS, CachedSplit, Integers, open_split
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B crops of T frames. Where a frame is not valid, and where a modality is absent, numbers are 0."""
+    """B crops of T frames. Invalid frames and absent modalities are 0."""
 
     speaker: Tensor
-    """(B, T, INPUTS) float32, see `parts.inputs`."""
+    """(B, T, INPUTS) float32, see `generators.speaker_inputs`."""
     speaker_attributes: Tensor
-    """(B, T, 25) float32, the speaker's own; 0 where there is no face."""
+    """(B, T, 25) float32 of the speaker; 0 without a face."""
     face_model: Tensor
-    """(B, T, 58) float32, the real listener's, as the corpus has them."""
+    """(B, T, 58) float32 of the human listener, as stored in the corpus."""
     attributes: Tensor
-    """(B, T, 25) float32, the real listener's."""
+    """(B, T, 25) float32 of the human listener."""
     valid: Tensor
-    """(B, T) bool; False behind the end of a clip."""
+    """(B, T) bool; False after the end of a clip."""
     clip: Tensor
-    """(B,) int64, which clip of `Clips`."""
+    """(B,) int64, index of the clip in `Clips`."""
     start: Tensor
     """(B,) int64, the first frame of the crop in its clip."""
     has_face_model: Tensor
@@ -48,23 +48,24 @@ class Batch:
 
 
 class Clips:
-    """The N dyads of one split of one or more corpora that can be used; memory-mapped from the cache."""
+    """The N usable dyads of one split of one or more corpora, memory-mapped from the dataset cache."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        self._packs = packs
-        self._pack = np.concatenate([np.full(len(p.dyads), i) for i, p in enumerate(packs)])
-        self._speaker = np.concatenate([p.speaker_rows for p in packs])
-        self._listener = np.concatenate([p.listener_rows for p in packs])
-        self.lengths: Whole = np.concatenate([p.lengths for p in packs])
-        """(N,) frames that both the speaker and the listener have."""
-        self.names = [d.name for p in packs for d in p.dyads]
-        """The speakers' clips."""
-        self.left_out = [sentence for p in packs for sentence in p.left_out]
-        """A sentence for each clip that cannot be used."""
-        self.scheme = packs[0].corpus.scheme
-        """What the first 52 of a face model are: "arkit52" or "faceverse"."""
-        self.digest = hashlib.sha256("".join(p.content for p in packs).encode()).hexdigest()
-        """Of all files that the clips were read from."""
+    def __init__(self, parts: Sequence[CachedSplit]) -> None:
+        """parts: the split of each corpus."""
+        self._parts = parts
+        self._part = np.concatenate([np.full(len(p.dyads), i) for i, p in enumerate(parts)])
+        self._speaker = np.concatenate([p.speaker_rows for p in parts])
+        self._listener = np.concatenate([p.listener_rows for p in parts])
+        self.lengths: Integers = np.concatenate([p.lengths for p in parts])
+        """(N,) frames that both speaker and listener have."""
+        self.names = [d.name for p in parts for d in p.dyads]
+        """The speakers' clips, as the split's table names them."""
+        self.left_out = [sentence for p in parts for sentence in p.left_out]
+        """A sentence for each unusable clip."""
+        self.scheme = parts[0].corpus.scheme
+        """Meaning of the first 52 coefficients of a face model: "arkit52" or "faceverse"."""
+        self.digest = sha256("".join(p.content for p in parts))
+        """SHA-256 over the content of all source files."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -74,7 +75,7 @@ class Clips:
         return self._rows("speaker", clip)
 
     def speaker_attributes(self, clip: int) -> Floats:
-        """(T, 25) of one clip's speaker, read-only; 0 where there is no face."""
+        """(T, 25) of one clip's speaker, read-only; 0 without a face."""
         return self._rows("speaker_attributes", clip)
 
     def face_model(self, clip: int) -> Floats | None:
@@ -85,8 +86,8 @@ class Clips:
         """(T, 25) of one clip's listener, read-only; None where its corpus has none."""
         return self._rows("attributes", clip) if self._of(clip).has["attributes"] else None
 
-    def batch(self, clips: Whole, starts: Whole, frames: int) -> Batch:
-        """The crops of `frames` frames that begin at `starts` of `clips`, both (B,)."""
+    def batch(self, clips: Integers, starts: Integers, frames: int) -> Batch:
+        """Crops of `frames` frames, one from each of `clips` (B,) at first frames `starts` (B,)."""
         arrays = {name: np.zeros((len(clips), frames, width), np.float32) for name, width in WIDTHS.items()}
         counts = np.clip(self.lengths[clips] - starts, 0, frames)
         for b, (clip, start, count) in enumerate(zip(clips, starts, counts, strict=True)):
@@ -103,49 +104,49 @@ class Clips:
         )
 
     def appropriate(self, *, jobs: int = 0, progress: Progress | None = None) -> npt.NDArray[np.bool_]:
-        """(N, N): [i, j], whether j's listener is appropriate for i's speaker; nobody is across corpora.
+        """(N, N): [i, j], whether j's listener is appropriate for i's speaker; never across corpora.
 
-        Computed when first asked for, see `Corpus.appropriate`. Raises CorpusError.
+        Computed at the first call, see `Corpus.appropriate`. Raises CorpusError.
         """
         out = np.zeros((len(self), len(self)), bool)
         first = 0
-        for pack in self._packs:
-            rows = [d.index for d in pack.dyads]
-            whole = pack.corpus.appropriate(pack.split, jobs=jobs, progress=progress)
-            out[first : first + len(rows), first : first + len(rows)] = whole[np.ix_(rows, rows)]
+        for part in self._parts:
+            rows = [d.index for d in part.dyads]
+            matrix = part.corpus.appropriate(part.split, jobs=jobs, progress=progress)
+            out[first : first + len(rows), first : first + len(rows)] = matrix[np.ix_(rows, rows)]
             first += len(rows)
         return out
 
-    def _of(self, clip: int) -> Pack:
-        return self._packs[self._pack[clip]]
+    def _of(self, clip: int) -> CachedSplit:
+        return self._parts[self._part[clip]]
 
     def _rows(self, name: str, clip: int) -> Floats:
         row = (self._speaker if name in OF_SPEAKER else self._listener)[clip]
         return self._of(clip).arrays[name][row, : self.lengths[clip]]
 
 
-class Order:
-    """Which crops each step sees: a pure function of the seed and the step, so that nothing of it need be kept."""
+class CropOrder:
+    """The crops of each step: a pure function of seed and step, so that resuming needs no state."""
 
-    def __init__(self, lengths: Whole, *, batch: int, crop: int, crops: int, seed: int) -> None:
-        """batch: crops a step; fewer where an epoch has fewer. crops: of each clip in an epoch."""
+    def __init__(self, lengths: Integers, *, batch: int, crop: int, crops: int, seed: int) -> None:
+        """batch: crops a step, at most those of an epoch. crop: frames. crops: of each clip in an epoch."""
         self._lengths, self._crop, self._crops, self._seed = lengths, crop, crops, seed
         self.batch = min(batch, len(lengths) * crops)
         self.steps = len(lengths) * crops // self.batch
-        """Steps an epoch: what does not fill a last batch waits for another epoch, which has another order."""
+        """Steps an epoch. Crops that do not fill a last batch are dropped; every epoch has another order."""
         self._epoch = -1
         self._clips = self._starts = np.zeros(0, np.int64)
 
-    def at(self, step: int) -> tuple[Whole, Whole]:
+    def at(self, step: int) -> tuple[Integers, Integers]:
         """(B,) clips and (B,) first frames of a step, counted from 0 over all epochs."""
         epoch, within = divmod(step, self.steps)
         if epoch != self._epoch:
-            self._clips, self._starts = self._draw(epoch)
+            self._clips, self._starts = self._shuffled(epoch)
             self._epoch = epoch
         rows = slice(within * self.batch, (within + 1) * self.batch)
         return self._clips[rows], self._starts[rows]
 
-    def _draw(self, epoch: int) -> tuple[Whole, Whole]:
+    def _shuffled(self, epoch: int) -> tuple[Integers, Integers]:
         starts = np.empty((len(self._lengths), self._crops), np.int64)
         for clip, length in enumerate(self._lengths):
             rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(0, epoch, clip)))
@@ -154,15 +155,15 @@ class Order:
         return order // self._crops, starts.reshape(-1)[order]
 
 
-def windows(lengths: Whole, crop: int, batch: int) -> list[tuple[Whole, Whole]]:
-    """Batches of (clips, starts) that show every frame of every clip once: how a split is validated."""
+def windows(lengths: Integers, crop: int, batch: int) -> list[tuple[Integers, Integers]]:
+    """Batches of (clips, starts) that cover every frame of every clip once, for validation."""
     cuts = [(clip, start) for clip, length in enumerate(lengths) for start in range(0, int(length), crop)]
-    whole = np.array(cuts, np.int64).reshape(-1, 2)
-    return [(part[:, 0], part[:, 1]) for part in (whole[i : i + batch] for i in range(0, len(whole), batch))]
+    array = np.array(cuts, np.int64).reshape(-1, 2)
+    return [(part[:, 0], part[:, 1]) for part in (array[i : i + batch] for i in range(0, len(array), batch))]
 
 
 def expect_modalities(corpora: Sequence[Corpus], needs: Collection[str], who: str) -> None:
-    """Raises CorpusError, in one sentence, where a corpus has not all of "attributes", "face_model", "audio" needed."""
+    """Raise CorpusError, in one sentence, where a corpus lacks one of the modalities that `who` needs."""
     for corpus in corpora:
         dyad = corpus.dyads(corpus.splits[0])[0]
         for modality in sorted(needs):
@@ -181,12 +182,12 @@ def load_clips(
     jobs: int = 0,
     progress: Progress | None = None,
 ) -> Clips:
-    """The dyads of a split that can be used, of all the corpora that have it.
+    """The usable dyads of a split, of all corpora that have the split.
 
-    frames: of each clip (MARS: at most). needs: see `Task.needs`; who: who needs them. What a corpus does not have and
-    nobody needs is 0, and the batch says so. Kept in the cache under the content of the files and the code that read
-    them: a second time takes seconds. jobs: processes, 0 for one a core.
-    Raises CorpusError where there is no such split, nothing can be used, or a needed modality is missing.
+    frames: of each clip (MARS: at most). needs: see `TrainingStage.needs`; who: the subject of the error message.
+    Modalities that a corpus lacks and that are not needed are 0, see `Batch.has_face_model`. Arrays are cached under
+    the content of the files and the code that reads them. jobs: processes, 0 for one a core.
+    Raises CorpusError where no corpus has the split, no clip is usable, or a needed modality is missing.
     """
     given = [c if isinstance(c, Corpus) else open_corpus(c, CorpusConfig(frames=frames)) for c in corpora]
     opened = [corpus for corpus in given if split in corpus.splits]
@@ -199,7 +200,7 @@ def load_clips(
                 "they cannot be trained on together"
             )
     expect_modalities(opened, needs, who)
-    clips = Clips([open_pack(corpus, split, frames, jobs, progress) for corpus in opened])
+    clips = Clips([open_split(corpus, split, frames, jobs, progress) for corpus in opened])
     if not len(clips):
         raise CorpusError(
             f"{opened[0].root} has no usable clips in its {split} split"
@@ -209,7 +210,7 @@ def load_clips(
 
 
 def mean_over(x: Tensor, valid: Tensor) -> Tensor:
-    """() over the valid frames (B, T) of (B, T, …)."""
+    """() mean of (B, T, …) over the valid frames (B, T) and all further axes."""
     shape = (*valid.shape, *(1,) * (x.dim() - 2))
     weight = valid.view(shape)
     return (x * weight).sum() / (weight.sum() * (x.numel() / valid.numel())).clamp_min(1.0)

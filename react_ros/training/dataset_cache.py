@@ -1,8 +1,7 @@
-"""The clips of one split as arrays on disk, made once by the live code, for training to map into memory."""
+"""The dataset cache: the clips of one split as arrays on disk, computed by the live code, for memory-mapping."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,17 +22,18 @@ import react_ros.corpus.reader
 import react_ros.generators.attributes
 import react_ros.generators.speaker_inputs
 from react_ros import face
-from react_ros.corpus.cache import FeatureCache, atomically
+from react_ros.corpus.cache import FeatureCache
 from react_ros.corpus.clips import CorpusError, Dyad, PersonClip, Split
 from react_ros.corpus.pool import Progress, processes, spread
 from react_ros.corpus.reader import Corpus
 from react_ros.corpus.sounds import VERSION as SOUND_VERSION
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
 from react_ros.generators.speaker_inputs import INPUTS, attribute_inputs, speaker_inputs
+from react_ros.io import atomic_write, sha256, sha256_of
 
-# No torch here: each process that reads clips would spend seconds on importing it.
+# No torch here: importing it would cost each process that reads clips seconds.
 
-Whole = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 OF_SPEAKER = {"speaker": INPUTS, "speaker_attributes": ATTRIBUTES}
 OF_LISTENER = {"face_model": FACE_MODEL, "attributes": ATTRIBUTES}
 WIDTHS = OF_SPEAKER | OF_LISTENER
@@ -46,33 +46,40 @@ _CODE = (
     react_ros.generators.attributes,
     react_ros.generators.speaker_inputs,
 )
-"""Modules that the numbers on disk depend on: when one changes, they are computed anew."""
+"""Modules that the cached numbers depend on: a change of their source invalidates the cache."""
 
 Role = Literal["speaker", "listener"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """One split of one corpus, opened."""
+class CachedSplit:
+    """One split of one corpus, opened from the dataset cache."""
 
     corpus: Corpus
     split: Split
     content: str
+    """SHA-256 over names, settings and source files."""
     dyads: list[Dyad]
-    """Those that can be used."""
-    speaker_rows: Whole
-    listener_rows: Whole
-    lengths: Whole
+    """The usable ones."""
+    speaker_rows: Integers
+    """(N,) each dyad's row in the speakers' arrays."""
+    listener_rows: Integers
+    """(N,) each dyad's row in the listeners' arrays."""
+    lengths: Integers
+    """(N,) frames."""
     left_out: list[str]
+    """A sentence for each unusable clip."""
     arrays: dict[str, Floats]
     """(persons, frames, width) each, memory-mapped."""
     has: dict[str, bool]
+    """Whether the corpus has attributes, face_model, audio."""
 
 
-def open_pack(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Progress | None) -> Pack:
-    """The split's clips, from the cache where they are there, else made and kept there.
+def open_split(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Progress | None) -> CachedSplit:
+    """The split's clips from the cache; computed and cached at the first call.
 
-    Raises CorpusError for a split without clips, or with nothing to learn from.
+    frames: of each clip (MARS: at most). Raises CorpusError for a split without clips, and for a corpus with neither
+    attributes nor face models.
     """
     dyads = corpus.dyads(split)
     if not dyads:
@@ -86,7 +93,7 @@ def open_pack(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Pr
     }
     store = FeatureCache(corpus.config.cache)
     content = _content(corpus, persons, frames, store.folder, jobs)
-    key = hashlib.sha256("".join([content, str(SOUND_VERSION), *map(_source, (*_CODE, None))]).encode()).hexdigest()
+    key = sha256("".join([content, str(SOUND_VERSION), *map(_source, (*_CODE, None))]))
     folder = store.folder / "clips" / key
     opened = _open(folder)
     if opened is None:
@@ -101,7 +108,7 @@ def open_pack(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Pr
         for d in dyads
     ]
     used = [i for i, length in enumerate(lengths) if length > 0]
-    return Pack(
+    return CachedSplit(
         corpus,
         split,
         content,
@@ -116,18 +123,18 @@ def open_pack(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Pr
 
 
 def _source(module: Any) -> str:
-    """A module's source text; None is this one's."""
+    """A module's source text; None: of this module."""
     return Path(__file__ if module is None else module.__file__).read_text("utf-8")
 
 
 def _content(corpus: Corpus, persons: dict[Role, list[PersonClip]], frames: int, folder: Path, jobs: int) -> str:
-    """Digest of all that the numbers are made of: names, settings and the content of every file.
+    """SHA-256 over names, settings and the content of every file.
 
-    Files are hashed once; while size and time stay the same, what is remembered of them holds.
+    Files are hashed once; the stored digest is used while a file's size and modification time stay the same.
     """
     everybody = dict.fromkeys(person for people in persons.values() for person in people)
     files = [f for p in everybody for f in (p.attributes, p.face_model, p.audio) if f is not None]
-    place = folder / "digests" / f"{hashlib.sha256(str(corpus.root.resolve()).encode()).hexdigest()[:16]}.json"
+    place = folder / "digests" / f"{sha256(str(corpus.root.resolve()))[:16]}.json"
     known: dict[str, list[Any]] = {}
     with suppress(OSError, ValueError):
         known = json.loads(place.read_text("utf-8"))
@@ -135,17 +142,17 @@ def _content(corpus: Corpus, persons: dict[Role, list[PersonClip]], frames: int,
     new = [f for f, stat in zip(files, stats, strict=True) if stat is not None and known.get(str(f), [])[:2] != stat]
     with ThreadPoolExecutor(processes(jobs)) as pool:
         digests = dict(zip(new, pool.map(_digest, new), strict=True))
-    said = []
+    contents = []
     for file, stat in zip(files, stats, strict=True):
         if file in digests and stat is not None:
             known[str(file)] = [*stat, digests[file]]
-        said.append("missing" if stat is None else known[str(file)][2])
+        contents.append("missing" if stat is None else known[str(file)][2])
     if digests:
         with suppress(OSError):
-            atomically(place, lambda out: out.write(json.dumps(known).encode()))
+            atomic_write(place, json.dumps(known))
     names = {role: [person.name for person in people] for role, people in persons.items()}
     settings = [corpus.layout, corpus.scheme, corpus.source_fps, corpus.fps, frames]
-    return hashlib.sha256(json.dumps([settings, names, said]).encode()).hexdigest()
+    return sha256(json.dumps([settings, names, contents]))
 
 
 def _stat(file: Path) -> list[int] | None:
@@ -158,8 +165,7 @@ def _stat(file: Path) -> list[int] | None:
 
 def _digest(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError:
         return "unreadable"
 
@@ -172,7 +178,7 @@ def _build(
     jobs: int,
     progress: Progress | None,
 ) -> None:
-    """Compute a pack: whole at its place, or not there at all."""
+    """Compute the arrays of a split in a temporary folder, which is renamed when complete."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
     try:
@@ -191,7 +197,7 @@ def _build(
         try:
             temporary.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # otherwise another process was faster
                 raise
             if _open(folder) is None:  # damaged
                 shutil.rmtree(folder)
@@ -201,12 +207,12 @@ def _build(
 
 
 def _fill(corpus: Corpus, folder: Path, frames: int, item: tuple[Role, int, PersonClip]) -> tuple[int, str]:
-    """Write one person's rows; returns how many frames there are, or 0 and the sentence that says why."""
+    """Write one person's rows; returns the number of frames and "", or 0 and the reason in a sentence."""
     role, row, person = item
     try:
         if role == "speaker":
-            heard = list(corpus.frames(person, frames))
-            arrays = {"speaker": speaker_inputs(heard), "speaker_attributes": attribute_inputs(heard)}
+            speaker = list(corpus.frames(person, frames))
+            arrays = {"speaker": speaker_inputs(speaker), "speaker_attributes": attribute_inputs(speaker)}
         else:
             arrays = {}
             if person.face_model is not None:
@@ -217,8 +223,8 @@ def _fill(corpus: Corpus, folder: Path, frames: int, item: tuple[Role, int, Pers
         return 0, str(error)
     length = min(len(array) for array in arrays.values())  # MARS: a clip's files may differ by a frame
     for name, array in arrays.items():
-        whole = np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False)
-        whole[row, :length] = array[:length]
+        stored = np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False)
+        stored[row, :length] = array[:length]
     return length, ""
 
 

@@ -1,13 +1,15 @@
-"""What turns gradients into weights: the rate over time, AdamW's groups, the weights' running mean."""
+"""From gradients to weights: learning-rate schedules, AdamW's parameter groups, the weights' moving average."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from react_ros.training.config import OptimizerConfig
 
@@ -16,7 +18,7 @@ def rate_at(config: OptimizerConfig, step: int, steps: int) -> float:
     """The learning rate of step 0 … steps - 1; see `OptimizerConfig.schedule`."""
     up = config.warm_up * steps
     if config.schedule == "one_cycle":
-        # As torch's OneCycleLR: its rates are those between steps 0 and up - 1, and between that and steps - 1.
+        # As torch's OneCycleLR: the rate peaks at step up - 1 and ends at step steps - 1.
         top, end = up - 1.0, steps - 1.0
         if step <= top:
             return _cosine(config.lr / 25.0, config.lr, step / top if top > 0.0 else 1.0)
@@ -33,7 +35,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over all that is trained; only matrices and larger decay."""
+    """AdamW over all parameters that require a gradient; weight decay for matrices and larger tensors only."""
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -42,27 +44,33 @@ def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, fused=True)
 
 
-class RunningMean:
-    """The exponential moving mean of a module's trained parameters (EMA)."""
+class MovingAverage:
+    """The exponential moving average (EMA) of a module's trained parameters, with warm-up.
+
+    The update is torch's (`get_ema_multi_avg_fn`). Its `AveragedModel` is not used because it copies the whole module,
+    frozen networks of earlier stages and buffers included, starts from the first step's weights instead of the
+    initial ones, has one fixed decay, and counts updates instead of steps (a skipped step must not delay the warm-up).
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        """decay: a step; in the first steps less, as (1 + n) / (10 + n). 0: the parameters themselves."""
+        """decay: of a step n, 0 to below 1; at most (1 + n) / (10 + n). 0: no averaging, the parameters themselves."""
         self._trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._decay = decay
         self.tensors: dict[str, Tensor] = (
             {name: p.detach().clone() for name, p in self._trained.items()} if decay > 0.0 else {}
         )
+        """The average of each parameter, by name; part of a checkpoint."""
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the parameters after step `step`, counted from 0."""
-        decay = min(self._decay, (1.0 + step) / (10.0 + step))
-        for name, tensor in self.tensors.items():
-            tensor.lerp_(self._trained[name], 1.0 - decay)
+        """Include the parameters after step `step`, counted from 0."""
+        if self.tensors:
+            average: Any = get_ema_multi_avg_fn(min(self._decay, (1.0 + step) / (10.0 + step)))
+            average(list(self.tensors.values()), [p.detach() for p in self._trained.values()], step)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the module has the mean's values."""
+        """Within the context the module has the averaged values."""
         with torch.no_grad():
             kept = {name: self._trained[name].detach().clone() for name in self.tensors}
             self._set(self.tensors)

@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun starts them; without it, just this one."""
+"""The processes that train together, as torchrun starts them; without torchrun, a group of one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from react_ros.nn.device import choose_device
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """All processes, seen from one of them. They share the run's folder."""
+class ProcessGroup:
+    """The group as seen from this process. All processes share the run folder."""
 
     device: torch.device
     rank: int = 0
@@ -24,52 +24,51 @@ class World:
     local_rank: int = 0
 
     @property
-    def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and reports progress: rank 0."""
         return self.rank == 0
 
     @property
-    def first_here(self) -> bool:
-        """Whether this is the machine's process that fills its cache."""
+    def is_local_main(self) -> bool:
+        """Whether this is the process that fills its machine's cache: local rank 0."""
         return self.local_rank == 0
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def barrier(self) -> None:
+        """Wait until every process has reached this call."""
         if self.size > 1:
             dist.barrier()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """(n,) float64: the mean over processes, the same bits in each."""
+        """(n,) float64: the mean over processes, bitwise equal in each."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
         return values
 
-    def share(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give every process the first one's values."""
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite the tensors of every process with those of rank 0."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
-    def gather(self, mine: Any) -> Sequence[Any]:
-        """What each process has, in their order."""
+    def gather(self, value: Any) -> Sequence[Any]:
+        """The value of every process, by rank."""
         if self.size == 1:
-            return [mine]
-        everybody: list[Any] = [None] * self.size
-        dist.all_gather_object(everybody, mine)
-        return everybody
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
-    """This process' world. device: auto, cpu or cuda.
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """The group that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe; gloo connects CPUs, nccl GPUs.
 
-    torchrun says in RANK, WORLD_SIZE and LOCAL_RANK who is who; gloo joins CPUs, nccl GPUs. Raises ValueError for a
-    device that is not there.
+    device: auto, cpu or cuda. Raises ValueError for a device that is not there.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World(choose_device(device))
+        yield ProcessGroup(choose_device(device))
         return
     rank = int(os.environ["RANK"])
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
@@ -84,6 +83,6 @@ def joined(device: str) -> Iterator[World]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size)
     try:
-        yield World(chosen, rank, size, local_rank)
+        yield ProcessGroup(chosen, rank, size, local_rank)
     finally:
         dist.destroy_process_group()

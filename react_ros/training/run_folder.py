@@ -1,8 +1,7 @@
-"""A run's folder: run.yaml says what it is, and each stage that is finished what it ended with."""
+"""The folder of a run: run.yaml describes it, and each finished stage leaves its weights and its figures."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,21 +10,21 @@ from typing import Any
 
 import yaml
 
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
+from react_ros.io import atomic_write, sha256, sha256_of
 from react_ros.package import code_version
 from react_ros.training import checkpoints
-from react_ros.training.config import TrainConfig
+from react_ros.training.config import TrainConfig, with_current_keys
 from react_ros.training.data import Clips
-from react_ros.training.stage_run import Outcome
-from react_ros.training.training_stage import Finished
+from react_ros.training.stage_run import StageOutcome
+from react_ros.training.training_stage import FinishedStage
 
 
 def describe(
     system: str, config: TrainConfig, corpora: Sequence[Corpus], clips: Mapping[Split, Clips], steps_limit: int
 ) -> dict[str, Any]:
-    """What makes a run what it is, as run.yaml holds it."""
+    """Everything that determines a run's result, as run.yaml holds it."""
     return {
         "system": system,
         **config.plain(),
@@ -37,9 +36,10 @@ def describe(
 
 
 def claim(folder: Path, run: Mapping[str, Any]) -> None:
-    """Raises ValueError, in one sentence, where a stage that has begun in the folder belongs to another run.
+    """Raise ValueError, in one sentence, where the folder has a stage that was begun with other settings or data.
 
-    A stage that has not begun, or whose folder was removed, may change. The code may, too.
+    Settings of stages that have not begun, or whose folder was removed, may change; so may the code. Folders of
+    version 0.1 are accepted.
     """
     path = folder / "run.yaml"
     if not path.is_file():
@@ -50,20 +50,21 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
         kept = yaml.safe_load(path.read_text("utf-8"))
         if not isinstance(kept, dict):
             raise ValueError("it holds no names and values")
+        kept = with_current_keys(kept)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     begun = [name for name in run["stages"] if (folder / name).is_dir()]
     if not begun:
         return
     before, now = _flat(kept), _flat(run)
-    # The data last: other frames, say, are other data too.
+    # Data last: a changed setting, e.g. the number of frames, changes their digest too and is the better message.
     for key in sorted(before.keys() | now.keys(), key=lambda key: (key.startswith("data."), key)):
         parts = key.split(".")
         if key == "code" or (parts[0] == "stages" and parts[1] not in begun):
             continue
         if before.get(key) != now.get(key):
-            which = parts[1] if parts[0] == "stages" else None
-            remove = f"remove {folder / which} to train that stage anew" if which else "choose another with --out"
+            stage = parts[1] if parts[0] == "stages" else None
+            remove = f"remove {folder / stage} to train that stage anew" if stage else "choose another with --out"
             if parts[0] == "data":
                 raise ValueError(f"{folder} was begun when the {parts[1]} split had other content: {remove}")
             raise ValueError(f"{folder} was begun with {key} {before.get(key)!r}, not {now.get(key)!r}: {remove}")
@@ -71,45 +72,42 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
 
 def write(folder: Path, run: Mapping[str, Any]) -> None:
     """Write run.yaml. Raises OSError."""
-    text = yaml.safe_dump(dict(run), sort_keys=False, allow_unicode=True, width=120)
-    atomically(folder / "run.yaml", lambda file: file.write(text.encode()))
+    atomic_write(folder / "run.yaml", yaml.safe_dump(dict(run), sort_keys=False, allow_unicode=True, width=120))
 
 
-def finish(folder: Path, outcome: Outcome, previous: str) -> None:
-    """Say that the stage in this folder is finished; finished.safetensors is there already. Raises OSError."""
+def finish(folder: Path, outcome: StageOutcome, previous: str) -> None:
+    """Mark the stage in this folder as finished, after its finished.safetensors was written. Raises OSError."""
     checkpoints.write_json(folder / "finished.json", {**asdict(outcome), "previous": previous})
 
 
-def finished(folder: Path, config: Any, previous: str) -> tuple[Finished, Outcome] | None:
-    """What the stage in this folder ended with; None where it is not finished.
+def finished(folder: Path, config: Any, previous: str) -> tuple[FinishedStage, StageOutcome] | None:
+    """Weights and outcome of the stage in this folder; None where it is not finished.
 
-    previous: digest of the stages before it. Raises ValueError where it was trained on others, or cannot be read.
+    previous: `digest` of the stages before it. Raises ValueError where the stage was trained after others, or cannot
+    be read.
     """
     path = folder / "finished.json"
     if not path.is_file():
         return None
     try:
-        told = json.loads(path.read_text("utf-8"))
-        trained_on = told.pop("previous")
-        outcome = Outcome(**told)
+        kept = json.loads(path.read_text("utf-8"))
+        trained_after = kept.pop("previous")
+        outcome = StageOutcome(**kept)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read: {error}; remove {folder} to train the stage anew") from None
-    if trained_on != previous:
+    if trained_after != previous:
         raise ValueError(f"{folder} was trained on other weights of the stages before it: remove it to train it anew")
-    return Finished(checkpoints.load_tensors(folder / "finished.safetensors"), config), outcome
+    return FinishedStage(checkpoints.load_tensors(folder / "finished.safetensors"), config), outcome
 
 
 def digest(folders: Sequence[Path]) -> str:
-    """Of the weights that these stages ended with."""
-    whole = hashlib.sha256()
-    for folder in folders:
-        with (folder / "finished.safetensors").open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest() if folders else ""
+    """SHA-256 over the digests of these stages' final weights; empty without stages."""
+    digests = [bytes.fromhex(sha256_of(folder / "finished.safetensors")) for folder in folders]
+    return sha256(b"".join(digests)) if digests else ""
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """{"a.b": value} of nested mappings, which no longer tells lists from tuples."""
+    """{"a.b": value} of nested mappings, with tuples as lists, so that YAML and dataclasses compare."""
     if isinstance(value, Mapping) and value:
         inner = [_flat(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()]
         return {key: v for part in inner for key, v in part.items()}

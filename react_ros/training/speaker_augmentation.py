@@ -1,4 +1,4 @@
-"""What training knows of speakers' rows: how their features are spread, and that they are not always seen or heard."""
+"""Speaker inputs in training: their statistics, and augmentation by missing faces and audio."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from react_ros.training.data import Clips
 
 @dataclass(frozen=True, slots=True)
 class Dropouts:
-    """How often, and for how long, a speaker is not seen or not heard in training."""
+    """Augmentation: how often a speaker's face or audio is missing. Raises ValueError for an impossible value."""
 
     clip: float = 0.15
-    """Probability that one of both modalities is missing in a whole crop."""
+    """Probability that face or audio is missing in a whole crop."""
     gap: float = 0.15
-    """Probability that one of both is missing for a part of the crop."""
+    """Probability that face or audio is missing in a part of the crop."""
 
     def __post_init__(self) -> None:
         for name in ("clip", "gap"):
@@ -28,24 +28,24 @@ class Dropouts:
 
 
 def without_modalities(speaker: Tensor, dropouts: Dropouts, rng: torch.Generator) -> Tensor:
-    """(B, T, INPUTS) in which faces and sounds are missing as `SpeakerInputs` would say it."""
+    """(B, T, INPUTS) with some faces and audio missing, in the encoding of `SpeakerInputs`."""
     count, frames, _ = speaker.shape
     device = speaker.device
-    chance, where, face_or_sound = torch.rand(3, count, 1, generator=rng, device=device)
+    clip_chance, gap_chance, face_or_audio = torch.rand(3, count, 1, generator=rng, device=device)
     edges = torch.rand(2, count, 1, generator=rng, device=device).sort(dim=0).values * frames
     at = torch.arange(frames, device=device)
-    whole, gap = chance < dropouts.clip, where < dropouts.gap
+    whole, gap = clip_chance < dropouts.clip, gap_chance < dropouts.gap
     missing = whole | (gap & (at >= edges[0]) & (at < edges[1]))  # (B, T)
-    blind = (missing & (face_or_sound < 0.5)).unsqueeze(-1)
-    deaf = (missing & (face_or_sound >= 0.5)).unsqueeze(-1)
+    no_face = (missing & (face_or_audio < 0.5)).unsqueeze(-1)
+    no_audio = (missing & (face_or_audio >= 0.5)).unsqueeze(-1)
     column = torch.arange(INPUTS, device=device)
-    seen = (column < FACE_INPUTS.stop) | (column == FACE_PRESENT)
-    heard = (column >= SOUND_INPUTS.start) & (column < SOUND_INPUTS.stop) | (column == SOUND_PRESENT)
-    return speaker.masked_fill((blind & seen) | (deaf & heard), 0.0)
+    of_face = (column < FACE_INPUTS.stop) | (column == FACE_PRESENT)
+    of_audio = (column >= SOUND_INPUTS.start) & (column < SOUND_INPUTS.stop) | (column == SOUND_PRESENT)
+    return speaker.masked_fill((no_face & of_face) | (no_audio & of_audio), 0.0)
 
 
 def statistics(clips: Clips) -> tuple[Tensor, Tensor]:
-    """(INPUTS,) mean and standard deviation of the features of frames in which they are present."""
+    """(INPUTS,) mean and standard deviation of the features, over the frames in which they are present."""
     count, total, squares = (np.zeros(INPUTS) for _ in range(3))
     for clip in range(len(clips)):
         x = np.asarray(clips.speaker(clip), np.float64)

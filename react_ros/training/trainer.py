@@ -1,4 +1,4 @@
-"""Trains a system, stage after stage, in a run's folder, up to weights that the live robot loads."""
+"""Trains a system, stage after stage, in a run folder, up to weights that the live robot loads."""
 
 from __future__ import annotations
 
@@ -10,94 +10,103 @@ from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
 from react_ros.package import code_version
-from react_ros.training import run_folder as runfolder
-from react_ros.training.card import Story, write_weights
+from react_ros.training import run_folder
+from react_ros.training.card import Provenance, write_weights
 from react_ros.training.config import TrainConfig
 from react_ros.training.data import Clips, expect_modalities, load_clips
-from react_ros.training.processes import World
-from react_ros.training.stage_run import Outcome, StageRun, Watcher, seed_for
-from react_ros.training.training_stage import Finished, Task, tasks
+from react_ros.training.processes import ProcessGroup
+from react_ros.training.stage_run import StageOutcome, StageRun, Watcher, seed_for
+from react_ros.training.training_stage import FinishedStage, TrainingStage, training_stages
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is to be trained, from what, and where it is kept."""
+    """What to train, on which data, and where."""
 
     system: str
     config: TrainConfig
     corpora: Sequence[Corpus]
     out: Path
-    """The run's folder. The same run in the same folder goes on where it was."""
+    """The run folder. The same run in the same folder resumes."""
     name: str = ""
     """Of the weights; empty: the system's."""
     stage: str = ""
-    """The only stage to be trained; empty: all."""
+    """The only stage to train; empty: all."""
     steps_limit: int = 0
-    """The longest that each stage may be, for a trial; 0: as its epochs say."""
+    """Most steps of each stage, for a trial; 0: as many as its epochs have."""
     jobs: int = 0
     """Processes that read the corpora; 0: one a core."""
     command: str = ""
-    """What was typed, for the card."""
+    """The command line, for the model card."""
 
 
-def train(run: Run, world: World, watcher: Watcher, progress: Callable[[Split], Progress] | None = None) -> Path | None:
-    """Train what is not finished yet; returns where the weights lie, without suffix, or None with stages still to come.
+def train(
+    run: Run,
+    processes: ProcessGroup,
+    watcher: Watcher,
+    progress: Callable[[Split], Progress] | None = None,
+) -> Path | None:
+    """Train the stages that are not finished; returns the weights' path without suffix, None with stages left to do.
 
-    progress: what is told while a split is read. Raises CorpusError, ValueError or OSError in one sentence;
-    KeyboardInterrupt, with a checkpoint written, where somebody wants it to stop.
+    progress: called with a split's name before it is read; the result is called with (clips done, clips in all).
+    Raises CorpusError, ValueError or OSError in one sentence; KeyboardInterrupt, after writing a checkpoint, when
+    interrupted.
     """
-    stages = tasks(run.system)
-    names = [task.stage for task in stages]
+    stages = training_stages(run.system)
+    names = [kind.stage for kind in stages]
     if run.stage and run.stage not in names:
         raise ValueError(f"{run.system} has no stage {run.stage!r}: there are {', '.join(names)}")
-    clips = _read(run, stages, world, progress)
+    clips = _read(run, stages, processes, progress)
     for found in clips.values():
         for sentence in found.left_out:
             watcher.say(f"left out: {sentence}")
-    described = runfolder.describe(run.system, run.config, run.corpora, clips, run.steps_limit)
-    runfolder.claim(run.out, described)
-    world.wait()  # until all have looked
-    if world.first:
-        runfolder.write(run.out, described)
+    description = run_folder.describe(run.system, run.config, run.corpora, clips, run.steps_limit)
+    run_folder.claim(run.out, description)
+    processes.barrier()  # until all have compared run.yaml
+    if processes.is_main:
+        run_folder.write(run.out, description)
 
-    previous: dict[str, Finished] = {}
-    outcomes: dict[str, Outcome] = {}
-    for task in stages:
-        folder = run.out / task.stage
-        before = runfolder.digest([run.out / name for name in previous])
-        done = runfolder.finished(folder, run.config.stages[task.stage].task, before)
-        if done is None and run.stage and run.stage != task.stage:
-            if names.index(task.stage) > names.index(run.stage):
+    previous: dict[str, FinishedStage] = {}
+    outcomes: dict[str, StageOutcome] = {}
+    for kind in stages:
+        folder = run.out / kind.stage
+        before = run_folder.digest([run.out / name for name in previous])
+        done = run_folder.finished(folder, run.config.stages[kind.stage].stage, before)
+        if done is None and run.stage and run.stage != kind.stage:
+            if names.index(kind.stage) > names.index(run.stage):
                 return None
-            raise ValueError(f"{run.out}: stage {task.stage} comes before {run.stage}, and is not finished")
+            raise ValueError(f"{run.out}: stage {kind.stage} comes before {run.stage}, and is not finished")
         if done is None:
-            done = _stage(run, task, previous, before, clips, world, watcher)
-        elif run.stage in ("", task.stage):
-            watcher.say(f"{task.stage}: finished already, at step {done[1].steps}")
-        previous[task.stage], outcomes[task.stage] = done
+            done = _train_stage(run, kind, previous, before, clips, processes, watcher)
+        elif run.stage in ("", kind.stage):
+            watcher.say(f"{kind.stage}: finished already, at step {done[1].steps}")
+        previous[kind.stage], outcomes[kind.stage] = done
     path = run.out / (run.name or run.system)
-    if world.first:
-        last = stages[-1](run.config.stages[names[-1]].task, {name: previous[name] for name in names[:-1]})
+    if processes.is_main:
+        last = stages[-1](run.config.stages[names[-1]].stage, {name: previous[name] for name in names[:-1]})
         last.load_state_dict(previous[names[-1]])
         last.eval()
-        story = Story(
+        provenance = Provenance(
             run.system, run.corpora, clips, outcomes, run.command, run.config.seed, code_version(),
-            world.device, world.size,
+            processes.device, processes.size,
         )  # fmt: skip
-        write_weights(path, last, story)
-    world.wait()
+        write_weights(path, last, provenance)
+    processes.barrier()
     return path
 
 
 def _read(
-    run: Run, stages: Sequence[type[Task]], world: World, progress: Callable[[Split], Progress] | None
+    run: Run,
+    stages: Sequence[type[TrainingStage]],
+    processes: ProcessGroup,
+    progress: Callable[[Split], Progress] | None,
 ) -> dict[Split, Clips]:
     """The train split, and the val split where there is one."""
     wanted: list[Split] = ["train", *(["val"] if any("val" in c.splits for c in run.corpora) else [])]  # type: ignore[list-item]
-    # What one stage needs is known before anything is read for another.
-    for task in stages:
-        if run.stage in ("", task.stage):
-            expect_modalities(run.corpora, task.needs, f"stage {task.stage} of {run.system}")
+    # Missing modalities are reported before hours of reading.
+    for kind in stages:
+        if run.stage in ("", kind.stage):
+            expect_modalities(run.corpora, kind.needs, f"stage {kind.stage} of {run.system}")
 
     def read() -> dict[Split, Clips]:
         return {
@@ -107,36 +116,35 @@ def _read(
             for split in wanted
         }
 
-    # One process a machine fills the cache; then the others find it there.
-    if world.first_here:
+    # One process of each machine fills the cache; the others read it from there.
+    if processes.is_local_main:
         found = read()
-        world.wait()
+        processes.barrier()
         return found
-    world.wait()
+    processes.barrier()
     return read()
 
 
-def _stage(
+def _train_stage(
     run: Run,
-    task: type[Task],
-    previous: Mapping[str, Finished],
+    kind: type[TrainingStage],
+    previous: Mapping[str, FinishedStage],
     before: str,
     clips: Mapping[Split, Clips],
-    world: World,
+    processes: ProcessGroup,
     watcher: Watcher,
-) -> tuple[Finished, Outcome]:
-    plan = run.config.stages[task.stage]
-    folder = run.out / task.stage
-    seed_for(run.config.seed, task.stage, world.device)
-    made = task(plan.task, previous)
-    stage = StageRun(
-        made, plan, clips["train"], clips.get("val"), folder, world, watcher,
-        seed=run.config.seed, steps_limit=run.steps_limit, previous=before,
+) -> tuple[FinishedStage, StageOutcome]:
+    settings = run.config.stages[kind.stage]
+    folder = run.out / kind.stage
+    seed_for(run.config.seed, kind.stage, processes.device)
+    stage_run = StageRun(
+        kind(settings.stage, previous), settings.optimization, clips["train"], clips.get("val"), folder, processes,
+        watcher, seed=run.config.seed, steps_limit=run.steps_limit, previous=before,
     )  # fmt: skip
-    outcome = stage.run()
-    if world.first:
-        runfolder.finish(folder, outcome, before)
-    world.wait()
-    done = runfolder.finished(folder, plan.task, before)
+    outcome = stage_run.run()
+    if processes.is_main:
+        run_folder.finish(folder, outcome, before)
+    processes.barrier()
+    done = run_folder.finished(folder, settings.stage, before)
     assert done is not None
     return done

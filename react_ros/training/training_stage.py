@@ -1,4 +1,4 @@
-"""The contract between the trainer and what is trained: a task is one stage of one system."""
+"""The contract between the trainer and a system: a training stage is modules with one loss, trained together."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from react_ros.generators import registry
 from react_ros.training.data import Batch, Clips
 
 
-class Finished(dict[str, Tensor]):
-    """The state_dict of a stage that is finished; `config` is the dataclass it was trained with."""
+class FinishedStage(dict[str, Tensor]):
+    """The state_dict of a finished stage; `config` is the dataclass it was trained with."""
 
     def __init__(self, tensors: Mapping[str, Tensor], config: Any) -> None:
         super().__init__(tensors)
         self.config = config
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with the prefix, without it: of one of the stage's modules."""
+        """The tensors whose names begin with the prefix, named without it: the state_dict of a submodule."""
         return {name.removeprefix(prefix): t for name, t in self.items() if name.startswith(prefix)}
 
 
-class Task(nn.Module):
-    """One stage of one system: its modules and its loss. The trainer does the rest.
+class TrainingStage(nn.Module):
+    """One training stage of one system: its modules and its loss. The trainer does everything else.
 
-    All parameters that require a gradient are trained; all persistent buffers are kept and exported with them.
-    What is random draws from `rng`, or from torch's own generator, which the trainer seeds anew for each step: a
-    broken run then goes on with the very numbers of an unbroken one. Nothing else may be remembered between steps.
+    All parameters that require a gradient are trained; all persistent buffers are kept and exported with them. Random
+    numbers must come from `rng`, or from torch's global generator, which the trainer seeds anew for each step, and no
+    other state may be kept between steps: only then does an interrupted run continue exactly as an uninterrupted one.
     """
 
     system: ClassVar[str]
+    """The system's name."""
     stage: ClassVar[str]
+    """The stage's name: in configuration files, and of its folder in a run folder."""
     Config: ClassVar[type[Any]]
-    """Frozen dataclass with a default for everything: the model and the losses of this stage."""
+    """Frozen dataclass with defaults for everything: the stage's model and losses."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Without which of "attributes", "face_model" and "audio" in a corpus this stage cannot be trained."""
+    """Which of "attributes", "face_model" and "audio" a corpus must have for this stage."""
     judged_by: ClassVar[str] = "loss"
-    """The figure of `measure` whose lowest value makes the best epoch."""
+    """The validation figure of `measure` by which the best epoch is chosen: lower is better."""
 
     @classmethod
     def expect_fit(cls, config: Any, previous: Mapping[str, Any]) -> None:
-        """Raises ValueError, in one sentence, where the config does not go with those of earlier stages, by stage."""
+        """Raise ValueError, in one sentence, where the config contradicts those of earlier stages, by stage name."""
 
     def __init__(self, config: Any, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """previous: what the earlier stages ended with, by stage: a `Finished` each."""
+        """previous: the earlier stages' results by stage name, a `FinishedStage` each."""
         super().__init__()
 
     def prepare(self, clips: Clips) -> None:
-        """Called once, on the training clips, before the first step of fresh training; not when training goes on."""
+        """Called once on the training clips before the first step, e.g. for statistics; not when a run resumes."""
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        """{"loss": what is minimised, …: whatever else is worth a curve}, each a scalar ().
+        """{"loss": the quantity to minimise, …: further quantities to log}, each a scalar ().
 
-        progress: the share of all steps that are done, from 0 to 1. rng: on the batch's device.
+        progress: share of all steps that are done, 0 to 1. rng: on the batch's device.
         """
         raise NotImplementedError
 
@@ -65,15 +67,15 @@ class Task(nn.Module):
         return self.loss(batch, 1.0, rng)
 
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
-        """More figures of the finished stage, for its card, over the validation clips."""
+        """Further figures of the finished stage over the validation clips, for the model card."""
         return {}
 
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """The finished system, asked of its last stage only: all its tensors, and its config as a plain mapping."""
+        """All tensors of the finished system and its config as a plain mapping; called on the last stage only."""
         raise NotImplementedError
 
 
-def tasks(system: str) -> list[type[Task]]:
+def training_stages(system: str) -> list[type[TrainingStage]]:
     """The stages of a system, in order. Raises ValueError, in one sentence, for a system that cannot be trained."""
     trainable = [s.name for s in registry.systems() if s.stages]
     if system not in trainable:

@@ -1,4 +1,4 @@
-"""What training VQ-Diff and BeLFusion has in common: windows of crops, whom they answer, errors, the second stage."""
+"""Base stages for systems that diffuse the latents of an autoencoder of windows: window pairs, losses, both stages."""
 
 from __future__ import annotations
 
@@ -22,36 +22,37 @@ from react_ros.nn.window_latents import (
     LatentSampling,
 )
 from react_ros.training.data import Batch, Clips
-from react_ros.training.training_stage import Finished, Task
+from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 Protocol = Literal["online", "offline"]
 
 _FACE_UNITS = torch.ones(FACE_MODEL)
 _FACE_UNITS[ROTATION_58], _FACE_UNITS[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 10.0 * TRANSLATION_UNIT
 _SHOWN_CLIPS = 40
-"""Validation clips whose figures are on the card."""
+"""Validation clips from which the model card's figures are computed."""
 
 
 class Pairs(NamedTuple):
-    """N windows of W frames of listeners, each with the window of the speaker that it answers."""
+    """N windows of W frames of listeners, each with the speaker's window that it answers."""
 
     speaker: Tensor
-    """(N, W, 25); 0 where nobody was heard yet."""
+    """(N, W, 25); 0 before the first window of a clip."""
     attributes: Tensor
     """(N, W, 25) of the listener."""
     face: Tensor
     """(N, W, 58) of the listener."""
     whole: Tensor
     """(N,) float, 1 where the listener's clip fills the window, else 0."""
-    heard: Tensor
-    """(N,) bool; False where a speaker was there, but not in the crop."""
+    known: Tensor
+    """(N,) bool; False where the speaker's window lies in the clip, but before the crop."""
 
 
 def pairs(batch: Batch, frames: int, protocol: Protocol) -> Pairs:
-    """A batch's crops cut into windows of `frames`, in a crop's order; what does not fill a last window is left out.
+    """The crops of a batch cut into windows of `frames`, in order; frames that do not fill a last window are dropped.
 
-    online: a listener's window answers the speaker's window before it, and the first of a clip an empty one (VQ-Diff,
-    section II-A); offline: the same window. Raises ValueError for crops shorter than a window.
+    protocol: online pairs a listener's window with the speaker's previous window, and the first of a clip with an
+    empty one (Nguyen et al. 2024, section II-A); offline with the same window. Raises ValueError for crops shorter
+    than a window.
     """
     length = batch.valid.shape[1]
     count = length // frames
@@ -61,22 +62,22 @@ def pairs(batch: Batch, frames: int, protocol: Protocol) -> Pairs:
     def cut(x: Tensor) -> Tensor:
         return x[:, : count * frames].unflatten(1, (count, frames))
 
-    speaker, heard = cut(batch.speaker_attributes), torch.ones_like(batch.valid[:, :count])
+    speaker, known = cut(batch.speaker_attributes), torch.ones_like(batch.valid[:, :count])
     if protocol == "online":
         speaker = torch.cat([torch.zeros_like(speaker[:, :1]), speaker[:, :-1]], dim=1)
-        heard[:, 0] = batch.start == 0
+        known[:, 0] = batch.start == 0
     whole = cut(batch.valid).all(2)
     attributes, face = cut(batch.attributes).flatten(0, 1), cut(batch.face_model).flatten(0, 1)
-    return Pairs(speaker.flatten(0, 1), attributes, face, whole.float().flatten(), heard.flatten())
+    return Pairs(speaker.flatten(0, 1), attributes, face, whole.float().flatten(), known.flatten())
 
 
 def over(error: Tensor, weight: Tensor) -> Tensor:
-    """() mean of (N, …) over windows with weights (N,) and over all that is behind."""
+    """() mean of (N, …) over windows, weighted by (N,), and over all further axes."""
     return (error.flatten(1).mean(1) * weight).sum() / weight.sum().clamp_min(1.0)
 
 
 def errors(shown: DecodedWindows, real: Pairs) -> dict[str, Tensor]:
-    """Mean squared errors, of all 25 attributes and of the face in units of about what a listener does."""
+    """Mean squared errors of the 25 attributes, and of the 58 coefficients scaled to a listener's usual motion."""
     face = (shown.face - real.face) / _FACE_UNITS.to(real.face)
     return {
         "attributes": over((shown.attributes - real.attributes).square(), real.whole),
@@ -85,9 +86,9 @@ def errors(shown: DecodedWindows, real: Pairs) -> dict[str, Tensor]:
 
 
 def clip_windows(clips: Clips, frames: int, device: torch.device, most: int = 0) -> Iterator[Batch]:
-    """Batches of clips, from their first frame on, with as many frames as they have whole windows together.
+    """Batches of up to 20 clips, from their first frame on, cut to whole windows of the longest.
 
-    most: clips, spread over all; 0: all. Clips shorter than a window are left out.
+    most: number of clips, evenly spread over all; 0: all. Clips shorter than a window are left out.
     """
     long = np.flatnonzero(clips.lengths >= frames)
     if most and len(long) > most:
@@ -98,8 +99,8 @@ def clip_windows(clips: Clips, frames: int, device: torch.device, most: int = 0)
         yield clips.batch(part, np.zeros_like(part), length).to(device)
 
 
-class Tally:
-    """Sums squared errors of attributes over batches, for a card."""
+class ErrorSums:
+    """Sums of squared errors of attributes over batches."""
 
     def __init__(self) -> None:
         self._sums, self._count = torch.zeros(25, dtype=torch.float64), 0
@@ -111,7 +112,7 @@ class Tally:
         self._count += len(flat)
 
     def figures(self, what: str) -> dict[str, float]:
-        """Root mean squares of action units, affect and expressions."""
+        """Root mean square errors of action units, affect and expressions, named "{what} of …"."""
         mean = self._sums / max(self._count, 1)
         parts = {"action units": AU, "affect": VA, "expressions": EXPRESSIONS}
         return {f"{what} of {name}": float(mean[part].mean().sqrt()) for name, part in parts.items()}
@@ -120,7 +121,7 @@ class Tally:
 @torch.no_grad()
 def reconstruction(model: Autoencoder, clips: Clips) -> dict[str, float]:
     """RMSE of the validation windows, encoded and decoded by an autoencoder."""
-    tally, frames = Tally(), model.window.frames
+    tally, frames = ErrorSums(), model.window.frames
     for batch in clip_windows(clips, frames, next(model.parameters()).device, _SHOWN_CLIPS):
         real = pairs(batch, frames, "offline")
         shown = model.decode(model.encode(real.attributes))
@@ -129,86 +130,89 @@ def reconstruction(model: Autoencoder, clips: Clips) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Blindness:
-    """How often a speaker is not seen in training, so that a lost face makes a listener calm and not wrong."""
+class SpeakerDropout:
+    """Augmentation: how often the speaker's face is missing, so that a lost face gives calm reactions, not wrong ones.
+
+    Raises ValueError for an impossible value.
+    """
 
     whole: float = 0.1
-    """Probability that the speaker is missing in a whole window: then the listener knows nobody. Guidance needs it."""
+    """Probability that the speaker is missing in a whole window; classifier-free guidance needs it."""
     gap: float = 0.1
-    """Probability that the speaker is missing in a part of it."""
+    """Probability that the speaker is missing in a part of a window."""
 
     def __post_init__(self) -> None:
         for name in ("whole", "gap"):
             in_range(name, getattr(self, name), 0.0, 1.0)
 
 
-def unseen(speaker: Tensor, how: Blindness, rng: torch.Generator) -> Tensor:
-    """Windows (N, W, 25) in which the speaker's face is missing as `AttributeInputs` would say it."""
+def drop_speaker(speaker: Tensor, dropout: SpeakerDropout, rng: torch.Generator) -> Tensor:
+    """Windows (N, W, 25) with some faces missing, in the encoding of `AttributeInputs`."""
     count, frames, _ = speaker.shape
     device = speaker.device
     whole, gap = torch.rand(2, count, 1, generator=rng, device=device)
     edges = torch.rand(2, count, 1, generator=rng, device=device).sort(dim=0).values * frames
     at = torch.arange(frames, device=device)
-    missing = (whole < how.whole) | ((gap < how.gap) & (at >= edges[0]) & (at < edges[1]))
+    missing = (whole < dropout.whole) | ((gap < dropout.gap) & (at >= edges[0]) & (at < edges[1]))
     return speaker.masked_fill(missing.unsqueeze(-1), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionStageConfig:
-    """What both systems' second stages may choose."""
+class LatentDiffusionConfig:
+    """The configuration of a `LatentDiffusionStage`. Raises ValueError for an impossible value."""
 
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     protocol: Protocol = "online"
-    """online: the listener answers the window before; offline: the same window. The weights say which."""
-    blindness: Blindness = field(default_factory=Blindness)
+    """online: a listener's window answers the speaker's previous window; offline: the same. Stored with the weights."""
+    blindness: SpeakerDropout = field(default_factory=SpeakerDropout)
 
 
-class Guess(NamedTuple):
-    """What the denoiser makes of noisy latents, of N windows."""
+class Prediction(NamedTuple):
+    """The denoiser's prediction from noisy latents of N windows."""
 
     predicted: Tensor
-    """(N, D) what it predicts, and …"""
+    """(N, D) noise, velocity or clean latent, as the diffusion is configured."""
     target: Tensor
-    """(N, D) … what that should be."""
+    """(N, D) the true value of the same."""
     shown: DecodedWindows
-    """The clean latent, decoded, without a codebook: the gradient passes."""
+    """The predicted clean latent, decoded without quantizing, so that gradients pass."""
 
 
-class WindowsTask(Task):
-    """An autoencoder of windows; a system says what it minimises beside what decodes wrongly."""
+class WindowAutoencoderStage(TrainingStage):
+    """Base of stages that train an autoencoder of windows; a system adds its regularisation to the reconstruction."""
 
     stage = "autoencoder"
     needs = frozenset({"attributes", "face_model"})
 
     Model: ClassVar[type[Any]]
-    """Made of the config's `model`: an `Autoencoder`."""
+    """The `Autoencoder` subclass; built from the config's `model`."""
 
     def __init__(self, config: Any, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
         self.model = self.Model(config.model)
 
-    def missed(self, shown: DecodedWindows, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
-        """() how wrong windows decode, and its parts: log p(x | z) sums over the numbers of a frame."""
-        wrong = errors(shown, real)
-        parts = {name: error.detach() for name, error in wrong.items()}
-        return 25.0 * wrong["attributes"] + self.config.face * wrong["face"], parts
+    def reconstruction_loss(self, shown: DecodedWindows, real: Pairs) -> tuple[Tensor, dict[str, Tensor]]:
+        """() the loss, and its parts for logging. Factor 25: log p(x | z) sums over the 25 attributes of a frame."""
+        losses = errors(shown, real)
+        parts = {name: error.detach() for name, error in losses.items()}
+        return 25.0 * losses["attributes"] + self.config.face * losses["face"], parts
 
 
-class LatentTask(Task):
-    """A diffusion of the latents of an autoencoder that is finished; a system says what it minimises."""
+class LatentDiffusionStage(TrainingStage):
+    """Base of stages that train a diffusion of a frozen autoencoder's latents; a system adds the loss."""
 
     stage = "diffusion"
     needs = frozenset({"attributes", "face_model"})
 
-    First: ClassVar[type[Task]]
-    """The stage before; its `model` is the autoencoder."""
+    First: ClassVar[type[TrainingStage]]
+    """The class of the first stage, whose `model` is the autoencoder."""
 
-    def __init__(self, config: DiffusionStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: LatentDiffusionConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         done = previous["autoencoder"]
-        assert isinstance(done, Finished)
+        assert isinstance(done, FinishedStage)
         first: Any = self.First(done.config, {})
         first.load_state_dict(dict(done))
         self.config = config
@@ -217,7 +221,7 @@ class LatentTask(Task):
         self.networks.autoencoder.requires_grad_(False)
 
     def assemble(self, autoencoder: Any, sizes: Any) -> tuple[Any, LatentListener]:
-        """The weights' config, and the networks around an autoencoder of these sizes."""
+        """The weights' configuration, and the networks around an autoencoder of these sizes."""
         raise NotImplementedError
 
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
@@ -234,29 +238,29 @@ class LatentTask(Task):
         self.networks.scale.fit(torch.cat(found))
 
     def pairs(self, batch: Batch, rng: torch.Generator) -> Pairs:
-        """The batch's windows; in training the speaker is missing at times, in validation only known ones count."""
+        """The batch's windows: in training with speaker dropout, in validation only those whose speaker is known."""
         found = pairs(batch, self.frames, self.config.protocol)
         if self.training:
-            return found._replace(speaker=unseen(found.speaker, self.config.blindness, rng))
-        return found._replace(whole=found.whole * found.heard)
+            return found._replace(speaker=drop_speaker(found.speaker, self.config.blindness, rng))
+        return found._replace(whole=found.whole * found.known)
 
-    def guess(self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor) -> Guess:
-        """Latents (N, D) made noisy, and what the denoiser makes of them, given conditions (N, D) and levels (N,)."""
+    def predict(self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor) -> Prediction:
+        """Denoise latents (N, D) with noise (N, D) added at levels (N,), given conditions (N, D)."""
         diffusion = self.networks.diffusion
         noisy = diffusion.noisy(clean, noise, level)
         predicted = self.networks.denoiser(noisy, level, condition).float()
         shown = self.networks.decode(diffusion.clean(noisy, predicted, level), quantize=False)
-        return Guess(predicted, diffusion.target(clean, noise), shown)
+        return Prediction(predicted, diffusion.target(clean, noise), shown)
 
-    def chance(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Levels (N,) and noise (N, D) for latents (N, D)."""
+    def sample_noise(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random noise levels (N,) and noise (N, D) for latents (N, D)."""
         level = torch.randint(self.config.diffusion.steps, (len(like),), generator=rng, device=like.device)
         return level, torch.randn(like.shape, generator=rng, device=like.device)
 
     @torch.no_grad()
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
-        """RMSE of one drawn listener, of the nearest of ten, and how far ten differ (their deviation, RMS)."""
-        one, nearest, spread = Tally(), Tally(), Tally()
+        """RMSE of one sampled listener and of the nearest of ten, and the standard deviation between ten."""
+        one, nearest, spread = ErrorSums(), ErrorSums(), ErrorSums()
         networks = self.networks
         for batch in clip_windows(clips, self.frames, networks.scale.low.device, _SHOWN_CLIPS):
             found = pairs(batch, self.frames, self.config.protocol)
@@ -264,8 +268,8 @@ class LatentTask(Task):
             speaker, real = found.speaker[kept], found.attributes[kept]
             shape = (len(speaker), 10, 1, networks.autoencoder.window.latent)
             noise = torch.randn(shape, generator=rng, device=speaker.device)
-            drawn = networks.sample(speaker, noise, LatentSampling(self.config.diffusion.steps)).attributes
-            ten = drawn.unflatten(0, (-1, 10))
+            sampled = networks.sample(speaker, noise, LatentSampling(self.config.diffusion.steps)).attributes
+            ten = sampled.unflatten(0, (-1, 10))
             error = ten - real.unsqueeze(1)
             best = error.square().mean((2, 3)).argmin(1)
             one.add(error[:, 0])

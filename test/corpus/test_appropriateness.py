@@ -1,4 +1,4 @@
-"""Who is an appropriate listener: as the challenge's files say, or as their rule is understood."""
+"""Appropriateness matrices: the challenge's files, and the computed ones."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_neighbours_are_speakers_within_the_percentile_of_all_distances() -> Non
     assert got.matrix.sum() == 9 + 2 * 9  # a quarter of 36 pairs
 
 
-def test_a_threshold_of_ones_own_replaces_the_percentile() -> None:
+def test_a_given_threshold_replaces_the_percentile() -> None:
     rng = np.random.default_rng(0)
     speakers = np.stack([tiny_corpus.attributes(rng, 20) for _ in range(5)])
     assert rule.appropriateness(speakers, threshold=1e9, jobs=1).matrix.all()
     assert (rule.appropriateness(speakers, threshold=1e-9, jobs=1).matrix == np.eye(5)).all()
 
 
-def test_processes_and_blocks_change_nothing() -> None:
+def test_results_do_not_depend_on_processes_and_blocks() -> None:
     rng = np.random.default_rng(1)
     speakers = np.stack([tiny_corpus.attributes(rng, 8) for _ in range(41)])
     told: list[tuple[int, int]] = []
@@ -131,18 +131,18 @@ def without_row(row: int) -> np.ndarray:
         (matrix(6)[:, :5], r"shape \(6, 5\)"),
         (with_entry(0.5), "0.5 in row 2, column 3"),
         (with_entry(np.nan), "nan in row 2, column 3"),
-        (without_row(4), "row 4 has no appropriate listener at all, not even that of NoXI/chat_1/Expert_video/2"),
+        (without_row(4), "row 4 has no appropriate listener, not even that of NoXI/chat_1/Expert_video/2"),
         (np.full((6, 6), "a"), "must hold 0 and 1"),
     ],
 )
-def test_a_matrix_that_does_not_fit_is_one_sentence(root: Path, array: np.ndarray, words: str) -> None:
+def test_a_matrix_that_does_not_fit_is_refused_in_one_sentence(root: Path, array: np.ndarray, words: str) -> None:
     np.save(root / "neighbour_emotion_test.npy", array)
     with pytest.raises(CorpusError, match=words) as error:
         opened(root).appropriate("test")
     assert "neighbour_emotion_test.npy" in str(error.value)
 
 
-def test_a_file_that_is_no_matrix_is_one_sentence(root: Path) -> None:
+def test_a_file_that_is_no_matrix_is_refused_in_one_sentence(root: Path) -> None:
     (root / "neighbour_emotion_test.npy").write_bytes(b"")
     with pytest.raises(CorpusError, match=r"neighbour_emotion_test\.npy cannot be read as npy"):
         opened(root).appropriate("test")
@@ -193,7 +193,7 @@ def test_it_is_computed_again_when_the_clips_or_the_rule_have_changed(
     assert yaml.safe_load((root / "neighbour_emotion_test.yaml").read_text())["threshold_from"] == "corpus.yaml"
 
 
-def test_somebody_elses_matrix_beside_our_notes_is_read_and_never_overwritten(root: Path) -> None:
+def test_a_third_party_matrix_beside_our_notes_is_read_and_never_overwritten(root: Path) -> None:
     opened(root).appropriate("test", jobs=1)
     given = matrix(6, seed=8)
     np.save(root / "neighbour_emotion_test.npy", given)
@@ -215,7 +215,7 @@ def test_our_matrix_has_the_swapped_half_but_compares_it_only_where_roles_are_sw
     both = opened(root, role_swap=True).appropriate("test", jobs=1)
     np.testing.assert_array_equal(both[:3, :3], got)
     assert both[3:].sum() > 3
-    # Who does not swap reads the first quarter of it.
+    # Without swapped roles its first quarter is used.
     np.testing.assert_array_equal(opened(root).appropriate("test", jobs=1), got)
     np.testing.assert_array_equal(np.load(root / "neighbour_emotion_test.npy"), both)
 
@@ -233,7 +233,7 @@ def test_a_clip_that_cannot_be_used_is_appropriate_for_itself_only(root: Path) -
     assert notes["left_out"] == ["NoXI/chat_1/Expert_video/2", "NoXI/chat_2/Novice_video/3"]
 
 
-def test_where_the_corpus_cannot_be_written_to_the_cache_keeps_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_matrix_of_a_read_only_corpus_is_stored_in_the_cache(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "neighbour_emotion_test.yaml").mkdir()  # takes the place of the notes: nothing can be written there
     counted = counting(monkeypatch)
     got = opened(root).appropriate("test", jobs=1)
@@ -242,7 +242,7 @@ def test_where_the_corpus_cannot_be_written_to_the_cache_keeps_it(root: Path, mo
     assert len(list((root / "cache").rglob("neighbour_emotion_test.npy"))) == 1
 
 
-def test_without_a_file_and_without_attributes_it_says_so(tmp_path: Path) -> None:
+def test_without_a_file_and_without_attributes_an_error_explains_it(tmp_path: Path) -> None:
     root = tiny_corpus.write_react2024(tmp_path, sessions=1, frames=31, modalities=("audio",))
     with pytest.raises(CorpusError, match="without attributes it cannot be computed"):
         opened(root).appropriate("test")

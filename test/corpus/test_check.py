@@ -1,4 +1,4 @@
-"""A check finds all that is wrong with a corpus at once; a run goes on without the clips that are."""
+"""A check lists all faults of a corpus at once; a run continues without the unusable clips."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_odd_values_are_warnings(root: Path) -> None:
     assert len(usable_dyads(opened(root), "test")[0]) == 8
 
 
-def test_units_of_an_arkit_corpus_may_be_degrees(tmp_path: Path) -> None:
+def test_action_units_of_an_arkit_corpus_may_be_intensities(tmp_path: Path) -> None:
     root = tiny_corpus.write_react2024(tmp_path, sessions=1, frames=61, arkit=True, settings={"scheme": "arkit52"})
     array = tiny_corpus.attributes(np.random.default_rng(0), 61)
     array[:, 2] = 0.5
@@ -142,14 +142,16 @@ def test_a_bad_clip_does_not_stop_a_run_unless_asked(root: Path) -> None:
     file(root, "Emotion", 1, suffix=".csv").write_text("AU1\n1\n")
     file(root, "Audio_files", 2, suffix=".wav").unlink()
     dyads, problems = usable_dyads(opened(root), "test")
-    # Chat 1 is lost either way round; chat 2's expert cannot speak, but can listen.
+    # Chat 1 is unusable in both roles; chat 2's expert as a speaker only.
     assert [d.index for d in dyads] == [0, 3, 4, 6, 7]
     assert [p.clip for p in problems] == ["NoXI/chat_1/Expert_video/2", "NoXI/chat_2/Expert_video/3"]
     with pytest.raises(CorpusError, match="chat_1/Expert_video/2"):
         usable_dyads(opened(root), "test", strict=True)
 
 
-def test_a_check_reads_each_file_once_and_in_processes_as_in_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_reads_each_file_once_and_does_not_depend_on_processes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parsed = []
     real = Corpus.face_model
     monkeypatch.setattr(Corpus, "face_model", lambda self, person: parsed.append(person.name) or real(self, person))
@@ -159,7 +161,7 @@ def test_a_check_reads_each_file_once_and_in_processes_as_in_one(root: Path, mon
     assert checked(root, jobs=2) == here
 
 
-def test_mars_is_checked_as_it_is_read(tmp_path: Path) -> None:
+def test_mars_is_checked_at_the_rate_at_which_it_is_read(tmp_path: Path) -> None:
     root = tiny_corpus.write_mars(tmp_path, frames=91)
     assert check(opened(root), jobs=1).problems == []
     (root / "test/facial-attributes/listener/session1/Camera-1.npy").unlink()

@@ -1,4 +1,4 @@
-"""Dynamic time warping is exact: held against tslearn, closed forms, and itself without pruning."""
+"""Dynamic time warping is exact: compared with tslearn, with closed forms, and with itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reactions(rng: np.random.Generator, *shape: int, smooth: bool = True, binary
 
 
 def official_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """As the challenge's code has it."""
+    """As in the challenge's code."""
     parts = ((slice(0, 15), 1 / 15), (slice(15, 17), 1.0), (slice(17, 25), 1 / 8))
     return float(sum(weight * tslearn_dtw(a[:, part], b[:, part]) for part, weight in parts))
 
@@ -64,7 +64,7 @@ def test_any_two_sequences_agree_with_tslearn(seed: int, t: int, u: int, scale: 
     assert dtw(a, b) == pytest.approx(tslearn_dtw(a, b), rel=1e-9)
 
 
-def test_a_sequence_is_at_distance_0_from_itself_and_from_itself_told_slower() -> None:
+def test_a_sequence_is_at_distance_0_from_itself_and_from_a_slower_copy() -> None:
     a = reactions(np.random.default_rng(0), 1, 200)
     assert frdist_matrix(a, a)[0, 0] == 0.0
     assert frdist_matrix(a, np.repeat(a, 2, axis=1))[0, 0] == 0.0
@@ -106,12 +106,13 @@ def test_frdist_wants_25_attributes() -> None:
 
 @pytest.mark.slow
 def test_it_runs_where_nothing_can_be_written(tmp_path: Path) -> None:
-    package = tmp_path / "site" / "react_ros"
-    package.mkdir(parents=True)
-    for name in ("dtw.py", "face.py"):
-        shutil.copy(Path(react_ros.corpus.dtw.__file__).with_name(name), package)
-    (package / "__init__.py").write_text("")
-    (package / "__pycache__").write_text("no folder")  # root may write anywhere else
+    ours, package = Path(react_ros.corpus.dtw.__file__).parents[1], tmp_path / "site" / "react_ros"
+    for folder in (package, package / "corpus"):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "__pycache__").write_text("no folder")  # root may write anywhere else
+    for name in ("corpus/dtw.py", "face.py"):
+        shutil.copy(ours / name, package / name)
     (tmp_path / "home").write_text("no folder")
     ran = subprocess.run(
         [sys.executable, "-c", "from react_ros.corpus.dtw import dtw; print(dtw([[0.0]], [[3.0]]))"],

@@ -1,4 +1,4 @@
-"""Bags of two people become sessions of a corpus: on one time, each with the own face and the own sound."""
+"""Bags of two people become sessions of a corpus: on one time base, each with their own face and audio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from react_ros.bags.writer import BagWriter
 from react_ros.cli.main import app
 from react_ros.corpus.from_bags import find_people, from_bag
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.corpus.recorded import RecordedCorpus, Session
+from react_ros.corpus.recorded import DyadRecording, RecordedCorpus
 from react_ros.face import ARKIT_INDEX, FRAME_NS, Face, FaceState, Sound, SpeakerFrame
 
 T0 = 1_800_000_000_000_000_000
@@ -28,12 +28,12 @@ JAW = ARKIT_INDEX["jawOpen"]
 
 
 def jaw(time_ns: int) -> float:
-    """How far a face's jaw is open at an instant: 0 to 1 within ten seconds, and again."""
+    """The jaw's opening at a time: a sawtooth from 0 to 1 in ten seconds."""
     return (time_ns - T0) / 1e9 % 10.0 / 10.0
 
 
 def clicks(seconds: float) -> np.ndarray:
-    """A click of 1 ms at each whole second."""
+    """PCM with a click of 1 ms at each whole second."""
     sound = np.zeros(round(seconds * RATE), np.int16)
     for at in range(0, len(sound), RATE):
         sound[at : at + 16] = 20_000
@@ -56,14 +56,14 @@ def write_sound(bag: BagWriter, topic: str, start: int, sound: np.ndarray) -> No
         stamp = start + n * 1_000_000_000 // RATE
         chunk = new_message(
             "react_ros/msg/AudioChunk", header=FACTORY.header(FACTORY.time(stamp)), sample_rate=RATE, channels=1,
-            first_sample=n, samples=sound[n : n + BLOCK],
+            first_sample=n, pcm=sound[n : n + BLOCK],
         )  # fmt: skip
         bag.write(topic, "react_ros/msg/AudioChunk", stamp + 25_000_000, serialise(chunk))
 
 
 @pytest.fixture
 def features(tmp_path: Path) -> Path:
-    """Ann from 0 s on; Bob from 0.6 s on, whose frames lie between hers; sound of both from -0.2 s on; 9 s."""
+    """Ann from 0 s, Bob from 0.6 s with frames between hers, audio of both from -1 s; 9 s."""
     bag = BagWriter(tmp_path / "monday")
     write_face(bag, "/ann/speaker/features", T0, 9.0)
     write_face(bag, "/bob/speaker/features", T0 + 617_000_000, 8.4)
@@ -73,11 +73,11 @@ def features(tmp_path: Path) -> Path:
     return bag.path
 
 
-def test_two_namespaces_are_two_people_on_one_time(features: Path, tmp_path: Path):
+def test_two_namespaces_are_two_people_on_one_time_base(features: Path, tmp_path: Path):
     corpus = RecordedCorpus(tmp_path / "people")
-    record = from_bag(features, corpus, Session("monday"), clip_frames=100)
+    record = from_bag(features, corpus, DyadRecording("monday"), clip_frames=100)
     corpus.finish()
-    assert [cut.left_out for cut in record.clips] == ["", ""], record.clips
+    assert [clip.left_out for clip in record.clips] == ["", ""], record.clips
     assert record.session.persons == ("ann", "bob")
     opened = open_corpus(tmp_path / "people", CorpusConfig(frames=100))
     start = T0 + 617_000_000  # when both are there
@@ -115,7 +115,7 @@ def test_a_bag_of_one_person_or_of_three_is_refused_in_one_sentence(tmp_path: Pa
             write_face(bag, f"/{name}/speaker/features", T0, 0.2)
             write_sound(bag, f"/{name}/audio", T0, clicks(0.2))
         bag.close()
-        with Bag(bag.path) as opened, pytest.raises(BagError, match=r"who the two people are.*ann") as caught:
+        with Bag(bag.path) as opened, pytest.raises(BagError, match=r"the two people.*ann") as caught:
             find_people(opened)
         assert "\n" not in str(caught.value)
 
@@ -138,9 +138,9 @@ def test_cameras_and_microphones_become_clips_by_the_command_line(tmp_path: Path
         write_sound(bag, f"/{who}/audio", T0, clicks(4.4))
     bag.close()
     corpus = RecordedCorpus(tmp_path / "people")
-    record = from_bag(bag.path, corpus, Session("cameras"), clip_frames=100)
+    record = from_bag(bag.path, corpus, DyadRecording("cameras"), clip_frames=100)
     assert len(record.written) == 1 and min(record.clips[0].face) > 0.95, record
     # The clips that the command line makes are longer than this bag.
-    said = CliRunner().invoke(app, ["corpus", "from-bags", str(bag.path), "--out", str(tmp_path / "other")])
-    assert said.exit_code == 2 and "both people are there for 4." in said.output, said.output
-    assert "Traceback" not in said.output
+    result = CliRunner().invoke(app, ["corpus", "from-bags", str(bag.path), "--out", str(tmp_path / "other")])
+    assert result.exit_code == 2 and "both people are there for 4." in result.output, result.output
+    assert "Traceback" not in result.output

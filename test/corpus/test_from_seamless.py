@@ -1,4 +1,4 @@
-"""Claims about the Seamless Interaction data set: pairs by name, bad files named, and a run that may be killed."""
+"""Import of the Seamless Interaction data set: pairs by name, bad files named, killed runs resumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Names = dict[str, list[str]]
 
 
 def touched(root: Path, *names: str) -> Path:
-    """Empty files, whose names alone matter."""
+    """Empty files: only their names matter."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -61,7 +61,7 @@ def test_two_people_of_one_interaction_are_a_session_of_their_split(tmp_path: Pa
 
 
 @pytest.mark.parametrize("depth", range(5))
-def test_it_may_begin_at_any_folder(tmp_path: Path, depth: int) -> None:
+def test_the_import_may_begin_at_any_folder(tmp_path: Path, depth: int) -> None:
     touched(tmp_path, *pair(BATCH, "V00_S0039_I00000582", "0061", "0054"))
     folder = tmp_path.joinpath(*BATCH.split("/")[:depth])
     (found,) = find_interactions(folder)
@@ -70,7 +70,7 @@ def test_it_may_begin_at_any_folder(tmp_path: Path, depth: int) -> None:
 
 def test_a_folder_that_names_no_split_needs_one(tmp_path: Path) -> None:
     folder = touched(tmp_path / "some", *pair("0012", "V00_S0039_I00000582", "0061", "0054"))
-    assert "is called train, dev or test: say --split" in problems(folder)["V00_S0039_I00000582"]
+    assert "is called train, dev or test: give --split" in problems(folder)["V00_S0039_I00000582"]
     (found,) = find_interactions(folder, "test")
     assert found.session is not None and found.session.split == "test"
 
@@ -86,11 +86,11 @@ def test_a_folder_that_names_no_split_needs_one(tmp_path: Path) -> None:
         (pair(BATCH, "V0_S1_I2", "3", "4") + pair("improvised/dev/1/0", "V0_S1_I2", "4"), "is there twice"),
     ],
 )
-def test_what_cannot_be_a_pair_is_named(tmp_path: Path, names: list[str], says: str) -> None:
+def test_unusable_pairs_are_named_with_the_reason(tmp_path: Path, names: list[str], says: str) -> None:
     assert says in problems(touched(tmp_path, *names))["V0_S1_I2"]
 
 
-def test_a_folder_of_something_else_is_one_sentence(tmp_path: Path) -> None:
+def test_another_folder_is_refused_in_one_sentence(tmp_path: Path) -> None:
     touched(tmp_path, "talk.mp4", "V1_S2.mp4", "V1_S2_I3_P4.txt")
     with pytest.raises(CorpusError, match="has no files of the Seamless Interaction data set"):
         find_interactions(tmp_path)
@@ -156,7 +156,7 @@ def lines(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def unbroken(seamless: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus that a run makes which nobody disturbs."""
+    """The corpus of an uninterrupted run."""
     out = tmp_path_factory.mktemp("unbroken") / "corpus"
     process = start(seamless, out)
     said = lines(process)
@@ -183,7 +183,7 @@ def test_every_bad_one_is_named_with_its_reason(unbroken: Path) -> None:
     assert "7000 Hz" in said["V00_S0005_I0000"]
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(seamless: Path, unbroken: Path, tmp_path: Path) -> None:
+def test_a_killed_import_resumes_and_writes_the_same_bytes(seamless: Path, unbroken: Path, tmp_path: Path) -> None:
     process = start(seamless, tmp_path / "c")
     assert process.stdout is not None
     next(line for line in process.stdout if line.startswith("2 of"))
@@ -198,17 +198,19 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(seamless: Path, unbroke
     assert everything(tmp_path / "c") == everything(unbroken)
 
 
-def test_a_file_that_ends_its_process_stops_only_itself(seamless: Path, unbroken: Path, tmp_path: Path) -> None:
+def test_a_file_that_crashes_its_process_does_not_stop_the_others(
+    seamless: Path, unbroken: Path, tmp_path: Path
+) -> None:
     process = start(seamless, tmp_path / "c", KILLS=GOOD[1])
     lines(process)
     assert process.wait() == 0
     assert unusable(tmp_path / "c") == {
-        **unusable(unbroken), GOOD[1]: "perceiving it ended the process, again when it was alone",
+        **unusable(unbroken), GOOD[1]: "perceiving it crashed the process, also when it ran alone",
     }  # fmt: skip
     assert {r.session.name for r in RecordedCorpus(tmp_path / "c").records() if r.written} == set(GOOD) - {GOOD[1]}
 
 
-def test_a_limit_is_the_first_ones_of_each_split(seamless: Path, tmp_path: Path) -> None:
+def test_a_limit_takes_the_first_interactions_of_each_split(seamless: Path, tmp_path: Path) -> None:
     outcome = from_seamless(seamless / "improvised" / "train", tmp_path / "c", clip_frames=CLIP_FRAMES, limit=1, jobs=1)
     assert outcome.found == 1 and not outcome.unusable
     assert [r.session.name for r in RecordedCorpus(tmp_path / "c").records()] == GOOD[:1]

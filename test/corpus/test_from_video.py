@@ -1,4 +1,4 @@
-"""Claims about films of two people: what is seen and heard at an instant is in the corpus at that instant, of both."""
+"""Import of two videos: events of both people are in the corpus at their times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from react_ros.clock.frame_clock import FrameClock
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.from_video import START_NS, Footage, from_video, perceive
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
-from react_ros.corpus.recorded import RecordedCorpus, Session, Track
+from react_ros.corpus.recorded import DyadRecording, PersonTrack, RecordedCorpus
 from react_ros.face import FRAME_NS
 from react_ros.media.film_reader import Shot
 from react_ros.media.sound_reader import AudioBlock
@@ -24,7 +24,7 @@ CLIP = 50
 
 
 def brightness(t: Any) -> Any:
-    """Rises by 0.1 a second, so that instants can be read off it."""
+    """Rises by 0.1 a second, so that it encodes the time."""
     return 0.1 + 0.1 * np.asarray(t)
 
 
@@ -36,7 +36,7 @@ def pictures(seconds: float, fps: float = 25.0, start: float = 0.0, shift: float
 
 
 def clicks(seconds: float, at: Sequence[float], rate: int) -> np.ndarray:
-    """A murmur, and bursts of 10 ms that begin at these times."""
+    """Low noise, and bursts of 10 ms that begin at these times."""
     out = np.random.default_rng(0).integers(-30, 30, round(seconds * rate))
     for t in at:
         tone = 15_000 * np.cos(2 * np.pi * 1000 * np.arange(round(0.01 * rate)) / rate)
@@ -45,7 +45,7 @@ def clicks(seconds: float, at: Sequence[float], rate: int) -> np.ndarray:
 
 
 def onsets(sound: np.ndarray) -> np.ndarray:
-    """s at which bursts begin, of 16 kHz."""
+    """Start times of bursts, s, in audio at 16 kHz."""
     loud = np.flatnonzero(np.abs(sound.astype(int)) > 5000)
     return loud[np.flatnonzero(np.diff(loud, prepend=-1000) > 500)] / 16_000
 
@@ -53,14 +53,14 @@ def onsets(sound: np.ndarray) -> np.ndarray:
 def made(folder: Path, a: Footage, b: Footage, **options: Any) -> tuple[Any, Corpus]:
     corpus = RecordedCorpus(folder)
     options.setdefault("clip_frames", CLIP)
-    record = from_video((a, b), corpus, Session("talk"), perceptions=[Seer(), Seer()], **options)
+    record = from_video((a, b), corpus, DyadRecording("talk"), perceptions=[Seer(), Seer()], **options)
     corpus.finish()
     opened = open_corpus(folder, CorpusConfig(frames=options["clip_frames"], cache=folder.parent / "cache"))
     return record, opened
 
 
 def instants(corpus: Corpus, person: int, clip: int = 0) -> np.ndarray:
-    """(T,) s on the filmed event's time that each frame of a clip shows."""
+    """(T,) time of the filmed event, s, that each frame of a clip shows."""
     dyad = corpus.dyads("train")[clip]
     return (corpus.face_model((dyad.speaker, dyad.listener)[person])[:, 0] - 0.1) / 0.1
 
@@ -98,7 +98,7 @@ def film(
         pytest.param({"name": "a.mp4", "codec": "aac", "rate": 48_000}, id="mp4 with AAC"),
     ],
 )
-def test_what_happens_at_an_instant_is_there_at_that_instant(tmp_path: Path, one: dict[str, Any]) -> None:
+def test_events_of_both_people_are_in_the_corpus_at_their_times(tmp_path: Path, one: dict[str, Any]) -> None:
     first = one.get("first", 0.0)
     a = film(tmp_path, **{"name": "a.mkv", **one})
     b = film(tmp_path, "b.mkv")
@@ -152,7 +152,7 @@ def test_a_sound_file_beside_begins_with_the_film(tmp_path: Path) -> None:
 
 
 def test_the_sound_of_a_clip_goes_on_in_the_next(tmp_path: Path) -> None:
-    """Every sample once: with a 16 kHz source the clock touches none."""
+    """Every audio sample once: the clock does not resample a 16 kHz source."""
     import soundfile
 
     a = film(tmp_path, "a.mkv")
@@ -171,7 +171,7 @@ def test_the_frames_are_those_of_a_live_robot(tmp_path: Path) -> None:
         AudioBlock(START_NS + i * 20_000_000, i * 320, rng.integers(-9000, 9000, (320, 1)).astype(np.int16))
         for i in range(160)
     ]
-    track = Track(START_NS)
+    track = PersonTrack(START_NS)
     perceive(Seer(), images, blocks, 16_000, track)
     clock, live = FrameClock(), []
     events: list[tuple[int, int, Any]] = [(s.time_ns, 0, s) for s in images]
@@ -197,7 +197,7 @@ def test_a_camera_that_stops_for_seconds_keeps_the_grid(tmp_path: Path) -> None:
         tmp_path / "a.mkv", [(float(t), gray(float(brightness(t)))) for t in times], clicks(3, [1.0], 16_000)
     )
     record, corpus = made(tmp_path / "c", Footage(a), Footage(film(tmp_path, "b.mkv", 8.2)))
-    assert [bool(cut.left_out) for cut in record.clips] == [False, True, True, True], "and 3 s of sound are not 8"
+    assert [bool(clip.left_out) for clip in record.clips] == [False, True, True, True], "and 3 s of sound are not 8"
     assert record.clips[2].face[0] < 0.6 and record.clips[3].face[0] == 1.0
     off = instants(corpus, 0) - np.arange(CLIP) / 25.0
     assert np.abs(off).max() < 0.06
@@ -208,8 +208,8 @@ def test_nobody_in_the_picture_leaves_the_clip_out(tmp_path: Path) -> None:
         tmp_path / "a.mkv", [(i / 25, gray(0.0 if i < 55 else 0.5)) for i in range(101)], clicks(4.1, [1.0], 16_000)
     )
     record, _ = made(tmp_path / "c", Footage(black), Footage(film(tmp_path, "b.mkv")))
-    assert [cut.left_out for cut in record.clips] == ["the first person has no face in it", ""]
-    assert [cut.face[0] for cut in record.clips] == [0.0, pytest.approx(45 / 50, abs=0.03)]
+    assert [clip.left_out for clip in record.clips] == ["the first person has no face in it", ""]
+    assert [clip.face[0] for clip in record.clips] == [0.0, pytest.approx(45 / 50, abs=0.03)]
 
 
 def test_films_of_the_clips_are_written_where_asked_for(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_one_perception_is_reset_between_the_two(tmp_path: Path) -> None:
     seer, told = Seer(), []
     a, b = film(tmp_path, "a.mkv"), film(tmp_path, "b.mkv")
     from_video(
-        (Footage(a), Footage(b)), RecordedCorpus(tmp_path / "c"), Session("talk"), clip_frames=CLIP,
+        (Footage(a), Footage(b)), RecordedCorpus(tmp_path / "c"), DyadRecording("talk"), clip_frames=CLIP,
         perceptions=[seer], progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert seer.resets == 2 and told[-1][0] == pytest.approx(told[-1][1], abs=12)
@@ -266,7 +266,7 @@ def test_what_cannot_be_used_is_one_sentence_and_leaves_nothing(tmp_path: Path, 
     assert not (tmp_path / "c").exists()
 
 
-def test_a_film_that_breaks_off_keeps_its_clips_and_says_so(tmp_path: Path) -> None:
+def test_a_truncated_film_keeps_its_clips_and_is_noted(tmp_path: Path) -> None:
     whole = film(tmp_path, "a.mp4", 6.0, codec="aac")
     # The index at the end, or at the beginning where it survives the cut.
     import av
@@ -281,8 +281,8 @@ def test_a_film_that_breaks_off_keeps_its_clips_and_says_so(tmp_path: Path) -> N
     data = fast.read_bytes()
     fast.write_bytes(data[: int(len(data) * 0.7)])
     record, _ = made(tmp_path / "c", Footage(fast), Footage(film(tmp_path, "b.mkv", 6.0)))
-    assert record.written and re.search(r"fast\.mp4 ends \d\.\d s before it says it does", record.notes[0])
+    assert record.written and re.search(r"fast\.mp4 ends \d\.\d s earlier than its header states", record.notes[0])
 
 
-def test_the_seer_of_these_tests_tells_black_from_gray() -> None:
+def test_the_fake_perception_of_these_tests_distinguishes_black_from_gray() -> None:
     assert not seen(0.0).state.present and seen(0.5).state.present

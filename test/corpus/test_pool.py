@@ -1,4 +1,4 @@
-"""Work spread over processes: what Ctrl-C may and may not hit."""
+"""Work distributed over processes, and Ctrl-C."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from react_ros.corpus.pool import _ctrl_c_held, as_done
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    # Whoever starts the tests in the background has them ignore it.
+    # Tests started in the background ignore SIGINT by default.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,7 +27,7 @@ def _interrupt() -> None:
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_while_processes_start_even_where_another_thread_takes_it() -> None:
     reached = False
-    # A thread that does not block the signal, as a progress bar's: it would wake the main thread's handler at once.
+    # A thread that does not block the signal, like that of a progress bar, would run the main thread's handler at once.
     end = threading.Event()
     other = threading.Thread(target=end.wait)
     other.start()

@@ -1,4 +1,4 @@
-"""A corpus on disk is read as it is, at the robot's rate, and what is wrong with it is said in one sentence."""
+"""Corpora are read unchanged, at the robot's frame rate; faults are reported in one sentence."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_all_dyads_of_the_table_come_first_and_then_all_with_the_roles_swapped(r
     assert len(corpus.persons("test")) == 4
 
 
-def test_sites_are_found_whatever_their_case_and_slashes_whatever_their_way(react: Path) -> None:
+def test_site_names_are_case_insensitive_and_slashes_may_be_backslashes(react: Path) -> None:
     table = react / "test.csv"
     table.write_text(table.read_text().replace("NoXI/", "NOXI\\").replace("/", "\\"))
     person = opened(react).dyads("test")[1].speaker
@@ -95,7 +95,7 @@ def test_mars_pairs_the_same_file_under_speaker_and_listener_session_by_session(
     assert len(dyads) == 12 and dyads[6].speaker == dyads[0].listener
 
 
-def test_clips_of_mars_keep_their_own_lengths_up_to_the_frames_asked_for(mars: Path) -> None:
+def test_clips_of_mars_keep_their_lengths_up_to_the_configured_frames(mars: Path) -> None:
     corpus = opened(mars, frames=None)
     short, long = (corpus.dyads("test")[i].speaker for i in (0, 1))
     assert (len(corpus.attributes(short)), len(corpus.attributes(long))) == (76, 81)
@@ -104,7 +104,7 @@ def test_clips_of_mars_keep_their_own_lengths_up_to_the_frames_asked_for(mars: P
     assert len(opened(mars, frames=78).attributes(long)) == 78
 
 
-def test_30_fps_become_25_by_straight_lines_and_units_stay_occurrences(mars: Path) -> None:
+def test_30_fps_become_25_by_linear_interpolation_and_units_stay_occurrences(mars: Path) -> None:
     corpus = opened(mars, frames=None)
     person = corpus.dyads("test")[0].speaker
     raw = np.load(person.attributes or "")
@@ -168,7 +168,7 @@ def test_a_damaged_cache_file_is_computed_anew(react: Path) -> None:
     assert not [p for p in kept.parent.iterdir() if p.name.startswith(".")]
 
 
-def test_without_a_place_for_a_cache_everything_is_still_read(react: Path, tmp_path: Path) -> None:
+def test_without_a_writable_cache_everything_is_still_read(react: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     corpus = opened(react, cache=tmp_path / "file" / "cache")
     speaker = corpus.dyads("test")[0].speaker
@@ -187,7 +187,7 @@ def test_named_columns_may_come_in_any_order_and_case(react: Path) -> None:
     np.testing.assert_array_equal(opened(react).attributes(speaker), wanted)
 
 
-def test_an_open_corpus_travels_to_another_process(react: Path) -> None:
+def test_an_open_corpus_can_be_pickled(react: Path) -> None:
     corpus = opened(react)
     speaker = corpus.dyads("test")[0].speaker
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(corpus)).attributes(speaker), corpus.attributes(speaker))
@@ -247,7 +247,7 @@ def test_blendshapes_of_units_are_the_bounded_least_squares_inverse_of_the_table
     units = np.concatenate([rng.integers(0, 2, (10, 15)), rng.uniform(0, 1, (5, 15))]).astype(np.float32)
     derived = faceverse.blendshapes_of_units(units)
     assert derived.min() >= 0.0 and derived.max() <= 1.0
-    # The table, from the reading of faces itself: around a face where nothing is clipped.
+    # The table, by finite differences of `attributes_of` around a face where nothing is clipped.
     base, h = np.full(52, 0.3, np.float32), np.float32(0.1)
     probe = attributes_of(base + h * np.eye(52, dtype=np.float32))[:, AU] - attributes_of(base[None])[:, AU]
     table = np.asarray(probe / h, np.float64)
@@ -267,7 +267,7 @@ def test_what_a_corpus_does_not_have_is_missing_as_it_is_live(tmp_path: Path) ->
         faceless.attributes(faceless.dyads("test")[0].speaker)
 
 
-def test_a_generator_listens_to_a_corpus(react: Path) -> None:
+def test_a_generator_runs_on_the_frames_of_a_corpus(react: Path) -> None:
     corpus = opened(react)
     reactions = registry.create("attentive").generate(corpus.frames(corpus.dyads("test")[0].speaker), seed=1)
     assert len(reactions) == 60 and all(np.isfinite(r.face_model).all() for r in reactions)
@@ -284,7 +284,7 @@ def test_normalisation_is_that_of_the_baselines_and_goes_both_ways() -> None:
         faceverse.normalise(x[..., :57])
 
 
-# What is wrong ----------------------------------------------------------------------------------------------------
+# Faults -----------------------------------------------------------------------------------------------------------
 
 
 def damaged(array: np.ndarray, row: int, column: int, value: float) -> np.ndarray:
@@ -346,7 +346,7 @@ def test_a_bad_face_model_is_one_sentence_that_names_the_clip(react: Path, array
     assert speaker.name in str(error.value)
 
 
-def test_a_fault_after_the_frames_that_are_wanted_is_no_fault(react: Path) -> None:
+def test_faults_after_the_configured_frames_do_not_matter(react: Path) -> None:
     tiny_corpus.write_csv(csv_of(react), damaged(ARRAY, 60, 15, np.nan))
     corpus = opened(react)
     assert corpus.attributes(corpus.dyads("test")[0].speaker).shape == (60, 25)
@@ -372,7 +372,7 @@ def test_a_fault_after_the_frames_that_are_wanted_is_no_fault(react: Path) -> No
         ("persons: {emotion: {A: B}}", "persons names 'emotion'"),
         ("persons: {attributes: 3}", "persons of attributes is 3"),
         ("persons: {attributes: {A: ../x}}", "'A' must be one folder"),
-        ("layuot: mars", "there is no 'layuot': layout is meant"),
+        ("layuot: mars", r"there is no 'layuot' \(did you mean 'layout'\?\)"),
     ],
 )
 def test_an_impossible_corpus_yaml_is_one_sentence(react: Path, text: str, words: str) -> None:
@@ -382,7 +382,7 @@ def test_an_impossible_corpus_yaml_is_one_sentence(react: Path, text: str, words
     assert "corpus.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_is_no_corpus_says_what_would_be_one(react: Path, tmp_path: Path) -> None:
+def test_the_error_for_another_folder_names_the_expected_files(react: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no corpus folder"):
         open_corpus(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -417,12 +417,12 @@ def test_a_table_without_a_header_would_lose_a_clip(react: Path) -> None:
         opened(react).dyads("test")
 
 
-def test_a_corpus_says_itself_whose_folder_is_whose(react: Path) -> None:
+def test_corpus_yaml_maps_persons_to_folders(react: Path) -> None:
     emotion = react / "test" / "Emotion"
     for person, folder in (("Expert_video", "P1"), ("Novice_video", "P2")):
         for path in sorted(emotion.rglob(person)):
             path.rename(path.with_name(folder))
-    with pytest.raises(CorpusError, match=r"chat_0 has folders P1, P2 instead: say in corpus\.yaml"):
+    with pytest.raises(CorpusError, match=r"chat_0 has folders P1, P2 instead: map this person .* in corpus\.yaml"):
         opened(react).attributes(opened(react).dyads("test")[0].speaker)
     (react / "corpus.yaml").write_text("persons: {attributes: {Expert_video: P1, Novice_video: P2}}\n")
     corpus = opened(react)

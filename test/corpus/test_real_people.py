@@ -1,4 +1,4 @@
-"""The road from films of people to weights, by the commands that people type: films, corpus, check, train, evaluate."""
+"""End to end by the command line: videos of people, corpus, check, training, evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from react_ros import assets
 from react_ros.cli.main import app
 from react_ros.corpus.from_video import START_NS, perceive
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.corpus.recorded import Track
+from react_ros.corpus.recorded import PersonTrack
 from react_ros.face import FaceState
 from react_ros.media.film_reader import Shot, fit
 from react_ros.media.sound_reader import AudioBlock
@@ -28,7 +28,7 @@ RATE = 16_000
 
 
 def face(start: float, seconds: float) -> Iterator[tuple[float, Image]]:
-    """The demo's face from `start` s on, and from its beginning again: one person, who plays two."""
+    """The demo's face from `start` s on, then from its beginning: one person plays both."""
     shown = list(images("demo-face"))
     first = next(i for i, (t, _) in enumerate(shown) if t >= start * 1e9)
     for i in range(round(seconds * 24)):
@@ -36,7 +36,7 @@ def face(start: float, seconds: float) -> Iterator[tuple[float, Image]]:
 
 
 def voice(names: list[int], seconds: float) -> np.ndarray:
-    """Somebody else's voice, again and again: who is seen does not say what is heard."""
+    """Another person's voice, repeated: audio and video are independent."""
     parts = [soundfile.read(assets.resolve(f"demo-voice-{n}"), dtype="int16")[0] for n in names]
     return np.resize(np.concatenate(parts), round(seconds * RATE))
 
@@ -77,7 +77,7 @@ def refused(*words: object) -> str:
 
 
 def test_the_same_pictures_and_sound_give_the_same_bits_in_any_split_of_time() -> None:
-    """Perception of a real face: what a clip holds is what the live robot would have been given at that instant."""
+    """Perception of a real face: a clip holds the features that the live robot would have received at that time."""
     shots = [Shot(START_NS + round(t * 1e9), fit(image, 640, 480)) for t, image in face(2.0, 2.0)]
     sound = voice([1], 2.0)
     blocks = [AudioBlock(START_NS + i * 20_000_000, i * 320, sound[i * 320 : (i + 1) * 320, None]) for i in range(100)]
@@ -85,7 +85,7 @@ def test_the_same_pictures_and_sound_give_the_same_bits_in_any_split_of_time() -
     tracks = []
     for _ in range(2):
         perception.reset()
-        tracks.append(Track(START_NS))
+        tracks.append(PersonTrack(START_NS))
         perceive(perception, shots, blocks, RATE, tracks[-1])
     perception.close()
     assert np.array_equal(tracks[0].face_model(), tracks[1].face_model())
@@ -133,8 +133,8 @@ def test_from_films_to_weights_that_are_evaluated(films: tuple[Path, Path], tmp_
 
     model = "{width: 8, layers: 1, heads: 2, feedforward: 16, self_window: 10, cross_window: 10, encoder_layers: 1}"
     small = [
-        "stages.tokenizer.task.model={width: 8, dilations: [1, 2], quantizer: {groups: 2}}",
-        f"stages.encoder.task.model={model}", f"stages.predictor.task.model={model}",
+        "stages.tokenizer.stage.model={width: 8, dilations: [1, 2], quantizer: {groups: 2}}",
+        f"stages.encoder.stage.model={model}", f"stages.predictor.stage.model={model}",
         *(f"stages.{stage}.{key}" for stage in ("tokenizer", "encoder", "predictor") for key in ("batch=2", "crop=50")),
     ]  # fmt: skip
     run = tmp_path / "run"

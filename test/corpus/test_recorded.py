@@ -1,4 +1,4 @@
-"""Claims about sessions of two recorded people: one grid, clips, gaps, rest, tables that grow, nothing half done."""
+"""Corpora of recorded sessions: one grid, clips, gaps, rest, growing tables, no partial sessions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from films import seen
 
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.corpus.recorded import HOLD_FRAMES, LEAST_SOUND, RecordedCorpus, Session, Track
+from react_ros.corpus.recorded import HOLD_FRAMES, LEAST_SOUND, DyadRecording, PersonTrack, RecordedCorpus
 from react_ros.face import FRAME_NS, Face, FaceState, SpeakerFrame
 from react_ros.generators.speaker_inputs import speaker_inputs
 
@@ -25,21 +25,25 @@ def brightness(k: np.ndarray | int) -> np.ndarray:
     return 0.5 + 0.4 * np.sin(np.asarray(k) / 9.0)
 
 
-def track(frames: int, *, shift_ns: int = 0, absent: range = range(0), sound: float = 1e9, blue: float = 0.0) -> Track:
-    """Somebody whose brightness follows `brightness`, with frames `shift_ns` off the grid, away in `absent`."""
-    out = Track(START)
+def track(
+    frames: int, *, shift_ns: int = 0, absent: range = range(0), sound: float = 1e9, blue: float = 0.0
+) -> PersonTrack:
+    """A person with the coefficient `brightness`, frames `shift_ns` off the grid, and no face in `absent`."""
+    out = PersonTrack(START)
     rng = np.random.default_rng(1)
     for k in range(frames):
         face = Face(FaceState.LOST) if k in absent else seen(float(brightness(k)) + blue)
-        out.see(SpeakerFrame(k, START + shift_ns + k * FRAME_NS, face))
+        out.add_face(SpeakerFrame(k, START + shift_ns + k * FRAME_NS, face))
         if k < sound:
-            out.hear(START + k * FRAME_NS, rng.uniform(-0.5, 0.5, 640).astype(np.float32))
+            out.add_sound(START + k * FRAME_NS, rng.uniform(-0.5, 0.5, 640).astype(np.float32))
     return out
 
 
-def written(folder: Path, *tracks: Track, **options):
+def written(folder: Path, *tracks: PersonTrack, **options):
     corpus = RecordedCorpus(folder)
-    record = corpus.write(options.pop("session", Session("talk")), (tracks[0], tracks[-1]), clip_frames=CLIP, **options)
+    record = corpus.write(
+        options.pop("session", DyadRecording("talk")), (tracks[0], tracks[-1]), clip_frames=CLIP, **options
+    )
     corpus.finish()
     return record
 
@@ -49,9 +53,9 @@ def opened(folder: Path):
 
 
 def test_clips_are_the_frames_of_the_grid_and_both_people_have_the_same(tmp_path: Path) -> None:
-    # Both recorded with stamps of their own: the second's frames lie 15 ms after the grid's.
+    # The second person's frames are 15 ms after the grid's.
     record = written(tmp_path / "c", track(170), track(163, shift_ns=15_000_000))
-    assert [cut.number for cut in record.written] == [1, 2, 3] and record.rest_s == pytest.approx(13 / 25)
+    assert [clip.number for clip in record.written] == [1, 2, 3] and record.rest_s == pytest.approx(13 / 25)
     corpus = opened(tmp_path / "c")
     assert corpus.splits == ["train"] and len(corpus.dyads("train")) == 6, "each is speaker and listener"
     for i, dyad in enumerate(corpus.dyads("train")[:3]):
@@ -62,14 +66,14 @@ def test_clips_are_the_frames_of_the_grid_and_both_people_have_the_same(tmp_path
 
 
 def test_sound_is_in_the_clip_of_its_own_time(tmp_path: Path) -> None:
-    one = Track(START)
+    one = PersonTrack(START)
     for k in range(2 * CLIP):
-        one.see(SpeakerFrame(k, START + k * FRAME_NS, seen(0.5)))
+        one.add_face(SpeakerFrame(k, START + k * FRAME_NS, seen(0.5)))
     whole = np.random.default_rng(2).uniform(-0.9, 0.9, 2 * CLIP * 640).astype(np.float32)
-    # Windows that begin before the grid and do not keep to it.
-    one.hear(START - 1_000_000_000, np.ones(16_000, np.float32))
+    # Audio blocks that begin before the grid and are not aligned with it.
+    one.add_sound(START - 1_000_000_000, np.ones(16_000, np.float32))
     for at in range(0, len(whole), 700):
-        one.hear(START + round(at * 1e9 / 16_000), whole[at : at + 700])
+        one.add_sound(START + round(at * 1e9 / 16_000), whole[at : at + 700])
     written(tmp_path / "c", one)
     folder = tmp_path / "c" / "train" / "Audio_files" / "recorded" / "talk"
     for i in range(2):
@@ -97,17 +101,17 @@ def test_a_lost_face_holds_its_last_values(tmp_path: Path) -> None:
 )
 def test_a_clip_with_too_little_of_a_face_is_left_out(tmp_path: Path, absent: range, frames: int, says: str) -> None:
     record = written(tmp_path / "c", track(frames), track(frames, absent=absent))
-    out = [cut for cut in record.clips if cut.left_out]
-    assert {cut.left_out for cut in out} == {says}
+    out = [clip for clip in record.clips if clip.left_out]
+    assert {clip.left_out for clip in out} == {says}
     names = {d.speaker.name for d in opened(tmp_path / "c").dyads("train")} if record.written else set()
-    assert not any(name.endswith(f"/{cut.number}") for cut in out for name in names), "in no table"
+    assert not any(name.endswith(f"/{clip.number}") for clip in out for name in names), "in no table"
     with (tmp_path / "c" / "left_out.csv").open() as file:
         assert [[row["session"], int(row["clip"]), row["why"]] for row in csv.DictReader(file)] == [
-            ["talk", cut.number, says] for cut in out
+            ["talk", clip.number, says] for clip in out
         ]
 
 
-def test_a_long_gap_leaves_a_clip_out_however_little_is_asked_for(tmp_path: Path) -> None:
+def test_a_long_gap_leaves_a_clip_out_even_with_a_low_threshold(tmp_path: Path) -> None:
     def gap(frames: int) -> str:
         absent = range(5, 5 + frames)
         return written(tmp_path / str(frames), track(100, absent=absent), least_face=0.1).clips[0].left_out
@@ -119,11 +123,11 @@ def test_a_long_gap_leaves_a_clip_out_however_little_is_asked_for(tmp_path: Path
 def test_a_clip_without_sound_is_left_out(tmp_path: Path) -> None:
     enough = int(np.ceil(LEAST_SOUND * CLIP))
     record = written(tmp_path / "c", track(2 * CLIP), track(2 * CLIP, sound=CLIP + enough - 1))
-    assert [cut.left_out for cut in record.clips] == ["", "there is sound of the second person for 78% of it only"]
+    assert [clip.left_out for clip in record.clips] == ["", "there is sound of the second person for 78% of it only"]
     assert not written(tmp_path / "d", track(CLIP), track(CLIP, sound=enough)).clips[0].left_out
 
 
-def test_pose_is_from_the_persons_own_rest_and_generators_are_told_the_same(tmp_path: Path) -> None:
+def test_pose_is_relative_to_rest_and_generator_inputs_stay_the_same(tmp_path: Path) -> None:
     live = [SpeakerFrame(k, START + k * FRAME_NS, seen(float(brightness(k)))) for k in range(CLIP)]
     record = written(tmp_path / "c", track(CLIP))
     corpus = opened(tmp_path / "c")
@@ -138,18 +142,22 @@ def test_pose_is_from_the_persons_own_rest_and_generators_are_told_the_same(tmp_
 
 
 def test_rest_follows_a_person_who_moves_on_their_chair(tmp_path: Path) -> None:
-    moved = Track(START)
+    moved = PersonTrack(START)
     for k in range(10 * CLIP):
         face = seen(0.5)
         face.translation = np.array([0.0 if k < 5 * CLIP else 0.2, 0.0, -0.5], np.float32)
-        moved.see(SpeakerFrame(k, START + k * FRAME_NS, face))
-        moved.hear(START + k * FRAME_NS, np.zeros(640, np.float32))
-    rests = [cut.rest[0][3] for cut in written(tmp_path / "c", moved).clips]
+        moved.add_face(SpeakerFrame(k, START + k * FRAME_NS, face))
+        moved.add_sound(START + k * FRAME_NS, np.zeros(640, np.float32))
+    rests = [clip.rest[0][3] for clip in written(tmp_path / "c", moved).clips]
     assert rests[:3] == [0.0] * 3 and rests[-3:] == [pytest.approx(0.2)] * 3
 
 
-def test_sessions_are_added_and_nothing_depends_on_their_order(tmp_path: Path) -> None:
-    sessions = [Session("b"), Session("a"), Session("c", split="test", site="lab", persons=("Ann", "Bob"))]
+def test_the_corpus_does_not_depend_on_the_order_of_its_sessions(tmp_path: Path) -> None:
+    sessions = [
+        DyadRecording("b"),
+        DyadRecording("a"),
+        DyadRecording("c", split="test", site="lab", persons=("Ann", "Bob")),
+    ]
     for folder, order in (("one", sessions), ("other", sessions[::-1])):
         for session in order:
             written(tmp_path / folder, track(CLIP), track(CLIP, blue=0.01), session=session)
@@ -162,23 +170,23 @@ def test_sessions_are_added_and_nothing_depends_on_their_order(tmp_path: Path) -
     assert opened(tmp_path / "one").appropriate("train", jobs=1).shape == (4, 4)
 
 
-def test_a_session_of_the_same_name_is_refused_in_whatever_split(tmp_path: Path) -> None:
+def test_a_session_of_the_same_name_is_refused_in_every_split(tmp_path: Path) -> None:
     written(tmp_path / "c", track(CLIP))
     with pytest.raises(CorpusError, match=r"has a session talk already: give another --session"):
-        written(tmp_path / "c", track(CLIP), session=Session("talk", split="val"))
+        written(tmp_path / "c", track(CLIP), session=DyadRecording("talk", split="val"))
 
 
-def test_a_forgotten_session_is_in_no_table_and_can_come_again(tmp_path: Path) -> None:
-    written(tmp_path / "c", track(CLIP), session=Session("a"))
-    written(tmp_path / "c", track(CLIP), session=Session("b", split="val"))
+def test_a_removed_session_is_in_no_table_and_can_be_written_again(tmp_path: Path) -> None:
+    written(tmp_path / "c", track(CLIP), session=DyadRecording("a"))
+    written(tmp_path / "c", track(CLIP), session=DyadRecording("b", split="val"))
     corpus = RecordedCorpus(tmp_path / "c")
-    corpus.forget(Session("b", split="val"))
+    corpus.remove(DyadRecording("b", split="val"))
     assert [r.session.name for r in corpus.finish()] == ["a"]
     assert opened(tmp_path / "c").splits == ["train"] and not list((tmp_path / "c" / "val").rglob("*.csv"))
-    written(tmp_path / "c", track(CLIP), session=Session("b"))
+    written(tmp_path / "c", track(CLIP), session=DyadRecording("b"))
 
 
-def test_who_is_killed_while_writing_leaves_no_clip_in_a_table_and_can_begin_again(tmp_path: Path) -> None:
+def test_a_killed_write_leaves_no_clip_in_a_table_and_can_be_repeated(tmp_path: Path) -> None:
     written(tmp_path / "c", track(3 * CLIP))
     (tmp_path / "c" / "recordings" / "talk.json").unlink()  # which comes last
     left = tmp_path / "c" / "train" / "Emotion" / "recorded" / "talk" / "P1" / "3.csv"
@@ -199,8 +207,8 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
         RecordedCorpus(tmp_path / "c").finish()
 
 
-def test_the_corpus_says_what_it_is(tmp_path: Path) -> None:
-    written(tmp_path / "c", track(CLIP), session=Session("talk", source="From a lab.", made_by="somebody"))
+def test_corpus_yaml_describes_the_recordings(tmp_path: Path) -> None:
+    written(tmp_path / "c", track(CLIP), session=DyadRecording("talk", source="From a lab.", made_by="somebody"))
     corpus = opened(tmp_path / "c")
     assert corpus.scheme == "arkit52" and not corpus.simulated and corpus.role_swap
     assert corpus.notice.startswith("Real people, recorded") and corpus.notice.endswith("From a lab.")
@@ -213,11 +221,11 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
     for name in ("", "a/b", "..", "-x", "a b"):
         with pytest.raises(ValueError, match="must be letters, digits"):
-            Session(name)
+            DyadRecording(name)
     with pytest.raises(ValueError, match="there is no split 'dev'"):
-        Session("talk", split="dev")  # type: ignore[arg-type]
+        DyadRecording("talk", split="dev")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="both people of talk are called P1"):
-        Session("talk", persons=("P1", "P1"))
+        DyadRecording("talk", persons=("P1", "P1"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "train.csv").write_text("somebody's")
     with pytest.raises(CorpusError, match="holds something else than a corpus of recordings"):

@@ -1,4 +1,4 @@
-"""Claims about simulated voices: our own ears take them for speech, follow their pitch, and their lips fit."""
+"""Simulated voices: detected as speech, with measurable pitch, and with matching lips."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def windows(session: SimulatedSession) -> np.ndarray:
 def laughter(session: SimulatedSession) -> np.ndarray:
     """Frames in and just after laughter."""
     out = np.zeros(len(windows(session)), bool)
-    for p in session.told.story.phrases:
+    for p in session.performance.story.phrases:
         if p.laughed:
             out[int(p.start * 25) - 2 : int(p.end * 25) + 5] = True
     return out
@@ -53,15 +53,15 @@ def test_speech_detection_hears_phrases_and_pauses(sessions):
         detector = SpeechDetector()
         heard = np.array([detector.step(w) > 0.5 for w in windows(s)])
         counted = ~laughter(s)
-        right += (heard == frames_of(s.told.story.phrases))[counted].sum()
+        right += (heard == frames_of(s.performance.story.phrases))[counted].sum()
         of += counted.sum()
     assert right / of > 0.93
 
 
-def test_our_pitch_follows_theirs(sessions):
+def test_the_estimated_pitch_follows_the_simulated_one(sessions):
     errors, voices = [], []
     for s in sessions:
-        plan, sound = s.told.plan, s.speaker.sound
+        plan, sound = s.performance.articulation, s.speaker.sound
         for k in range(1, 750):
             # `pitch` of a stretch belongs to its middle: the beginning of frame k.
             if plan.voicing[8 * k - 2 : 8 * k + 3].min() < 0.5:
@@ -121,7 +121,7 @@ def test_pauses_hold_only_the_rooms_faint_noise():
 def test_laughter_comes_in_five_bursts_a_second(sessions):
     found = [
         (s, p) for s in [*sessions, *(simulate_session(i, 3) for i in range(1, 40, 5))]
-        for p in s.told.story.phrases if p.laughed
+        for p in s.performance.story.phrases if p.laughed
     ]  # fmt: skip
     assert found
     for s, p in found:

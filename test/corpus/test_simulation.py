@@ -1,4 +1,4 @@
-"""Claims about simulated dyads: people's timing, answers that depend on their cause, families of stories, files."""
+"""Simulated dyads: human timing, answers that depend on their cause, stories, files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same_story(sessions: list[SimulatedSession]) -> np.ndarray:
 
 
 def blinks(session: SimulatedSession) -> np.ndarray:
-    """Frames at which the listener's lids are most shut."""
+    """Frames at which the listener's lids are closed most."""
     lids = session.listener.face_model[:, ARKIT_INDEX["eyeBlinkLeft"]]
     return find_peaks(lids, height=0.5, distance=3)[0]
 
@@ -62,7 +62,7 @@ def test_every_listener_blinks_as_often_as_people_in_conversation(sessions):
 
 
 def test_blinks_last_as_short_and_as_long_ones_do(sessions):
-    lengths = np.array([b.seconds for s in sessions for b in s.heard.blinks])
+    lengths = np.array([b.seconds for s in sessions for b in s.response.blinks])
     short, long = lengths[lengths < 0.4], lengths[lengths >= 0.4]
     assert np.median(short) == pytest.approx(0.208, abs=0.02)
     assert np.median(long) == pytest.approx(0.607, abs=0.06)
@@ -73,7 +73,7 @@ def test_nods_swing_at_human_frequencies_and_decline(sessions):
     measured = []
     for s in sessions:
         pitch = s.listener.face_model[:, 52].astype(np.float64)
-        for nod in s.heard.nods:
+        for nod in s.response.nods:
             if nod.cycles < 2:
                 continue
             inside = np.abs(TIMES - 0.5 * (nod.start + nod.end)) <= 0.5 * (nod.end - nod.start) + 0.04
@@ -89,15 +89,15 @@ def test_nods_swing_at_human_frequencies_and_decline(sessions):
 
 
 def test_longer_nods_begin_larger(sessions):
-    nods = [n for s in sessions for n in s.heard.nods]
+    nods = [n for s in sessions for n in s.response.nods]
     # Faster nods are smaller: compared at one frequency.
     scaled = {longer: np.mean([n.size * n.hz for n in nods if (n.cycles >= 3) == longer]) for longer in (True, False)}
     assert scaled[True] > 1.15 * scaled[False]
 
 
-def test_feelings_are_answered_after_300_to_400_ms(sessions):
+def test_emotions_are_answered_after_300_to_400_ms(sessions):
     kinds = {"joy", "surprise", "sadness", "worry", "disgust", "indignation", "irony", "laughter"}
-    delays = np.array([a.time - a.cause_time for s in sessions for a in s.heard.answers if a.cause in kinds])
+    delays = np.array([a.time - a.cause_time for s in sessions for a in s.response.answers if a.cause in kinds])
     assert len(delays) > 100
     assert 0.3 <= np.median(delays) <= 0.4
     assert delays.min() >= 0.19 and delays.std() > 0.03
@@ -109,7 +109,7 @@ def test_smiles_meet_within_a_second(sessions):
     for s in sessions:
         told = s.speaker.face_model[:, ARKIT_INDEX["mouthSmileLeft"]]
         heard = s.listener.face_model[:, ARKIT_INDEX["mouthSmileLeft"]]
-        for e in s.told.story.episodes:
+        for e in s.performance.story.episodes:
             near = np.abs(TIMES - e.onset - 0.9) <= 1.1
             if e.kind not in ("joy", "laughter") or heard[near].max() < 0.3:
                 continue
@@ -123,14 +123,16 @@ def test_smiles_meet_within_a_second(sessions):
 
 
 def test_backchannels_come_about_700_ms_after_their_cue(sessions):
-    delays = np.array([a.time - a.cause_time for s in sessions for a in s.heard.answers if a.kind in ("nod", "assent")])
+    delays = np.array(
+        [a.time - a.cause_time for s in sessions for a in s.response.answers if a.kind in ("nod", "assent")]
+    )
     assert len(delays) > 100
     assert np.median(delays) == pytest.approx(0.7, abs=0.06)
     assert delays.std() > 0.05
 
 
 def test_words_follow_the_turn_after_about_200_ms(sessions):
-    words = [(s, a) for s in sessions for a in s.heard.answers if a.kind == "word"]
+    words = [(s, a) for s in sessions for a in s.response.answers if a.kind == "word"]
     assert len(words) > 20
     assert np.median([a.time - a.cause_time for _, a in words]) == pytest.approx(0.2, abs=0.06)
     for s, a in words:
@@ -157,7 +159,7 @@ def test_the_head_follows_the_speakers_after_about_600_ms(sessions):
 
 
 def test_listeners_of_one_story_agree_and_others_do_not(sessions):
-    """The ceiling of FRCorr is about 4 to 6 of 10: what a speaker says decides more than style and chance."""
+    """The ceiling of FRCorr is about 4 to 6 of 10: the speaker determines more than style and randomness."""
     c, same = concordance(listeners(sessions)), same_story(sessions)
     others = same & ~np.eye(len(sessions), dtype=bool)
     nearest = np.where(others, c, -1.0).max(axis=1)
@@ -186,26 +188,26 @@ def test_neutral_talk_leaves_action_units_constant(sessions):
 
 
 def test_the_end_of_a_phrase_decides_whether_it_is_answered(sessions):
-    """Only the voice tells a falling end from a level one: whoever listens to the face alone cannot know."""
+    """Falling and level phrase ends differ in the voice only, not in the face."""
     answered: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
     for s in sessions:
-        for p, following in zip(s.told.story.phrases, s.told.story.phrases[1:], strict=False):
+        for p, following in zip(s.performance.story.phrases, s.performance.story.phrases[1:], strict=False):
             if p.laughed or p.yields or following.start - p.end > 0.8:
                 continue
             phrases[p.ending] += 1
             answered[p.ending] += any(
-                a.kind == "assent" and p.end - 0.4 < a.cause_time < p.end + 0.1 for a in s.heard.answers
+                a.kind == "assent" and p.end - 0.4 < a.cause_time < p.end + 0.1 for a in s.response.answers
             )
     share = {ending: answered[ending] / phrases[ending] for ending in ("fall", "level")}
     assert share["fall"] > share["level"] + 0.15
 
 
 def test_listeners_are_different_people(sessions):
-    rest = np.array([s.heard.style.pleasantness for s in sessions])
-    nods = np.array([len(s.heard.nods) for s in sessions])
+    rest = np.array([s.response.style.pleasantness for s in sessions])
+    nods = np.array([len(s.response.nods) for s in sessions])
     assert rest.std() > 0.02 and nods.std() > 1.0
-    assert len({s.heard.style for s in sessions}) == len(sessions)
+    assert len({s.response.style for s in sessions}) == len(sessions)
 
 
 def test_faces_are_finite_and_in_range(sessions):
@@ -244,19 +246,19 @@ def test_an_action_unit_that_hovers_at_its_threshold_does_not_flicker():
 @pytest.mark.parametrize(
     ("seed", "count"), [(3, SESSIONS), (5, SESSIONS), *(pytest.param(s, 100, marks=pytest.mark.slow) for s in (7, 11))]
 )
-def test_speakers_are_alike_exactly_where_they_tell_the_same_story(seed, count, sessions):
+def test_speakers_are_similar_exactly_if_they_tell_the_same_story(seed, count, sessions):
     made = sessions if seed == 3 else [simulate_session(i, seed) for i in range(count)]
     attributes = np.stack([s.speaker.attributes[:750] for s in made])
     distance, same = frdist_matrix(attributes, attributes), same_story(made)
-    # Over all splits: nothing that is tested on was nearly trained on.
+    # Across all splits: no test story is close to a training story.
     assert len({s.split for s in made}) == 3
     assert ((distance <= dyads.THRESHOLD) == same).all()
     assert distance[same].max() < 0.95 * dyads.THRESHOLD
     assert distance[~same].min() > 1.05 * dyads.THRESHOLD
 
 
-def test_tellers_of_a_story_keep_together_in_time(sessions):
-    ends = [[e.onset for e in s.told.story.episodes] for s in sessions[:5]]
+def test_speakers_of_a_story_stay_close_in_time(sessions):
+    ends = [[e.onset for e in s.performance.story.episodes] for s in sessions[:5]]
     spread = np.ptp(np.array(ends), axis=0)
     assert 0.0 < spread.max() <= 0.5
     assert len({tuple(e) for e in ends}) == 5
@@ -270,7 +272,7 @@ def test_no_story_is_in_two_splits_and_every_split_has_some(sessions):
     assert told["train"] == 24 and told["val"] == told["test"] == 8
 
 
-def test_asking_for_more_stories_keeps_the_first():
+def test_more_stories_begin_with_the_same_ones():
     few = stories(99, 3)
     _STORIES.pop(99)
     assert stories(99, 12)[:3] == few
@@ -339,7 +341,7 @@ def test_what_is_on_disk_is_what_was_simulated(corpus):
     assert np.abs(sound - session.listener.sound).max() <= 1.0 / 32768
 
 
-def test_everything_says_that_it_is_simulated(corpus):
+def test_every_file_marks_the_corpus_as_simulated(corpus):
     settings = yaml.safe_load((corpus / "corpus.yaml").read_text())
     assert settings["simulated"] is True and settings["role_swap"] is False and "nobody" in settings["notice"]
     assert settings["scheme"] == "arkit52" and settings["fps"] == 25 and settings["seed"] == 3

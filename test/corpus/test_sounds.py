@@ -1,4 +1,4 @@
-"""A corpus' sound has the very features that the live robot would have computed, and keeps them."""
+"""Sound features of a corpus equal those of the live robot, and are cached."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def voice(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
 
 
 def live(samples: np.ndarray, rate: int, frames: int) -> dict[str, np.ndarray]:
-    """What a robot computes with a 25 fps camera and a microphone that delivers blocks of 20 ms, as they come."""
+    """The features of a robot with a 25 fps camera and a microphone that delivers blocks of 20 ms in real time."""
     clock, heard = FrameClock(), list[ClockFrame]()
     events: list[tuple[int, int, np.ndarray | None]] = [(k * FRAME_NS, k, None) for k in range(frames + 3)]
     size = rate // 50
@@ -56,14 +56,14 @@ def test_the_table_is_what_the_live_robot_computes(rate: int, channels: int) -> 
     assert (table.state[:2] == SoundState.MISSING).all() and (table.state[2:] != SoundState.MISSING).all()
 
 
-def test_a_frame_hears_what_was_said_up_to_40_ms_before_it() -> None:
+def test_a_frame_has_the_audio_up_to_40_ms_before_it() -> None:
     samples = np.zeros(16_000, np.int16)
     samples[6_400:7_040] = 8_000  # from 0.40 s to 0.44 s: the window of frame 12, which lies at 0.48 s
     table = sounds.listen(samples, 16_000)
     assert np.flatnonzero(table.log_energy > -10).tolist() == [12]
 
 
-def test_beyond_its_end_a_sound_is_missing() -> None:
+def test_rows_after_the_end_of_the_audio_are_missing() -> None:
     table = sounds.listen(voice(1.0, 16_000), 16_000)
     assert len(table) == 27
     longer = table.first(40)
@@ -79,8 +79,8 @@ def test_a_row_is_the_live_features_of_one_frame() -> None:
     assert (sound.f0, sound.voicing) == (float(table.f0[9]), float(table.voicing[9])) and sound.f0 > 60
 
 
-def test_version_1_of_the_features_is_this() -> None:
-    """Where this fails because the live features changed, `sounds.VERSION` must change too: caches hold old ones."""
+def test_the_features_of_version_1_are_pinned() -> None:
+    """If this fails because the live features changed, increment `sounds.VERSION`: caches hold the old ones."""
     t = np.arange(16_000) / 16_000
     hum = 8_000 * np.sin(2 * np.pi * 200 * t) + 4_000 * np.sin(2 * np.pi * 400 * t)
     table = sounds.listen(hum.astype(np.int16), 16_000)
@@ -110,7 +110,7 @@ def test_a_sound_is_computed_once_for_the_same_content(tmp_path: Path, monkeypat
     assert len(sounds.sound_table(tmp_path / "a.wav", "a", FeatureCache(tmp_path / "cache"))) == 32
 
 
-def test_sounds_that_are_none_are_one_sentence(tmp_path: Path) -> None:
+def test_unreadable_audio_is_refused_in_one_sentence(tmp_path: Path) -> None:
     store = FeatureCache(tmp_path / "cache")
     with pytest.raises(CorpusError, match=r"clip 1: its audio is missing"):
         sounds.sound_table(tmp_path / "none.wav", "clip 1", store)
@@ -126,7 +126,7 @@ def test_sounds_that_are_none_are_one_sentence(tmp_path: Path) -> None:
         sounds.sound_table(tmp_path / "slow.wav", "clip 1", store)
 
 
-def test_a_corpus_fills_its_cache_over_processes_and_passes_over_what_cannot_be_read(tmp_path: Path) -> None:
+def test_the_cache_is_filled_by_processes_and_unreadable_audio_is_skipped(tmp_path: Path) -> None:
     root = tiny_corpus.write_react2024(tmp_path, sessions=2, frames=30)
     corpus = open_corpus(root, CorpusConfig(frames=30, cache=tmp_path / "cache"))
     persons = corpus.persons("test")

@@ -228,7 +228,7 @@ def test_a_failed_write_leaves_the_old_weights(saved: Path) -> None:
     refused("would hold no tensor", save_weights, saved, {}, "fsq", CONFIG, TRAINING, NOTICE)
     assert {path: path.read_bytes() for path in saved.parent.iterdir()} == before
     with pytest.raises(OSError):
-        save_weights(saved.parent / "no folder" / "x", tensors(), "fsq", CONFIG, TRAINING, NOTICE)
+        save_weights(saved.parent / f"{saved.name}.yaml" / "x", tensors(), "fsq", CONFIG, TRAINING, NOTICE)
 
 
 def test_an_interrupted_write_leaves_no_partial_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What tests of training share: a tiny system that learns, a tiny corpus, and a run of one on the other."""
+"""Fixtures of the training tests: a tiny corpus, a tiny system, and runs of one on the other."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_corpus import write_react2024
+from tiny_corpus import write_training_corpus
 
 sys.path.insert(0, str(Path(__file__).parent))
-
-SETTINGS = {"scheme": "arkit52", "simulated": True, "role_swap": False, "notice": "Made for a test."}
 
 
 @pytest.fixture(scope="session")
 def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six dyads to train on and three to validate, 61 frames each, without sound."""
-    folder = tmp_path_factory.mktemp("training") / "corpus"
-    for split, sessions in (("train", 6), ("val", 3)):
-        write_react2024(
-            folder, sessions=sessions, splits=(split,), frames=61, modalities=("attributes", "face_model"),
-            arkit=True, seed=sessions, settings=SETTINGS,
-        )  # fmt: skip
-    return folder
+    return write_training_corpus(tmp_path_factory.mktemp("training") / "corpus")
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +36,8 @@ def _tiny(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._registered, "tiny", SYSTEM)
 
 
-class Heard:
-    """A watcher that remembers."""
+class RecordingWatcher:
+    """A watcher that keeps what it is called with."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -59,22 +51,22 @@ class Heard:
 
 
 @pytest.fixture
-def trained(corpus_folder: Path) -> Callable[..., Heard]:
+def trained(corpus_folder: Path) -> Callable[..., RecordingWatcher]:
     """Trains the tiny system in a folder: `trained(out, "key.path=value", …, **parts of Run)`."""
 
-    def run(out: Path, *changes: str, corpora: Any = None, seed: int = 3, **options: Any) -> Heard:
+    def run(out: Path, *changes: str, corpora: Any = None, seed: int = 3, **options: Any) -> RecordingWatcher:
         import torch
 
         from react_ros.corpus.reader import CorpusConfig, open_corpus
         from react_ros.training.config import read_config
-        from react_ros.training.processes import World
+        from react_ros.training.processes import ProcessGroup
         from react_ros.training.trainer import Run, train
-        from react_ros.training.training_stage import tasks
+        from react_ros.training.training_stage import training_stages
 
-        config = read_config(tasks("tiny"), None, ("frames=60", *changes), seed)
+        config = read_config(training_stages("tiny"), None, ("frames=60", *changes), seed)
         opened = [open_corpus(path, CorpusConfig(frames=60)) for path in corpora or [corpus_folder]]
-        heard = Heard()
-        train(Run("tiny", config, opened, out, jobs=1, **options), World(torch.device("cpu")), heard)
-        return heard
+        watcher = RecordingWatcher()
+        train(Run("tiny", config, opened, out, jobs=1, **options), ProcessGroup(torch.device("cpu")), watcher)
+        return watcher
 
     return run

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there, holds every bit, and nothing in it is pickled."""
+"""Checkpoints are atomic, exact, and not pickled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from react_ros.training import checkpoints
-from react_ros.training.checkpoints import Lines
+from react_ros.training.checkpoints import JsonLines
 
 TENSORS = {
     "weights": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).T,
@@ -28,7 +28,7 @@ def test_every_bit_comes_back(tmp_path: Path) -> None:
         assert found[0][name].contiguous().numpy().tobytes() == tensor.contiguous().numpy().tobytes()
 
 
-def test_tensors_that_share_memory_are_kept_each(tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_saved_separately(tmp_path: Path) -> None:
     weight = torch.arange(6.0)
     checkpoints.save(tmp_path / "step-1", {"a": weight, "b": weight[2:]}, {}, keep=1)
     found = checkpoints.newest(tmp_path)
@@ -44,7 +44,7 @@ def test_only_the_newest_stay_and_hold_nothing_but_safetensors_and_json(tmp_path
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "numbers.json"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, file: str, share: float) -> None:
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path: Path, file: str, share: float) -> None:
     for step in (1, 2):
         checkpoints.save(tmp_path / f"step-00000000{step}", TENSORS, {"step": step}, keep=2)
     path = tmp_path / "step-000000002" / file
@@ -57,7 +57,7 @@ def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path / "nowhere") is None
 
 
-def test_what_a_killed_process_left_half_written_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_partial_checkpoints_of_a_killed_process_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".step-000000001").mkdir()
     (tmp_path / ".step-000000001/tensors.safetensors").write_bytes(b"half")
     assert checkpoints.newest(tmp_path) is None
@@ -65,13 +65,13 @@ def test_what_a_killed_process_left_half_written_is_in_nobodys_way(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
 
 
-def test_lines_go_back_to_a_step_and_lose_what_was_half_written(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "losses.jsonl")
+def test_lines_are_truncated_to_a_step_and_partial_lines_dropped(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "losses.jsonl")
     for step in range(1, 6):
         lines.add({"step": step, "loss": 0.1 * step, "odd": float("inf")})
     lines.write()
     with (tmp_path / "losses.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
-    lines.back_to(3)
+    lines.truncate_to(3)
     kept = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [line["step"] for line in kept] == [1, 2, 3] and kept[2]["loss"] == 0.1 * 3 and kept[0]["odd"] is None

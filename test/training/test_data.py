@@ -1,4 +1,4 @@
-"""Training sees exactly what the live robot sees, in crops that a seed decides."""
+"""Training has exactly the inputs of the live robot, in crops determined by the seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL
 from react_ros.generators.speaker_inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, speaker_inputs
-from react_ros.training import dataset_cache as packs
-from react_ros.training.data import Order, load_clips, windows
+from react_ros.training import dataset_cache
+from react_ros.training.data import CropOrder, load_clips, windows
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def small(root: Path, **options: object) -> Path:
     return write_react2024(root, **given)  # type: ignore[arg-type]
 
 
-def test_a_clip_is_what_the_live_code_makes_of_it_and_what_the_real_listener_did(tmp_path: Path) -> None:
+def test_clips_hold_the_live_speaker_inputs_and_the_human_listeners_reactions(tmp_path: Path) -> None:
     root = small(tmp_path / "c", modalities=("attributes", "face_model", "audio"), settings={"role_swap": True})
     corpus = open_corpus(root, CorpusConfig(frames=30))
     clips = load_clips([corpus], "train", 30, jobs=1)
@@ -66,7 +66,7 @@ def test_clips_of_any_length_are_padded(tmp_path: Path) -> None:
     assert batch.valid.sum(1).tolist() == clips.lengths.tolist()
 
 
-def test_a_second_start_reads_no_clip_again_and_maps_the_arrays(
+def test_a_second_load_maps_the_cached_arrays_and_reads_no_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = small(tmp_path / "c")
@@ -76,14 +76,14 @@ def test_a_second_start_reads_no_clip_again_and_maps_the_arrays(
     def never(*_: object) -> None:
         raise AssertionError("a clip is read again")
 
-    monkeypatch.setattr(packs, "speaker_inputs", never)
-    monkeypatch.setattr(packs, "_digest", never)
+    monkeypatch.setattr(dataset_cache, "speaker_inputs", never)
+    monkeypatch.setattr(dataset_cache, "_digest", never)
     again = load_clips([root], "train", 30, jobs=1)
     np.testing.assert_array_equal(again.speaker(0), whole)
     assert isinstance(again.speaker(0).base, np.memmap) and again.digest == first.digest
 
 
-def test_what_is_kept_belongs_to_the_content_of_the_files_and_not_to_their_place(tmp_path: Path) -> None:
+def test_the_cache_is_keyed_by_content_and_not_by_path(tmp_path: Path) -> None:
     root = small(tmp_path / "c")
     first = load_clips([root], "train", 30, jobs=1)
     moved = shutil.copytree(root, tmp_path / "moved")
@@ -127,7 +127,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> Non
     assert clips.batch(np.array([1]), np.array([0]), 30).valid.all()
 
 
-def test_a_modality_that_nobody_needs_may_be_absent_and_the_batch_says_so(tmp_path: Path) -> None:
+def test_a_modality_that_is_not_needed_may_be_absent_and_the_batch_marks_it(tmp_path: Path) -> None:
     clips = load_clips([small(tmp_path / "c", modalities=("attributes",))], "train", 30, jobs=1)
     batch = clips.batch(np.array([0]), np.array([0]), 30)
     assert batch.has_attributes.tolist() == [True] and batch.has_face_model.tolist() == [False]
@@ -143,7 +143,7 @@ def test_a_modality_that_nobody_needs_may_be_absent_and_the_batch_says_so(tmp_pa
         (("audio",), (), "c has neither attributes nor face models: there is nothing to learn"),
     ],
 )
-def test_a_modality_that_is_needed_and_absent_is_one_sentence(
+def test_an_absent_modality_that_is_needed_is_refused_in_one_sentence(
     tmp_path: Path, modalities: tuple[str, ...], needs: set[str], says: str
 ) -> None:
     root = small(tmp_path / "c", modalities=modalities)
@@ -151,7 +151,7 @@ def test_a_modality_that_is_needed_and_absent_is_one_sentence(
         load_clips([root], "train", 30, needs=needs, who="stage x of y", jobs=1)
 
 
-def test_a_split_that_is_not_there_or_holds_nothing_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_or_empty_split_is_refused_in_one_sentence(tmp_path: Path) -> None:
     root = small(tmp_path / "c")
     with pytest.raises(CorpusError, match=r"c: there is no val split"):
         load_clips([root], "val", 30, jobs=1)
@@ -159,7 +159,7 @@ def test_a_split_that_is_not_there_or_holds_nothing_is_one_sentence(tmp_path: Pa
         load_clips([root], "train", 99, jobs=1)
 
 
-def test_corpora_are_joined_and_listeners_are_appropriate_within_their_own(tmp_path: Path) -> None:
+def test_corpora_are_joined_and_listeners_are_appropriate_within_their_corpus(tmp_path: Path) -> None:
     settings = {"role_swap": False}
     one = small(tmp_path / "one", sessions=3, settings=settings)
     two = small(tmp_path / "two", seed=1, settings=settings)
@@ -175,9 +175,9 @@ def test_corpora_are_joined_and_listeners_are_appropriate_within_their_own(tmp_p
         load_clips([one, arkit], "train", 30, jobs=1)
 
 
-def test_an_epoch_shows_every_clip_once_from_somewhere_within() -> None:
+def test_an_epoch_has_one_random_crop_of_every_clip() -> None:
     lengths = np.array([100, 40, 10, 64, 33])
-    order = Order(lengths, batch=5, crop=32, crops=3, seed=1)
+    order = CropOrder(lengths, batch=5, crop=32, crops=3, seed=1)
     assert order.steps == 3
     for epoch in range(4):
         steps = [order.at(epoch * 3 + i) for i in range(3)]
@@ -189,8 +189,8 @@ def test_an_epoch_shows_every_clip_once_from_somewhere_within() -> None:
 def test_the_order_is_a_function_of_seed_and_step_alone() -> None:
     lengths = np.full(20, 200)
 
-    def order(seed: int) -> Order:
-        return Order(lengths, batch=4, crop=50, crops=1, seed=seed)
+    def order(seed: int) -> CropOrder:
+        return CropOrder(lengths, batch=4, crop=50, crops=1, seed=seed)
 
     forwards, backwards = order(5), order(5)
     seen = [forwards.at(step) for step in range(15)]
@@ -204,7 +204,7 @@ def test_the_order_is_a_function_of_seed_and_step_alone() -> None:
 
 
 def test_a_corpus_smaller_than_a_batch_is_one_batch() -> None:
-    order = Order(np.array([50, 60]), batch=32, crop=20, crops=1, seed=0)
+    order = CropOrder(np.array([50, 60]), batch=32, crop=20, crops=1, seed=0)
     assert (order.batch, order.steps) == (2, 1) and sorted(order.at(0)[0]) == [0, 1]
 
 

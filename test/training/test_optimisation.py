@@ -1,4 +1,4 @@
-"""Rates over time, AdamW's groups and the running mean are what their names promise."""
+"""Learning-rate schedules, AdamW's parameter groups and the moving average."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from react_ros.training.config import OptimizerConfig
-from react_ros.training.optimisation import RunningMean, adamw, rate_at
+from react_ros.training.optimisation import MovingAverage, adamw, rate_at
 
 
 @pytest.mark.parametrize("steps", [10, 37, 400])
@@ -26,7 +26,7 @@ def test_one_cycle_is_torchs(steps: int) -> None:
             theirs.step()
 
 
-def test_cosine_and_constant_rise_along_a_line_and_fall_or_stay() -> None:
+def test_cosine_and_constant_rise_linearly_and_fall_or_stay() -> None:
     rates = {
         s: [rate_at(OptimizerConfig(lr=1.0, schedule=s, warm_up=0.1), k, 100) for k in range(100)]
         for s in ("cosine", "constant")
@@ -53,9 +53,9 @@ def test_only_matrices_decay() -> None:
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.1), (3, 0.0)]
 
 
-def test_the_running_mean_is_the_recursion_and_is_there_only_while_it_is_applied() -> None:
+def test_the_moving_average_is_the_recursion_and_is_set_only_while_it_is_applied() -> None:
     module = nn.Linear(2, 1)
-    mean = RunningMean(module, 0.9)
+    mean = MovingAverage(module, 0.9)
     expected = module.weight.detach().clone()
     for step in range(200):
         with torch.no_grad():
@@ -71,7 +71,7 @@ def test_the_running_mean_is_the_recursion_and_is_there_only_while_it_is_applied
 
 def test_a_decay_of_0_is_the_weights_themselves() -> None:
     module = nn.Linear(2, 1)
-    mean = RunningMean(module, 0.0)
+    mean = MovingAverage(module, 0.0)
     with torch.no_grad():
         module.weight += 1.0
     own = module.weight.detach().clone()

@@ -29,9 +29,9 @@ from react_ros.systems.vqdiff.generator import VqDiff, VqDiffConfig
 from react_ros.training import window_latents as latents
 from react_ros.training.config import read_config
 from react_ros.training.data import Batch
-from react_ros.training.processes import World
+from react_ros.training.processes import ProcessGroup
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import Finished, tasks
+from react_ros.training.training_stage import FinishedStage, training_stages
 
 WINDOW = {"width": 8, "frames": 10, "latent": 12, "narrow": 3, "regressor": 8}
 DIFFUSION = {"denoiser": {"width": 16, "layers": 2, "time_width": 8}, "diffusion": {"steps": 4}}
@@ -56,20 +56,20 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch_of(crops: int = 4, frames: int = 40, seed: int = 0) -> Batch:
-    """Random faces and real attributes' kinds of numbers, of clips that begin with the crop; all valid."""
+    """Random faces, and attributes in the ranges of real ones; all valid, crops at the start of their clips."""
     rng = np.random.default_rng(seed)
-    speaker, said = (np.stack([random_attributes(rng, frames) for _ in range(crops)]) for _ in range(2))
+    speaker, listener = (np.stack([random_attributes(rng, frames) for _ in range(crops)]) for _ in range(2))
     yes = torch.ones(crops, dtype=torch.bool)
     return Batch(
         torch.zeros(crops, frames, INPUTS), torch.from_numpy(speaker).float(),
-        0.3 * torch.rand(crops, frames, FACE_MODEL, generator=seeded(seed)), torch.from_numpy(said).float(),
+        0.3 * torch.rand(crops, frames, FACE_MODEL, generator=seeded(seed)), torch.from_numpy(listener).float(),
         torch.ones(crops, frames, dtype=torch.bool), torch.arange(crops), torch.zeros(crops, dtype=torch.int64),
         yes, yes,
     )  # fmt: skip
 
 
 def padded(batch: Batch, more: int) -> Batch:
-    """With frames behind the end that are not valid, and noise in them: nobody may look."""
+    """With invalid frames of noise after the end, which must not change anything."""
     out: dict[str, Tensor] = {}
     for f in fields(batch):
         x = getattr(batch, f.name)
@@ -81,19 +81,19 @@ def padded(batch: Batch, more: int) -> Batch:
     return Batch(**out)
 
 
-def autoencoder_task(name: str) -> Any:
+def autoencoder_stage(name: str) -> Any:
     torch.manual_seed(1)
-    task = MODULES[name].AutoencoderTask
-    return task(config_from(task.Config, AUTOENCODER[name], "test"), {})
+    kind = MODULES[name].AutoencoderStage
+    return kind(config_from(kind.Config, AUTOENCODER[name], "test"), {})
 
 
-def diffusion_task(name: str, **more: Any) -> Any:
-    first = autoencoder_task(name)
+def diffusion_stage(name: str, **more: Any) -> Any:
+    first = autoencoder_stage(name)
     torch.manual_seed(2)
-    task = MODULES[name].DiffusionTask
-    made = task(
-        config_from(task.Config, {**DIFFUSION, **more}, "test"),
-        {"autoencoder": Finished(first.state_dict(), first.config)},
+    kind = MODULES[name].DiffusionStage
+    made = kind(
+        config_from(kind.Config, {**DIFFUSION, **more}, "test"),
+        {"autoencoder": FinishedStage(first.state_dict(), first.config)},
     )
     made.networks.scale.fit(made.networks.autoencoder.encode(batch_of(20, 10, seed=4).attributes).detach())
     return made
@@ -113,7 +113,7 @@ def test_online_each_window_answers_the_one_before_and_the_first_of_a_clip_an_em
             assert torch.equal(found.speaker[3 * crop + i], batch.speaker_attributes[crop, before])
             assert torch.equal(found.attributes[3 * crop + i], batch.attributes[crop, now])
             assert torch.equal(found.face[3 * crop + i], batch.face_model[crop, now])
-    assert found.heard.all() and found.whole.all()
+    assert found.known.all() and found.whole.all()
 
 
 def test_offline_each_window_answers_itself() -> None:
@@ -123,11 +123,11 @@ def test_offline_each_window_answers_itself() -> None:
     assert torch.equal(found.attributes, batch.attributes[:, :30].reshape(6, 10, ATTRIBUTES))
 
 
-def test_within_a_clip_the_first_window_of_a_crop_has_a_speaker_who_is_not_told() -> None:
+def test_within_a_clip_the_speaker_of_the_first_window_of_a_crop_is_unknown() -> None:
     batch = batch_of(2, 30)
     batch.start[1] = 7
-    assert latents.pairs(batch, 10, "online").heard.tolist() == [True] * 3 + [False, True, True]
-    assert latents.pairs(batch, 10, "offline").heard.all()
+    assert latents.pairs(batch, 10, "online").known.tolist() == [True] * 3 + [False, True, True]
+    assert latents.pairs(batch, 10, "offline").known.all()
 
 
 def test_a_window_counts_only_where_the_clip_fills_it() -> None:
@@ -139,14 +139,14 @@ def test_a_crop_shorter_than_a_window_is_refused_with_a_sentence() -> None:
         latents.pairs(batch_of(1, 9), 10, "online")
 
 
-def test_unseen_speakers_are_zeros_as_often_as_is_said() -> None:
+def test_speaker_dropout_has_the_configured_probabilities() -> None:
     speaker = torch.ones(4000, 20, 25)
-    gone = latents.unseen(speaker, latents.Blindness(whole=0.2, gap=0.3), seeded()) == 0.0
+    gone = latents.drop_speaker(speaker, latents.SpeakerDropout(whole=0.2, gap=0.3), seeded()) == 0.0
     assert torch.equal(gone.all(2), gone.any(2))
     share = gone.all(2).float().mean(1)
     assert abs(float((share == 1.0).float().mean()) - 0.2) < 0.03
     assert abs(float((share > 0.0).float().mean()) - 0.42) < 0.04  # 1 - 0.8 * 0.7, less gaps that hold no frame
-    assert torch.equal(latents.unseen(speaker, latents.Blindness(0.0, 0.0), seeded()), speaker)
+    assert torch.equal(latents.drop_speaker(speaker, latents.SpeakerDropout(0.0, 0.0), seeded()), speaker)
 
 
 def test_the_scale_of_the_diffusion_is_from_least_to_largest() -> None:
@@ -163,71 +163,71 @@ def test_the_scale_of_the_diffusion_is_from_least_to_largest() -> None:
 # Losses -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [autoencoder_task, diffusion_task])
-def test_what_is_behind_the_end_of_a_clip_changes_no_loss(
+@pytest.mark.parametrize("make", [autoencoder_stage, diffusion_stage])
+def test_frames_after_the_end_of_a_clip_change_no_loss(
     name: str, make: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, batch = make(name).eval(), batch_of(1)
-    if make is diffusion_task:  # the same chance for the windows that both have
+    stage, batch = make(name).eval(), batch_of(1)
+    if make is diffusion_stage:  # the same random numbers for the windows that both have
         level, noise = torch.arange(5) % 4, torch.randn(5, 12, generator=seeded())
-        task.chance = lambda like, rng: (level[: len(like)], noise[: len(like)])
+        stage.sample_noise = lambda like, rng: (level[: len(like)], noise[: len(like)])
     else:
         monkeypatch.setattr(torch, "randn", lambda shape, **_: torch.ones(shape))
-    one, other = task.loss(batch, 0.0, seeded()), task.loss(padded(batch, 13), 0.0, seeded())
+    one, other = stage.loss(batch, 0.0, seeded()), stage.loss(padded(batch, 13), 0.0, seeded())
     assert one.keys() == other.keys() and "loss" in one
     for key in one:
         torch.testing.assert_close(other[key], one[key], atol=1e-5, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
 
 
 def test_the_loss_of_vqdiff_is_the_mean_of_both_squared_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, batch = diffusion_task("vqdiff").eval(), batch_of(2)
+    stage, batch = diffusion_stage("vqdiff").eval(), batch_of(2)
     found = latents.pairs(batch, 10, "online")
-    clean = task.networks.latents(found.attributes)
+    clean = stage.networks.latents(found.attributes)
     shown = DecodedWindows(found.attributes + 0.3, found.face)
-    monkeypatch.setattr(task, "guess", lambda *_: latents.Guess(clean + 0.2, clean, shown))
-    losses = task.loss(batch, 0.0, seeded())
+    monkeypatch.setattr(stage, "predict", lambda *_: latents.Prediction(clean + 0.2, clean, shown))
+    losses = stage.loss(batch, 0.0, seeded())
     assert float(losses["loss"]) == pytest.approx((0.2**2 + 0.3**2) / 2.0, rel=1e-4)
 
 
-def test_the_loss_of_belfusion_is_that_of_the_nearest_of_k_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, batch = diffusion_task("belfusion", guesses=4, latent=10.0, shown=10.0).eval(), batch_of(2)
+def test_the_loss_of_belfusion_is_that_of_the_nearest_of_k_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, batch = diffusion_stage("belfusion", guesses=4, latent=10.0, shown=10.0).eval(), batch_of(2)
     found = latents.pairs(batch, 10, "online")
-    clean, condition = task.networks.latents(found.attributes), task.networks.latents(found.speaker)
+    clean, condition = stage.networks.latents(found.attributes), stage.networks.latents(found.speaker)
     noises: list[Tensor] = []
-    guess = task.guess
+    predict = stage.predict
 
     def remembered(clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor) -> Any:
         noises.append(noise)
-        return guess(clean, condition, level, noise)
+        return predict(clean, condition, level, noise)
 
-    monkeypatch.setattr(task, "guess", remembered)
-    loss = task.loss(batch, 0.0, seeded())["loss"]
+    monkeypatch.setattr(stage, "predict", remembered)
+    loss = stage.loss(batch, 0.0, seeded())["loss"]
     assert len(noises) == 5
-    level, _ = task.chance(clean, seeded())
+    level, _ = stage.sample_noise(clean, seeded())
     each = []
     for noise in noises[:4]:
-        made = guess(clean, condition, level, noise)
+        made = predict(clean, condition, level, noise)
         shown = (made.shown.attributes - found.attributes).square().flatten(1).mean(1)
         each.append(10.0 * (made.predicted - clean).abs().mean(1) + 10.0 * shown)
     torch.testing.assert_close(loss, torch.stack(each).amin(0).mean())
 
 
 def test_the_second_stage_changes_nothing_of_the_first(name: str) -> None:
-    task = diffusion_task(name).train()
-    before = {key: value.clone() for key, value in task.networks.autoencoder.state_dict().items()}
-    task.loss(batch_of(), 0.5, seeded())["loss"].backward()
-    assert all(p.grad is None for p in task.networks.autoencoder.parameters())
-    assert all(p.grad is not None and p.grad.any() for p in task.networks.denoiser.parameters())
-    for key, value in task.networks.autoencoder.state_dict().items():
+    stage = diffusion_stage(name).train()
+    before = {key: value.clone() for key, value in stage.networks.autoencoder.state_dict().items()}
+    stage.loss(batch_of(), 0.5, seeded())["loss"].backward()
+    assert all(p.grad is None for p in stage.networks.autoencoder.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in stage.networks.denoiser.parameters())
+    for key, value in stage.networks.autoencoder.state_dict().items():
         assert torch.equal(value, before[key]), key
 
 
-def test_while_it_settles_the_decoder_of_vqdiff_is_told_the_latents_themselves() -> None:
-    task, batch = autoencoder_task("vqdiff").train(), batch_of()
-    settling, after = (float(task.loss(batch, progress, seeded())["reconstruction"]) for progress in (0.0, 0.9))
+def test_at_first_the_decoder_of_vqdiff_reads_the_latents_before_quantization() -> None:
+    stage, batch = autoencoder_stage("vqdiff").train(), batch_of()
+    settling, after = (float(stage.loss(batch, progress, seeded())["reconstruction"]) for progress in (0.0, 0.9))
     real = latents.pairs(batch, 10, "offline")
     with torch.no_grad():
-        direct = latents.errors(task.model.decoder(task.model.encode(real.attributes)), real)
+        direct = latents.errors(stage.model.decoder(stage.model.encode(real.attributes)), real)
     assert settling == pytest.approx(25.0 * float(direct["attributes"]) + 25.0 * float(direct["face"]), rel=1e-5)
     assert after != pytest.approx(settling, rel=1e-5)
 
@@ -240,13 +240,13 @@ def run(name: str, corpus_folder: Path) -> Callable[..., Path]:
     def run(out: Path, *changes: str) -> Path:
         own = {"autoencoder": AUTOENCODER[name], "diffusion": DIFFUSION}
         settings = [
-            *(f"stages.{stage}.task={json.dumps(task)}" for stage, task in own.items()),
+            *(f"stages.{stage}.stage={json.dumps(given)}" for stage, given in own.items()),
             *(f"stages.{stage}.{key}" for stage in own for key in ("epochs=3", "crop=40", "batch=3", "ema=0.5")),
             *(f"stages.{stage}.optimizer.lr=0.01" for stage in own),
         ]
-        config = read_config(tasks(name), None, ("frames=60", *settings, *changes), 3)
+        config = read_config(training_stages(name), None, ("frames=60", *settings, *changes), 3)
         corpus = open_corpus(corpus_folder, CorpusConfig(frames=60))
-        path = train(Run(name, config, [corpus], out, jobs=1), World(torch.device("cpu")), Quiet())
+        path = train(Run(name, config, [corpus], out, jobs=1), ProcessGroup(torch.device("cpu")), Quiet())
         assert path is not None
         return path
 
@@ -254,23 +254,24 @@ def run(name: str, corpus_folder: Path) -> Callable[..., Path]:
 
 
 class Quiet:
-    """A watcher that nobody asks."""
+    """A watcher that shows nothing."""
 
     def say(self, sentence: str) -> None: ...
 
     def step(self, stage: str, done: int, steps: int, loss: float) -> None: ...
 
 
-def test_two_stages_end_in_weights_that_listen(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
-    path = run(tmp_path / "run")
+def test_two_stages_give_weights_that_a_generator_loads(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
+    window = "window.frames" if name == "vqdiff" else "frames"
+    path = run(tmp_path / "run", f"stages.autoencoder.stage.model.{window}=20")
     weights = load_weights(path, name)
     assert weights.notice.startswith("Trained on simulated people")
     figures = weights.training["figures"]["diffusion"]
     assert figures["RMSE of the nearest of ten of action units"] <= figures["RMSE of one of action units"]
     generator, config = GENERATORS[name]
     listener = generator(config(weights=str(path), schedule="window", device="cpu"))
-    reactions = listener.generate(list(simulated_speaker(0, 35)), samples=2)
-    assert [r.action_chunk for r in reactions[::10]] == [-1, 9, 19, 29], "a window is as long as the weights say"
+    reactions = listener.generate(list(simulated_speaker(0, 55)), samples=2)
+    assert [r.action_chunk for r in reactions[::20]] == [-1, 19, 39], "the weights set the length of a window"
 
 
 def test_the_same_seed_trains_the_same_weights(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
@@ -278,16 +279,16 @@ def test_the_same_seed_trains_the_same_weights(name: str, run: Callable[..., Pat
     assert one == other
 
 
-def test_weights_say_for_which_protocol_they_are(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
-    path = run(tmp_path / "run", "stages.diffusion.task.protocol=offline")
+def test_weights_name_the_protocol_they_were_trained_for(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
+    path = run(tmp_path / "run", "stages.diffusion.stage.protocol=offline")
     assert load_weights(path, name).config["protocol"] == "offline"
 
 
 @pytest.mark.parametrize("file", ["vqdiff.yaml", "vqdiff-paper.yaml", "belfusion.yaml"])
 def test_the_shipped_configs_can_be_read_and_hold_windows(file: str) -> None:
     name = file.split("-")[0].removesuffix(".yaml")
-    config = read_config(tasks(name), registry.system(name).training_configs()[file.removesuffix(".yaml")])
-    assert all(plan.training.crop >= 100 for plan in config.stages.values())
+    config = read_config(training_stages(name), registry.system(name).training_configs()[file.removesuffix(".yaml")])
+    assert all(plan.optimization.crop >= 100 for plan in config.stages.values())
     if "paper" in file:
-        denoiser = config.stages["diffusion"].task.denoiser
-        assert (denoiser.layers, denoiser.width, config.stages["autoencoder"].task.model.codes) == (10, 1024, 1)
+        denoiser = config.stages["diffusion"].stage.denoiser
+        assert (denoiser.layers, denoiser.width, config.stages["autoencoder"].stage.model.codes) == (10, 1024, 1)

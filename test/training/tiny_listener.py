@@ -21,7 +21,7 @@ from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS
 from react_ros.generators.system import System
 from react_ros.training.data import Batch, Clips
-from react_ros.training.training_stage import Finished, Task
+from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class NoParameters:
 
 
 SYSTEM = System(
-    "tiny", NoParameters, generator="tiny_listener:none", stages=("tiny_listener:Code", "tiny_listener:Listener")
+    "tiny",
+    NoParameters,
+    generator="react_ros.training.tiny:none",
+    stages=("tiny_listener:Code", "tiny_listener:Listener"),
 )
 CODE = 8
 
@@ -54,8 +57,8 @@ def mean_over(valid: Tensor, error: Tensor) -> Tensor:
     return (error.mean(-1) * valid).sum() / valid.sum()
 
 
-class Code(Task):
-    """Attributes to a narrow code and back; remembers the attributes' mean, and how much it has seen."""
+class Code(TrainingStage):
+    """An autoencoder of attributes, with their mean and a running sum as buffers."""
 
     system, stage, Config = "tiny", "code", CodeConfig
     needs = frozenset({"attributes"})
@@ -86,7 +89,7 @@ class Code(Task):
         return {"loss": error, "size": mean_over(batch.valid, code.abs())}
 
 
-class Listener(Task):
+class Listener(TrainingStage):
     """Speaker inputs to the code that stage one learned."""
 
     system, stage, Config = "tiny", "listener", ListenerConfig
@@ -95,7 +98,7 @@ class Listener(Task):
         super().__init__(config, previous)
         self.config = config
         done = previous["code"]
-        assert isinstance(done, Finished)
+        assert isinstance(done, FinishedStage)
         self.code_config = done.config
         self.code = Code(done.config, {})
         self.code.load_state_dict(dict(done))
@@ -105,9 +108,9 @@ class Listener(Task):
         self.out = nn.Linear(config.width, CODE)
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        heard, _ = self.gru(self.drop(batch.speaker))
-        said = self.code.decode(self.out(heard))
-        return {"loss": mean_over(batch.valid, (said - batch.attributes) ** 2)}
+        hidden, _ = self.gru(self.drop(batch.speaker))
+        decoded = self.code.decode(self.out(hidden))
+        return {"loss": mean_over(batch.valid, (decoded - batch.attributes) ** 2)}
 
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
         return {"clips": float(len(clips))}
@@ -117,7 +120,7 @@ class Listener(Task):
 
 
 def _accidents() -> None:
-    """TINY_KILL: "step 7" is a kill -9 in the 7th step that this process does, "file 2" with its 2nd file half done."""
+    """TINY_KILL: "step 7" is a kill -9 in the 7th step of this process, "file 2" one in the middle of its 2nd file."""
     if "TINY_KILL" not in os.environ:
         return
     from react_ros.training import checkpoints
@@ -146,8 +149,8 @@ def _accidents() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoints.save_tensors = half
-    for task in (Code, Listener):
-        task.loss = killed(task.loss)  # type: ignore[method-assign]
+    for stage in (Code, Listener):
+        stage.loss = killed(stage.loss)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Simulated dyads: one invented person tells a story, another invented person listens. Data about nobody."""
+"""Simulated dyads: an invented speaker tells a story to an invented listener. No data about people."""
 
 from react_ros.corpus.simulation.dyads import simulate
 from react_ros.corpus.simulation.session import SimulatedPerson, SimulatedSession, simulate_session

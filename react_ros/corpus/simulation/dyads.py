@@ -1,4 +1,4 @@
-"""Writes a corpus of simulated dyads in the layout of REACT 2024, which nobody needs a licence for."""
+"""Writes a corpus of simulated dyads in the layout of REACT 2024; it needs no licence."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from react_ros import __version__
 from react_ros.corpus.clips import SPLITS
 from react_ros.corpus.pool import spread
 from react_ros.corpus.simulation.listener import ListenerStyle
-from react_ros.corpus.simulation.session import TELLERS, SimulatedSession, tell
+from react_ros.corpus.simulation.session import TELLERS, SimulatedSession, render_session
 from react_ros.corpus.simulation.story import Story, stories
 from react_ros.corpus.writing import write_csv, write_person, write_settings, write_split
 from react_ros.face import ARKIT_SCHEME, FPS, SAMPLE_RATE
 
 THRESHOLD = 4.0
-"""FRDist of two speakers up to which they tell the same story: in the gap between the two kinds of distance."""
+"""FRDist up to which two speakers tell the same story: between the distances within and across stories."""
 SPEAKER, LISTENER = "Expert_video", "Novice_video"
 _CLIP = "1"
 NOTICE = "Simulated by react_ros: faces, voices and conversations of nobody, made by rule; no data about people."
@@ -29,19 +29,21 @@ _README = """{notice}
 
 {sessions} sessions of 30.04 s at 25 frames a second, in the layout of REACT 2024. Each story is told by up to {tellers}
 speakers, each to another listener; the listeners of one story are appropriate for all of its speakers.
-No story is in two splits. There are no films: no Video_files. Speakers' coefficients are as a face tracker would
-report them, with biases and noise, translation in m from the camera; listeners' are the face itself, pose from its
-rest: that is why roles cannot be swapped. Coefficients are 52 ARKit blendshapes, rotation in rad, translation in m.
-Action units in Emotion are occurrences, 0 or 1. What listeners do follows from what their speakers do, with delays as
-published of human listeners, a style of each listener's own (simulation.csv) and chance; nothing was learned from
-anybody. The site is called NoXI only so that others' code finds the files: nothing here comes from NoXI.
+No story is in two splits. There are no videos (no Video_files). Speakers' coefficients are as a face tracker would
+report them, with biases and noise, translation in m from the camera; listeners' are the true face, with the pose
+relative to rest: therefore roles cannot be swapped. Coefficients are 52 ARKit blendshapes, rotation in rad,
+translation in m. Action units in Emotion are occurrences, 0 or 1. Listeners react to what their speakers do, with the
+published delays of human listeners, an individual style (simulation.csv) and randomness; nothing was learned from
+people. The site is called NoXI only so that other code finds the files: nothing here comes from NoXI.
 
 Made by: {made_by}
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _SessionItem:
+    """One session to write."""
+
     story: Story
     index: int
 
@@ -56,28 +58,28 @@ def simulate(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a simulated corpus; the same seed gives the same bytes, and more sessions keep the first ones.
+    """Write a simulated corpus. The same seed gives the same bytes; a larger corpus begins with the same sessions.
 
-    out: a folder that does not exist or is empty; it appears when all is written. sessions: at least two stories'
-    worth and one more, so that every split has a clip. tellers: sessions a story, 4 to 6. audio_rate: Hz. jobs:
-    processes, None for one a core. progress: told (sessions done, in all). Raises ValueError for an impossible
+    out: a folder that does not exist or is empty; it appears when it is complete. sessions: at least those of two
+    stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6. audio_rate: Hz. jobs:
+    processes, None for one per core. progress: called with (sessions done, in all). Raises ValueError for an impossible
     number, FileExistsError for a folder in use, OSError.
     """
     _check(out, sessions, seed, tellers, audio_rate, jobs)
-    told = stories(seed, -(-sessions // tellers))
-    tasks = [_Task(told[i // tellers], i) for i in range(sessions)]
+    scripts = stories(seed, -(-sessions // tellers))
+    items = [_SessionItem(scripts[i // tellers], i) for i in range(sessions)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-unfinished-"))
+    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-unfinished-"))
     try:
-        making.chmod(0o755)
-        work = partial(_write_session, making, seed, audio_rate)
-        rows = spread(work, tasks, jobs=jobs or 0, progress=progress)
-        _write_tables(making, rows)
-        _write_settings(making, sessions, seed, tellers, audio_rate)
-        _write_appropriateness(making, jobs)
-        making.rename(out)
+        temporary.chmod(0o755)
+        work = partial(_write_session, temporary, seed, audio_rate)
+        rows = spread(work, items, jobs=jobs or 0, progress=progress)
+        _write_tables(temporary, rows)
+        _write_settings(temporary, sessions, seed, tellers, audio_rate)
+        _write_appropriateness(temporary, jobs)
+        temporary.rename(out)
     except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
@@ -97,18 +99,18 @@ def _check(out: Path, sessions: int, seed: int, tellers: int, audio_rate: int, j
         raise FileExistsError(f"{out} is already there: name a folder that is new or empty")
 
 
-def _write_session(root: Path, seed: int, audio_rate: int, task: _Task) -> list[object]:
+def _write_session(root: Path, seed: int, audio_rate: int, item: _SessionItem) -> list[object]:
     """Write one session's files; returns its row of simulation.csv."""
-    session = tell(task.story, task.index, seed, audio_rate)
+    session = render_session(item.story, item.index, seed, audio_rate)
     folder = root / session.split
     for person, name in ((session.speaker, SPEAKER), (session.listener, LISTENER)):
         clip = f"NoXI/{session.chat}/{name}/{_CLIP}"
         write_person(folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=True)
-    return _row(session, task.story)
+    return _row(session, item.story)
 
 
 def _row(session: SimulatedSession, story: Story) -> list[object]:
-    style = [round(value, 5) for value in asdict(session.heard.style).values()]
+    style = [round(value, 5) for value in asdict(session.response.style).values()]
     return [f"NoXI/{session.chat}/{SPEAKER}/{_CLIP}", session.split, session.story, int(story.neutral), *style]
 
 

@@ -1,4 +1,4 @@
-"""What feelings look like as blendshapes, and what somebody who annotates a face would write down."""
+"""Facial expressions of emotions as blendshapes, and a simulated annotation of faces with the 25 attributes."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ FACES: Mapping[str, Mapping[str, float]] = {
     "assent": {"mouthPress": 0.42, "mouthShrugLower": 0.42, "mouthRollLower": 0.1, "mouthShrugUpper": 0.15},
     "smile": {"mouthSmile": 0.6, "cheekSquint": 0.3, "eyeSquint": 0.12, "mouthDimple": 0.1},
 }  # fmt: skip
-"""Full expressions by hand after FACS (Ekman and Friesen 1978); a name without Left or Right moves both sides."""
+"""Full expressions, set by hand after FACS (Ekman and Friesen 1978); names without Left or Right move both sides."""
 
 SPOKEN = ("joy", "laughter", "sadness", "surprise", "worry", "disgust", "indignation", "irony")
-"""The feelings that stories are told with."""
+"""The emotions of speakers in stories."""
 
 
 def face_of(name: str) -> Doubles:
-    """(52,) weights of a full expression of `FACES`."""
+    """(52,) weights of a full expression in `FACES`."""
     weights = np.zeros(len(ARKIT))
     for shape, weight in FACES[name].items():
         for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:
@@ -73,39 +73,39 @@ def face_of(name: str) -> Doubles:
 
 
 def _occurrence_levels() -> Doubles:
-    # FACS level B ("slight"); the small movements of nose, lips and chin are seen sooner than brows and smiles.
+    # FACS level B ("slight"); small movements of nose, lips and chin are coded earlier than brows and smiles.
     small = {9, 10, 14, 15, 17, 23, 24}
     return np.array([0.15 if unit in small else 0.2 for unit in ACTION_UNITS])
 
 
 OCCURS: Doubles = _occurrence_levels()
-"""(15,) intensity, 0 to 1, from which an action unit is annotated as there. Read-only."""
+"""(15,) intensity, 0 to 1, from which an action unit is annotated as occurring. Read-only."""
 OCCURS.setflags(write=False)
 CEASES = 0.75
-"""An action unit that is there ceases below this share of `OCCURS`: annotators do not flicker."""
+"""An occurring action unit ends below this share of `OCCURS`: hysteresis, as annotators do not flicker."""
 
 
 def occurrence(intensity: Doubles) -> Doubles:
-    """(T, 15) of 0 and 1 from (T, 15) intensities, with hysteresis (`OCCURS`, `CEASES`)."""
+    """(T, 15) occurrences, 0 or 1, from (T, 15) intensities, with hysteresis (`OCCURS`, `CEASES`)."""
     decided = (intensity >= OCCURS) | (intensity < CEASES * OCCURS)
     decided[0] = True
-    # Each frame takes over the state of the last frame in which it was clear.
+    # Undecided frames keep the state of the last decided frame.
     last = np.maximum.accumulate(np.where(decided, np.arange(len(intensity))[:, None], 0), axis=0)
     return np.take_along_axis((intensity >= OCCURS).astype(np.float64), last, axis=0)
 
 
 def annotate(feeling: Doubles, articulation: Doubles, rng: np.random.Generator) -> Floats:
-    """(751, 25) attributes as an annotator who knows the person's face at rest would write them.
+    """(751, 25) attributes as annotated by someone who knows the person's face at rest.
 
-    feeling: (751, 52) the expressive face; articulation: (751, 52) what speech adds. Action units are 0 or 1 and
-    count both. Expressions, valence and arousal are `attributes_of` the feeling with a quarter of the articulation
-    (nobody takes talking for surprise), with a small uncertainty on them, slow and from frame to frame.
+    feeling: (751, 52) the emotional expression; articulation: (751, 52) the contribution of speech. Action units are 0
+    or 1, from both. Expressions, valence and arousal are `attributes_of` the feeling with a quarter of the articulation
+    (so that talking does not count as surprise), plus a small slow noise and frame-to-frame noise.
     """
     units = attributes_of(np.clip(feeling + articulation, 0.0, 1.0))[:, AU]
     felt = attributes_of(np.clip(feeling + 0.25 * articulation, 0.0, 1.0))
-    # The slow doubt of an annotator and the flicker of a network that looks at single frames.
+    # The slow uncertainty of an annotator, and the flicker of a network that sees single frames.
     doubt, flicker = smooth_noise(rng, 10, 1.5), rng.standard_normal((len(felt), 10))
-    # On the logarithm, so that what is all but impossible stays so.
+    # Multiplicative, so that very small probabilities stay small.
     probability = felt[:, EXPRESSIONS] * np.exp(0.1 * doubt[:, 2:] + 0.05 * flicker[:, 2:])
     probability /= probability.sum(axis=1, keepdims=True)
     affect = felt[:, VA] + (probability - felt[:, EXPRESSIONS]) @ CIRCUMPLEX

@@ -1,8 +1,8 @@
-"""The listener: somebody hears and sees a told story and answers, in their own style, with human timing and chance.
+"""The simulated listener: reacts to a performance in an individual style, with human delays and randomness.
 
-A whole-clip model of events: each thing that the speaker does may call for an answer, the answer gets a delay, a
-strength and a length, and all answers are painted as envelopes onto the face. It shares neither state nor rules
-with the live listener `attentive`, which must not be the source of the data it is compared on.
+A whole-clip model of events: each action of the speaker may trigger an answer, which gets a delay, a strength and a
+duration; all answers are rendered as envelopes on the face. It shares neither state nor rules with the live generator
+`attentive`, which is evaluated on these data.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ ANSWERS = {
     "joy": "joy", "laughter": "laughter", "surprise": "surprise", "irony": "amusement", "sadness": "concern",
     "worry": "attention", "disgust": "dismay", "indignation": "sympathy",
 }  # fmt: skip
-"""What a feeling of the speaker's is answered with: the pleasant and the surprising are mirrored; what hurts or annoys
-the speaker moves the listener in another way. Else the best listener would be a mirror, which people are not (in the
-challenge's corpora the mime baseline scores FRCorr 0.38 of 10)."""
+"""The listener's answer to an emotion of the speaker: pleasant and surprising ones are mirrored, unpleasant ones are
+answered differently. Otherwise the best listener would be a mirror, which people are not (in the challenge's corpora
+the mime baseline scores FRCorr 0.38 of 10)."""
 
 BRIEF = ("surprise", "dismay")
-"""Faces that nobody holds for long, however long the speaker does."""
+"""Expressions that are short, however long the speaker's last."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerStyle:
-    """What makes a listener somebody; strengths are factors about 1."""
+    """The individual style of a listener; strengths are factors around 1."""
 
     expressiveness: float
     smiling: float
@@ -48,7 +48,7 @@ class ListenerStyle:
     mimicry_delay: float
     """Median, s (300 to 400 ms, Dimberg 1998)."""
     laughs: float
-    """Probability of answering laughter with laughter and not with a smile."""
+    """Probability of answering laughter with laughter instead of a smile."""
     readiness: float
     """Probability of answering a backchannel cue."""
     cue_delay: float
@@ -59,23 +59,23 @@ class ListenerStyle:
     nod_cycles: float
     """Mean number of cycles."""
     vocal: float
-    """Probability of saying something when the turn is left to them."""
+    """Probability of a short word when the speaker yields the turn."""
     head_mimicry: float
-    """Share of the speaker's head motion that is taken over."""
+    """Share of the speaker's head motion that is copied."""
     head_lag: float
     """s (about 600 ms, Hale 2020)."""
     pleasantness: float
     """Smile at rest, 0 to 1."""
     blinks_per_minute: float
     away: float
-    """Share of looks that leave the speaker's face."""
+    """Share of fixations off the speaker's face."""
     posture_pitch: float
     posture_yaw: float
     posture_roll: float
 
 
 def draw_style(rng: np.random.Generator, blinks_per_minute: float, away: float) -> ListenerStyle:
-    """Somebody's style of listening."""
+    """A random style."""
     posture = np.array([0.015, 0.02, 0.035]) * np.clip(rng.standard_normal(3), -2.0, 2.0)
     return ListenerStyle(
         expressiveness=lognormal(rng, 1.0, 0.15),
@@ -103,12 +103,12 @@ def draw_style(rng: np.random.Generator, blinks_per_minute: float, away: float) 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One thing the listener does because of one thing the speaker did; times in s."""
+    """One action of the listener with its cause; times in s."""
 
     kind: str
     """A face of `expressions.FACES`, "nod", or "word"."""
     cause: str
-    """The feeling, or "low pitch", "pause", "question", "emphasis", "turn"."""
+    """The emotion, or "low pitch", "pause", "question", "emphasis", "turn"."""
     cause_time: float
     time: float
 
@@ -127,65 +127,65 @@ class Nod:
 
 
 @dataclass(slots=True)
-class Hearing:
-    """How somebody listened to a performance, and why they did what they did."""
+class ListenerResponse:
+    """A listener's reactions to a performance, with the events from which they were rendered."""
 
     style: ListenerStyle
     answers: list[Answer]
     nods: list[Nod]
     blinks: list[Blink]
     sound: Floats
-    """(samples,) -1 to 1: a word here and there, else the room."""
+    """PCM (n,), -1 to 1: occasional words, and room noise."""
     blendshapes: Floats
-    """(751, 52) the face itself, not as a camera sees it."""
+    """(751, 52) the true face, without tracking errors."""
     rotation: Floats
-    """(751, 3) rad from the head's rest."""
+    """(751, 3) rad, relative to rest."""
     translation: Floats
-    """(751, 3) m from the head's rest."""
+    """(751, 3) m, relative to rest."""
     attributes: Floats
     """(751, 25)."""
 
 
-def listen(told: Performance, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Hearing:
-    """Another person listens to the told story; rate: of the sound, Hz."""
+def respond(performance: Performance, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> ListenerResponse:
+    """A random person's response to a performance. rate: of the audio, Hz."""
     person = draw_person(rng, away=(0.05, 0.2))
     style = draw_style(rng, person.blinks_per_minute, person.away)
-    # Attention comes and goes over some ten seconds.
+    # Attention fluctuates over about ten seconds.
     attention = np.clip(1.0 + 0.08 * motion.smooth_noise(rng, 1, 5.0)[:, 0], 0.75, 1.2)
     answers: list[Answer] = []
-    words = _words(told.story.phrases, style, rng, answers)
-    face = _feel(told.story.episodes, style, rng, answers)
-    face += _wonder(told.story.phrases, style, rng, answers)
-    nods, assent = _acknowledge(told.story.phrases, style, rng, answers)
+    words = _words(performance.story.phrases, style, rng, answers)
+    face = _mirror_emotions(performance.story.episodes, style, rng, answers)
+    face += _raise_brows(performance.story.phrases, style, rng, answers)
+    nods, assent = _acknowledge(performance.story.phrases, style, rng, answers)
     face += assent
-    # No muscle holds quite still.
+    # Muscle tremor.
     tremor = 1.0 + 0.06 * motion.smooth_noise(rng, len(ARKIT), 0.25)
     face *= (attention * style.expressiveness)[:, None] * np.clip(tremor, 0.8, 1.2)
     face += style.pleasantness * face_of("smile")
     face += _restlessness(rng)
     face = np.clip(face, 0.0, 1.0)
 
-    plan = voice.articulate(words, person.voice.f0)
-    lips = voice.lips_of(plan)
+    articulation = voice.articulate(words, person.voice.f0)
+    lips = voice.lips_of(articulation)
     attributes = annotate(face, lips, rng)
-    occasions = [n.start for n in nods] + [p.end for p in told.story.phrases]
+    occasions = [n.start for n in nods] + [p.end for p in performance.story.phrases]
     blinks = motion.draw_blinks(rng, style.blinks_per_minute, occasions)
     gaze = motion.draw_gaze(rng, style.away, [])
-    rotation = _move_head(told, style, nods, gaze, rng)
+    rotation = _move_head(performance, style, nods, gaze, rng)
     shown = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
     apply_eyes(shown, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
     breath = np.sin(2.0 * np.pi * (rng.uniform(0.2, 0.3) * TIMES + rng.random()))
     translation = 0.0012 * motion.smooth_noise(rng, 3, 1.2)
     translation[:, 1] += 0.001 * breath
-    # The head turns about the neck, a hand's breadth below and behind the face.
+    # The head rotates about the neck, about 8 cm below and 6 cm behind the face.
     translation[:, 2] += 0.06 * rotation[:, 0]
     translation[:, 0] -= 0.08 * rotation[:, 2]
-    return Hearing(
+    return ListenerResponse(
         style,
         sorted(answers, key=lambda a: a.time),
         nods,
         blinks,
-        voice.sound_of(plan, person.voice, rng, rate),
+        voice.sound_of(articulation, person.voice, rng, rate),
         shown.astype(np.float32),
         rotation.astype(np.float32),
         translation.astype(np.float32),
@@ -193,10 +193,10 @@ def listen(told: Performance, rng: np.random.Generator, rate: int = SAMPLE_RATE)
     )
 
 
-def _feel(
+def _mirror_emotions(
     episodes: tuple[Episode, ...], style: ListenerStyle, rng: np.random.Generator, answers: list[Answer]
 ) -> Doubles:
-    """(751, 52) answers to the speaker's feelings: later, with a strength of one's own, and slower to leave."""
+    """(751, 52) answers to the speaker's emotions: delayed, with individual strength, and with a slower release."""
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for e in episodes:
         kind = ANSWERS[e.kind]
@@ -218,10 +218,10 @@ def _feel(
     return face
 
 
-def _wonder(
+def _raise_brows(
     phrases: tuple[Phrase, ...], style: ListenerStyle, rng: np.random.Generator, answers: list[Answer]
 ) -> Doubles:
-    """(751, 52) brows raised at what the voice stresses and asks."""
+    """(751, 52) brow raises at stressed syllables and questions."""
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for p in phrases:
         if p.laughed:
@@ -243,7 +243,7 @@ def _wonder(
 def _acknowledge(
     phrases: tuple[Phrase, ...], style: ListenerStyle, rng: np.random.Generator, answers: list[Answer]
 ) -> tuple[list[Nod], Doubles]:
-    """Nods after low pitch and pauses, with lips and chin that assent; (751, 52) the latter."""
+    """Nods after low pitch and pauses, and (751, 52) the accompanying assent of lips and chin."""
     nods: list[Nod] = []
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for p in phrases:
@@ -273,7 +273,7 @@ def _acknowledge(
 def _words(
     phrases: tuple[Phrase, ...], style: ListenerStyle, rng: np.random.Generator, answers: list[Answer]
 ) -> tuple[Phrase, ...]:
-    """A short word ("mhm", "oh", "yeah") where the turn is left to the listener, about 200 ms after (Levinson 2015)."""
+    """A short word ("mhm", "oh", "yeah") about 200 ms after the speaker yields the turn (Levinson 2015)."""
     words: list[Phrase] = []
     for p, following in zip(phrases, [*phrases[1:], None], strict=True):
         gap, length, chance = lognormal(rng, 0.2, 0.4), float(rng.uniform(0.25, 0.6)), rng.random()
@@ -294,22 +294,24 @@ def _words(
 
 
 def _restlessness(rng: np.random.Generator) -> Doubles:
-    """(751, 52) what a face does for no reason of the speaker's, below what an annotator would note."""
+    """(751, 52) spontaneous facial motion, below the annotation threshold."""
     parts = ("assent", "brow", "smile", "attention")
     noise = np.clip(motion.smooth_noise(rng, len(parts), 0.8), 0.0, 2.0)
     return 0.05 * noise @ np.stack([face_of(part) for part in parts])
 
 
 def _move_head(
-    told: Performance, style: ListenerStyle, nods: list[Nod], gaze: Doubles, rng: np.random.Generator
+    performance: Performance, style: ListenerStyle, nods: list[Nod], gaze: Doubles, rng: np.random.Generator
 ) -> Doubles:
-    """(751, 3) rad: the speaker's slow motion, mirrored and later; nods; posture; the head's part in looking away."""
-    seen = gaussian_filter1d(told.rotation.astype(np.float64) - told.rotation.mean(axis=0), 0.12 * FPS, axis=0)
+    """(751, 3) rad: the speaker's slow motion, mirrored and delayed; nods; posture; the head's part of gaze shifts."""
+    seen = gaussian_filter1d(
+        performance.rotation.astype(np.float64) - performance.rotation.mean(axis=0), 0.12 * FPS, axis=0
+    )
     late = np.stack([np.interp(TIMES - style.head_lag, TIMES, seen[:, axis]) for axis in range(3)], axis=1)
-    out = style.head_mimicry * late * (1.0, -1.0, -1.0)  # a mirror's: the speaker's right is answered with the left
+    out = style.head_mimicry * late * (1.0, -1.0, -1.0)  # mirrored: the speaker's right is the listener's left
     for nod in nods:
         out[:, 0] += motion.swing(TIMES, nod.start, nod.hz, nod.cycles, nod.size, 0.35)
-        # A nod leaves the head a little lower for a while.
+        # After a nod the head stays slightly lower for a while.
         out[:, 0] += 0.15 * nod.size * swell(TIMES, nod.start, nod.end, nod.end + 0.3, nod.end + 1.2)
     out += (style.posture_pitch, style.posture_yaw, style.posture_roll)
     out += motion.smooth_noise(rng, 3, 3.0) * (0.008, 0.012, 0.016)

@@ -1,4 +1,4 @@
-"""Motion over a whole clip: swells, smooth noise, blinks and gaze, as events painted on the frames."""
+"""Motion over a whole clip: envelopes, smooth noise, blinks and gaze, rendered from events."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from react_ros.generators.idle import blink_shape
 Doubles = npt.NDArray[np.float64]
 
 SECONDS = CLIP_FRAMES / FPS
-"""Length of a clip: 30.04 s."""
+"""Length of a clip, 30.04 s."""
 TIMES: Doubles = np.arange(CLIP_FRAMES) / FPS
-"""(751,) s, the times of the frames. Read-only."""
+"""(751,) times of the frames, s. Read-only."""
 TIMES.setflags(write=False)
 
 SHORT_BLINK, LONG_BLINK = 0.208, 0.607
-"""Seconds (Hömke 2018)."""
+"""Durations of blinks, s (Hömke 2018)."""
 
 
 def lognormal(rng: np.random.Generator, median: float, spread: float) -> float:
-    """A positive draw about its median, cut at two standard deviations: nobody is a giant."""
+    """A log-normal sample, truncated at two standard deviations. spread: standard deviation of the logarithm."""
     return float(median * np.exp(spread * np.clip(rng.standard_normal(), -2.0, 2.0)))
 
 
 def swell(times: Doubles, onset: float, apex: float, release: float, end: float) -> Doubles:
-    """0 before onset, smoothly to 1 at apex, 1 until release, smoothly to 0 at end. Times in s."""
+    """Envelope: 0 until onset, rising smoothly to 1 at apex, 1 until release, falling smoothly to 0 at end; s."""
     up = np.clip((times - onset) / (apex - onset), 0.0, 1.0)
     down = np.clip((times - release) / (end - release), 0.0, 1.0)
     return up * up * (3.0 - 2.0 * up) * (1.0 - down * down * (3.0 - 2.0 * down))
@@ -49,16 +49,16 @@ def smooth_noise(rng: np.random.Generator, channels: int, seconds: float) -> Dou
 
 @dataclass(frozen=True, slots=True)
 class Blink:
-    """One blink: when it begins and how long the lids move, s."""
+    """One blink: start and duration of the lids' movement, s."""
 
     start: float
     seconds: float
 
 
 def draw_blinks(rng: np.random.Generator, per_minute: float, occasions: list[float]) -> list[Blink]:
-    """Blinks of a person over a clip: as many as the rate says, a part of them moved to the nearest occasion.
+    """Blinks of a person over a clip at a mean rate, some of them moved to the nearest occasion.
 
-    occasions: times in s (pauses, nods, looks away) where people blink more readily; blinks there are at times long.
+    occasions: times in s (pauses, nods, looks away) at which blinks are more likely, and more often long.
     """
     count = int(np.floor(per_minute * SECONDS / 60.0 + rng.random()))
     gaps = rng.gamma(3.0, size=count + 1)
@@ -83,7 +83,7 @@ def draw_blinks(rng: np.random.Generator, per_minute: float, occasions: list[flo
 
 
 def eyelids(blinks: list[Blink]) -> Doubles:
-    """(751,) closure of both lids, 0 open to 1 shut."""
+    """(751,) closure of both lids, 0 open to 1 closed."""
     closure = np.zeros(CLIP_FRAMES)
     for blink in blinks:
         closure = np.maximum(closure, blink_shape((TIMES - blink.start) / blink.seconds))
@@ -91,10 +91,10 @@ def eyelids(blinks: list[Blink]) -> Doubles:
 
 
 def draw_gaze(rng: np.random.Generator, away_share: float, away_at: list[float]) -> Doubles:
-    """(751, 2) rad, yaw and pitch of the look (head and eyes together): fixations on the other's face, and looks away.
+    """(751, 2) yaw and pitch of gaze (head and eyes together), rad: fixations on the other's face, and looks away.
 
-    away_share: the share of fixations that leave the face, 0 to 1. away_at: times in s at which one looks away for
-    certain. Saccades take about two frames.
+    away_share: share of fixations off the face, 0 to 1. away_at: times in s at which the person always looks away.
+    Saccades take about two frames.
     """
     starts: list[float] = []
     looks: list[tuple[float, float]] = []
@@ -107,7 +107,7 @@ def draw_gaze(rng: np.random.Generator, away_share: float, away_at: list[float])
             looks.append((side * rng.uniform(0.12, 0.3), rng.uniform(-0.08, 0.15)))
             time += 0.3 + min(0.6 * wait, 1.2)
         else:
-            # Within the face: from one eye to the other and to the mouth, a degree and a half.
+            # Within the face, between eyes and mouth: about 1.5 degrees.
             looks.append((side * rng.uniform(0.0, 0.024), -0.008 if rng.random() < 0.7 else 0.03))
             time += 0.35 + min(wait, 3.0)
     held = np.array(looks)[np.searchsorted(starts, TIMES, side="right") - 1]
@@ -115,7 +115,7 @@ def draw_gaze(rng: np.random.Generator, away_share: float, away_at: list[float])
 
 
 def swing(times: Doubles, start: float, hz: float, cycles: int, size: float, decline: float) -> Doubles:
-    """A swing of whole cycles to one side and back, each smaller than the one before by exp(-decline). Unit of size."""
+    """Whole cycles to one side and back, in units of `size`; each is exp(-decline) times the previous one."""
     phase = (times - start) * hz
     inside = (phase >= 0.0) & (phase < cycles)
     return np.where(inside, size * np.exp(-decline * np.floor(phase)) * np.sin(np.pi * phase) ** 2, 0.0)

@@ -1,4 +1,4 @@
-"""One simulated session: a story, somebody who tells it, somebody who listens."""
+"""One simulated session: a story, the speaker's performance of it, and the listener's response."""
 
 from __future__ import annotations
 
@@ -7,72 +7,75 @@ from dataclasses import dataclass
 import numpy as np
 
 from react_ros.corpus.clips import Split
-from react_ros.corpus.simulation.listener import Hearing, listen
+from react_ros.corpus.simulation.listener import ListenerResponse, respond
 from react_ros.corpus.simulation.speaker import Performance, perform
 from react_ros.corpus.simulation.story import Story, stories
 from react_ros.face import SAMPLE_RATE, Floats, face_model
 
 TELLERS = 5
-"""How many people tell each story, each to a listener of their own."""
+"""Default number of speakers per story, each with another listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPerson:
-    """One person of a session, as the corpus holds them."""
+    """One person of a session, as written to the corpus."""
 
     attributes: Floats
     """(751, 25): action units 0 or 1, valence and arousal, expression probabilities."""
     face_model: Floats
     """(751, 58): 52 ARKit weights, rotation in rad, translation in m."""
     sound: Floats
-    """(samples,) -1 to 1."""
+    """PCM (n,), -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSession:
-    """Two invented people for 30.04 s, with everything that is known of why they did what they did."""
+    """A session of 30.04 s, with the events from which it was rendered."""
 
     index: int
     story: int
-    """Sessions of one story have appropriate listeners in common."""
+    """Number of the story; its sessions' listeners are appropriate for each other's speakers."""
     split: Split
     speaker: SimulatedPerson
-    """As a camera tracks them: with biases, noise and dead channels; translation from the camera."""
+    """As a face tracker reports them: with biases, noise and dead channels; translation from the camera."""
     listener: SimulatedPerson
-    """The face itself: pose from its rest."""
-    told: Performance
-    heard: Hearing
+    """The true face: pose relative to rest."""
+    performance: Performance
+    response: ListenerResponse
 
     @property
     def chat(self) -> str:
-        """The folder's name, which says that it is simulated."""
+        """The name of the session's folder."""
         return f"simulated-{self.index:04d}"
 
 
 def simulate_session(
     index: int, seed: int, *, tellers: int = TELLERS, audio_rate: int = SAMPLE_RATE
 ) -> SimulatedSession:
-    """Session `index` of the corpus of this seed: the same numbers, however many sessions are made.
+    """Session `index` of the corpus of a seed, independent of the number of sessions.
 
-    tellers: how many sessions share one story. audio_rate: Hz.
+    tellers: sessions per story. audio_rate: Hz.
     """
-    return tell(stories(seed, index // tellers + 1)[index // tellers], index, seed, audio_rate)
+    return render_session(stories(seed, index // tellers + 1)[index // tellers], index, seed, audio_rate)
 
 
-def tell(story: Story, index: int, seed: int, audio_rate: int = SAMPLE_RATE) -> SimulatedSession:
-    """Session `index` of this seed, which tells this story."""
+def render_session(story: Story, index: int, seed: int, audio_rate: int = SAMPLE_RATE) -> SimulatedSession:
+    """Session `index` of a seed, given its story. audio_rate: Hz."""
     root = np.random.SeedSequence(seed, spawn_key=(1, index))
     of_speaker, of_listener = (np.random.default_rng(child) for child in root.spawn(2))
-    told = perform(story, of_speaker, audio_rate)
-    heard = listen(told, of_listener, audio_rate)
+    performance = perform(story, of_speaker, audio_rate)
+    response = respond(performance, of_listener, audio_rate)
     return SimulatedSession(
         index,
         story.number,
         story.split,
-        SimulatedPerson(told.attributes, face_model(told.blendshapes, told.rotation, told.translation), told.sound),
-        SimulatedPerson(
-            heard.attributes, face_model(heard.blendshapes, heard.rotation, heard.translation), heard.sound
-        ),
-        told,
-        heard,
+        _person(performance),
+        _person(response),
+        performance,
+        response,
     )
+
+
+def _person(shown: Performance | ListenerResponse) -> SimulatedPerson:
+    model = face_model(shown.blendshapes, shown.rotation, shown.translation)
+    return SimulatedPerson(shown.attributes, model, shown.sound)

@@ -1,4 +1,4 @@
-"""The speaker: somebody tells a story with their own voice, face and head, before a camera."""
+"""The simulated speaker: performs a story with an individual voice, face and head motion, as tracked by a camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from react_ros.generators.idle import apply_eyes
 
 _LEFT = np.array([name.endswith("Left") for name in ARKIT])
 _RIGHT = np.array([name.endswith("Right") for name in ARKIT])
-_PITCH_OF_FEELING = {
+_PITCH_OF_EMOTION = {
     "joy": 1.1, "surprise": 1.14, "worry": 1.06, "sadness": 0.92, "indignation": 1.05, "disgust": 0.97,
 }  # fmt: skip
 
@@ -31,43 +31,43 @@ REST = {
     "mouthShrugLower": (0.0, 0.06),
     "mouthSmile": (0.0, 0.04),
 }
-"""What a tracker like MediaPipe reports of faces at rest; everybody has values of their own between."""
+"""Range of the values that a tracker like MediaPipe reports for faces at rest; a person's values lie between."""
 DEAD = ("cheekSquint", "noseSneer", "tongueOut", "cheekPuff")
-"""What such a tracker hardly reports of any face."""
+"""Blendshapes that such a tracker hardly ever reports."""
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """A face and its habits, speaker's or listener's."""
+class Persona:
+    """The individual traits of a simulated person, speaker or listener."""
 
     voice: voice.Voice
     asymmetry: Doubles
     """(52,) gain of each blendshape."""
     blinks_per_minute: float
     away: float
-    """Share of looks that leave the other's face."""
+    """Share of fixations off the other's face."""
 
 
-def draw_person(rng: np.random.Generator, away: tuple[float, float]) -> Person:
-    """Somebody; away: bounds of the share of looks that leave the other's face (speakers look away more)."""
+def draw_person(rng: np.random.Generator, away: tuple[float, float]) -> Persona:
+    """Random traits. away: range of the share of fixations off the other's face (higher for speakers)."""
     lean = 0.06 * np.clip(rng.standard_normal(), -2.0, 2.0)
     asymmetry = 1.0 + 0.03 * np.clip(rng.standard_normal(len(ARKIT)), -2.0, 2.0)
     asymmetry[_LEFT] += lean
     asymmetry[_RIGHT] -= lean
-    return Person(voice.draw_voice(rng), asymmetry, float(rng.uniform(13.0, 28.0)), float(rng.uniform(*away)))
+    return Persona(voice.draw_voice(rng), asymmetry, float(rng.uniform(13.0, 28.0)), float(rng.uniform(*away)))
 
 
 @dataclass(slots=True)
 class Performance:
-    """A story as somebody really told it: all that a listener can see and hear, and what lies behind it."""
+    """One speaker's performance of a story: all that a listener can see and hear, and the underlying events."""
 
     story: Story
-    """In this teller's timing."""
-    plan: voice.Articulation
+    """With this speaker's timing."""
+    articulation: voice.Articulation
     sound: Floats
-    """(samples,) -1 to 1."""
+    """PCM (n,), -1 to 1."""
     blendshapes: Floats
-    """(751, 52) as a camera tracks them."""
+    """(751, 52) as reported by a face tracker."""
     rotation: Floats
     """(751, 3) rad."""
     translation: Floats
@@ -78,7 +78,7 @@ class Performance:
 
 
 def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Performance:
-    """Another person tells the story; rate: of the sound, Hz."""
+    """A random person's performance of a story. rate: of the audio, Hz."""
     person = draw_person(rng, away=(0.15, 0.35))
     story = story.retold(rng)
     expressive, articulate, head = (lognormal(rng, 1.0, s) for s in (0.05, 0.1, 0.2))
@@ -86,10 +86,10 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     feelings = {e.onset: e.envelope() for e in story.episodes}
     mood = np.ones(CLIP_FRAMES)
     for e in story.episodes:
-        mood *= 1.0 + (_PITCH_OF_FEELING.get(e.kind, 1.0) - 1.0) * feelings[e.onset]
+        mood *= 1.0 + (_PITCH_OF_EMOTION.get(e.kind, 1.0) - 1.0) * feelings[e.onset]
     steps = np.arange(0.0, SECONDS, 1.0 / voice.CONTROL_RATE)
-    plan = voice.articulate(story.phrases, person.voice.f0, np.interp(steps, TIMES, mood))
-    sound = voice.sound_of(plan, person.voice, rng, rate)
+    articulation = voice.articulate(story.phrases, person.voice.f0, np.interp(steps, TIMES, mood))
+    sound = voice.sound_of(articulation, person.voice, rng, rate)
 
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for e in story.episodes:
@@ -101,10 +101,10 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
         face += 0.5 * lognormal(rng, 1.0, 0.15) * raised[:, None] * face_of("brow")
     for p in shown:
         if p.ending == "rise":
-            asked = swell(TIMES, p.end - 0.5, p.end - 0.2, p.end + 0.3, p.end + 0.7)
-            face += 0.55 * asked[:, None] * face_of("brow")
+            raised = swell(TIMES, p.end - 0.5, p.end - 0.2, p.end + 0.3, p.end + 0.7)
+            face += 0.55 * raised[:, None] * face_of("brow")
     face = np.clip(expressive * face, 0.0, 1.0)
-    lips = articulate * voice.lips_of(plan)
+    lips = articulate * voice.lips_of(articulation)
     attributes = annotate(face, lips, rng)
 
     breaks = [p.end for p in story.phrases]
@@ -112,7 +112,7 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     thinking = [p.start for p in story.phrases if rng.random() < 0.35]
     rotation = head * gesture_rotation(story.gestures) + motion.smooth_noise(rng, 3, 0.9) * (0.008, 0.012, 0.006)
     gaze = motion.draw_gaze(rng, person.away, thinking)
-    # Whoever looks far aside turns the head along, later and less.
+    # With large gaze shifts the head follows, later and less.
     rotation[:, 1::-1] += 0.25 * gaussian_filter1d(gaze, 4.0, axis=0)
     seen = np.clip((face + lips) * person.asymmetry, 0.0, 1.0)
     apply_eyes(seen, motion.eyelids(blinks).astype(np.float32), gaze - 0.85 * rotation[:, 1::-1])
@@ -121,7 +121,7 @@ def perform(story: Story, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> 
     posture = np.array([0.05, 0.05, 0.03]) * np.clip(rng.standard_normal(3), -2.0, 2.0)
     return Performance(
         story,
-        plan,
+        articulation,
         sound,
         _tracked(seen, rng),
         (rotation + posture + 0.003 * rng.standard_normal(rotation.shape)).astype(np.float32),
@@ -149,19 +149,19 @@ def gesture_rotation(gestures: tuple[Gesture, ...]) -> Doubles:
 
 
 def _neck(rotation: Doubles) -> Doubles:
-    """(751, 3) m by which the face moves when the head turns about the neck, a hand's breadth below and behind."""
+    """(751, 3) translation of the face, m, as the head rotates about the neck, about 8 cm below and 6 cm behind."""
     return np.stack([-0.08 * rotation[:, 2], np.zeros(len(rotation)), 0.06 * rotation[:, 0]], axis=1)
 
 
 def _tracked(shown: Doubles, rng: np.random.Generator) -> Floats:
-    """(751, 52) the face as a tracker like MediaPipe reports it: with a bias of the person's, noise, dead channels."""
+    """(751, 52) as reported by a tracker like MediaPipe: with individual biases, noise, dead channels."""
     out = shown.copy()
     for shape, bounds in REST.items():
         bias = rng.uniform(*bounds)
         for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:
             out[:, ARKIT_INDEX[side]] += bias * (1.0 - out[:, ARKIT_INDEX[side]])
     noise = rng.uniform(0.01, 0.02) * rng.standard_normal(out.shape)
-    # Noise of a weight at rest is small: trackers saturate at 0.
+    # Little noise on weights near 0, where trackers saturate.
     out += noise * (0.25 + 0.75 * np.clip(out / 0.1, 0.0, 1.0))
     for shape in DEAD:
         for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:

@@ -1,4 +1,4 @@
-"""A story: the script of thirty seconds of somebody's talk, and what becomes of its timing when another tells it."""
+"""A story: the script of 30 s of talk (phrases, emotions, head gestures), and its timing with another speaker."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Phrase:
     low: float
     """Length of the region of low pitch at the end of a falling phrase, s."""
     yields: bool = False
-    """Whether the pause after it leaves the turn to the listener."""
+    """Whether the speaker yields the turn in the pause after it."""
     laughed: bool = False
     plain: bool = False
-    """Whether its stress and its question are only heard: the brows stay down."""
+    """Whether stress and questions are in the voice alone, without raised brows."""
 
     @property
     def start(self) -> float:
@@ -57,7 +57,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A feeling that comes and goes; times in s."""
+    """An emotion with its envelope; times in s."""
 
     kind: str
     onset: float
@@ -83,16 +83,16 @@ class Gesture:
     size: float
     """rad, signed."""
     cycles: int = 0
-    """Whole cycles of a nod or a shake; 0 for a pose that is taken, held and left."""
+    """Whole cycles of a nod or a shake; 0 for a pose that is held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything that is told, whoever tells it."""
+    """The script that all speakers of a story share."""
 
     number: int
     neutral: bool
-    """Nearly neutral talk: its feelings are few and slight."""
+    """Whether emotions are few and slight."""
     phrases: tuple[Phrase, ...]
     episodes: tuple[Episode, ...]
     gestures: tuple[Gesture, ...]
@@ -102,7 +102,7 @@ class Story:
         return split_of(self.number)
 
     def retold(self, rng: np.random.Generator) -> Story:
-        """The same story in another person's timing: every moment moves by up to 120 ms, neighbours together."""
+        """The story with another speaker's timing: times are shifted smoothly by up to 120 ms."""
         knots = np.arange(0.0, SECONDS + 3.0, 3.0)
         shifts = 0.06 * np.clip(rng.standard_normal(len(knots)), -2.0, 2.0)
         shifts[0] = abs(shifts[0])
@@ -125,54 +125,55 @@ class Story:
 
 
 PLAIN = 0.6
-"""Share of phrases whose stress is in the voice alone: who listens must hear, and not only see."""
+"""Share of phrases whose stress is in the voice alone, so that video does not suffice."""
 SEPARATION = 5.0
-"""Least planned distance between two stories (FRDist of their feelings alone): they stay apart, whoever tells them."""
+"""Least FRDist between the emotions of two stories, so that they stay distinct with any speaker."""
 _COARSE = 10
-"""Plans are compared at a tenth of the frame rate."""
+"""Stories are compared at a tenth of the frame rate."""
 
 
 def split_of(number: int) -> Split:
-    """Three stories in five are for training; the first three stories give one to each split."""
+    """Three of five stories are for training; the first three are in different splits."""
     return SPLITS[(0, 1, 2, 0, 0)[number % 5]]
 
 
 def stories(seed: int, count: int) -> tuple[Story, ...]:
-    """The first `count` stories of a seed; asking for more keeps those. No two are alike (`SEPARATION`), so that
-    nothing that is tested on was nearly trained on.
+    """The first `count` stories of a seed, independent of `count`. Any two differ by `SEPARATION`, so that the test
+    stories are not close to training stories.
 
     Raises ValueError where so many different stories cannot be found (above about 200).
     """
-    told = _STORIES.setdefault(seed, [])
-    while len(told) < count:
-        told.append(_draw_unlike(seed, told))
-    return tuple(story for story, _ in told[:count])
+    known = _STORIES.setdefault(seed, [])
+    while len(known) < count:
+        known.append(_draw_distinct(seed, known))
+    return tuple(story for story, _ in known[:count])
 
 
 _STORIES: dict[int, list[tuple[Story, Doubles]]] = {}
+"""Stories by seed, each with its emotions (76, 25)."""
 
 
-def _draw_unlike(seed: int, told: list[tuple[Story, Doubles]]) -> tuple[Story, Doubles]:
+def _draw_distinct(seed: int, known: list[tuple[Story, Doubles]]) -> tuple[Story, Doubles]:
     from react_ros.corpus.dtw import frdist_matrix
 
-    others = np.stack([plan for _, plan in told]) if told else None
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, len(told))))
+    others = np.stack([emotions for _, emotions in known]) if known else None
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, len(known))))
     for _ in range(200):
-        # The neutral ones are spread evenly, so that every split has its third.
-        neutral = (len(told) * 7 + 3) % 15 in (0, 2, 5, 9, 12)
+        # A third are neutral, evenly spread over the splits.
+        neutral = (len(known) * 7 + 3) % 15 in (0, 2, 5, 9, 12)
         episodes = _draw_episodes(rng, neutral)
-        plan = _plan(episodes)
-        # Every coarse frame stands for ten: the sum of squares under the root is ten times as large.
-        if others is None or frdist_matrix(plan[None], others).min() * np.sqrt(_COARSE) >= SEPARATION:
+        emotions = _emotions(episodes)
+        # Each coarse frame stands for ten, so that the sum of squares under the root is ten times as large.
+        if others is None or frdist_matrix(emotions[None], others).min() * np.sqrt(_COARSE) >= SEPARATION:
             phrases = _draw_phrases(rng, episodes)
-            shown = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, len(told))))
+            shown = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, len(known))))
             phrases = tuple(replace(p, plain=bool(shown.random() < PLAIN)) for p in phrases)
-            return Story(len(told), neutral, phrases, episodes, _draw_gestures(rng, phrases, episodes)), plan
-    raise ValueError(f"no room for more than {len(told)} stories that differ: ask for fewer sessions")
+            return Story(len(known), neutral, phrases, episodes, _draw_gestures(rng, phrases, episodes)), emotions
+    raise ValueError(f"no room for more than {len(known)} stories that differ: ask for fewer sessions")
 
 
-def _plan(episodes: tuple[Episode, ...]) -> Doubles:
-    """(75, 25) attributes of the feelings alone."""
+def _emotions(episodes: tuple[Episode, ...]) -> Doubles:
+    """(76, 25) attributes of the emotions alone, at a tenth of the frame rate."""
     face = sum((e.envelope()[:, None] * _face(e.kind) for e in episodes), np.zeros((CLIP_FRAMES, 52)))
     return attributes_of(face[::_COARSE]).astype(np.float64)
 
@@ -183,7 +184,7 @@ def _face(kind: str) -> Doubles:
 
 
 def _draw_episodes(rng: np.random.Generator, neutral: bool) -> tuple[Episode, ...]:
-    """Feelings one after the other, with time between them; no two alike in a row."""
+    """Emotions one after the other with pauses; consecutive ones differ."""
     count = int(rng.integers(3, 5)) if neutral else int(rng.integers(4, 7))
     lengths = rng.uniform(1.8, 3.0, count) if neutral else rng.uniform(2.2, 4.2, count)
     free = SECONDS - 1.6 - lengths.sum()
@@ -203,7 +204,7 @@ def _draw_episodes(rng: np.random.Generator, neutral: bool) -> tuple[Episode, ..
 
 
 def _draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tuple[Phrase, ...]:
-    """Talk and pauses in the time that laughter leaves."""
+    """Phrases and pauses between the laughs."""
     laughs = [e for e in episodes if e.kind == "laughter"]
     out: list[Phrase] = []
     time = float(rng.uniform(0.2, 0.9))
@@ -211,7 +212,7 @@ def _draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tu
         stop = laugh.onset - 0.1 if laugh else SECONDS - 0.6
         while stop - time >= 0.8:
             length = float(np.clip(lognormal(rng, 1.8, 0.5), 0.8, 4.0))
-            # No rest too short for a phrase of its own.
+            # The last phrase is cut at the next laugh.
             length = min(length, stop - time)
             yields = bool(rng.random() < 0.35)
             pause = rng.uniform(0.8, 2.2) if yields else rng.uniform(0.25, 0.75)
@@ -229,7 +230,7 @@ def _draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tu
 def _draw_syllables(rng: np.random.Generator, start: float, length: float) -> tuple[Syllable, ...]:
     count = max(3, round(length * rng.uniform(4.2, 5.6)))
     shares = rng.uniform(0.7, 1.3, count)
-    shares[-1] *= 1.5  # the last syllable of a phrase is drawn out
+    shares[-1] *= 1.5  # final lengthening
     edges = start + length * np.concatenate([[0.0], np.cumsum(shares) / shares.sum()])
     stressed = rng.random(count) < 0.3
     emphasised = int(rng.integers(0, max(1, count - 2))) if rng.random() < 0.7 else -1
@@ -246,7 +247,7 @@ def _draw_syllables(rng: np.random.Generator, start: float, length: float) -> tu
 
 
 def _draw_laughter(rng: np.random.Generator, laugh: Episode) -> Phrase:
-    """Breathy bursts, five a second."""
+    """Breathy bursts, about five a second."""
     period = 1.0 / float(rng.uniform(4.6, 5.4))
     count = max(3, int((laugh.release - laugh.onset) / period))
     starts = laugh.onset + 0.05 + period * (np.arange(count) + 0.1 * np.clip(rng.standard_normal(count), -2.0, 2.0))
@@ -258,7 +259,7 @@ def _draw_laughter(rng: np.random.Generator, laugh: Episode) -> Phrase:
 def _draw_gestures(
     rng: np.random.Generator, phrases: tuple[Phrase, ...], episodes: tuple[Episode, ...]
 ) -> tuple[Gesture, ...]:
-    """Beats on emphasised syllables, shakes and tilts with feelings, turns and nods between."""
+    """Beats on emphasised syllables, shakes and tilts with emotions, turns and nods in between."""
     out: list[Gesture] = []
     for phrase in phrases:
         if phrase.laughed:
@@ -287,7 +288,7 @@ def _draw_gestures(
 
 
 def frames_of(phrases: tuple[Phrase, ...]) -> np.ndarray:
-    """(751,) whether a frame's time lies inside a phrase (laughter is none)."""
+    """(751,) whether a frame lies in a phrase, laughter excluded."""
     inside = np.zeros(CLIP_FRAMES, bool)
     for phrase in phrases:
         if not phrase.laughed:

@@ -1,7 +1,7 @@
-"""A voice: glottal pulses and noise through a moving vocal tract, and the lips that belong to the sound.
+"""The simulated voice, a source-filter synthesiser, and the lip movements that belong to its sound.
 
-A small source-filter synthesiser (Fant 1960; glottal pulse of Rosenberg 1971, cascade of resonators of Klatt 1980).
-Its filters are applied in overlapping spectra, so that thirty seconds take a tenth of one.
+Glottal pulses and noise through a time-varying vocal tract (Fant 1960; glottal pulse of Rosenberg 1971, cascade of
+resonators of Klatt 1980). Filters are applied to overlapping spectra: 30 s take about 0.1 s.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from react_ros.corpus.simulation.story import Phrase
 from react_ros.face import ARKIT, ARKIT_INDEX, FPS, FRAME_SAMPLES, SAMPLE_RATE, Floats
 
 CONTROL_RATE = 200
-"""Articulation is planned in steps of 5 ms."""
+"""Control rate of the articulation, Hz: steps of 5 ms."""
 _STEPS = CLIP_FRAMES * CONTROL_RATE // FPS
 _SAMPLES = CLIP_FRAMES * FRAME_SAMPLES
 
@@ -32,7 +32,7 @@ _VOWELS: dict[str, tuple[float, float, float, float, float, float]] = {
     "ə": (500.0, 1500.0, 2500.0, 0.5, 0.1, 0.1),
     "m": (260.0, 1100.0, 2300.0, 0.0, 0.0, 0.0),
 }
-"""F1, F2, F3 in Hz of a man's tract (rounded from Peterson and Barney 1952); openness, rounding, spread, 0 to 1."""
+"""F1, F2, F3 in Hz for a man's tract (rounded from Peterson and Barney 1952); openness, rounding, spread, 0 to 1."""
 
 _CONSONANTS: dict[str, tuple[float, float, float, float]] = {
     "m": (0.35, 0.0, 0.0, 1.0),
@@ -49,12 +49,12 @@ _CONSONANTS: dict[str, tuple[float, float, float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What makes a voice somebody's."""
+    """The individual traits of a voice."""
 
     f0: float
     """Hz, 95 to 230."""
     tract: float
-    """Formants over those of a man's tract of 17 cm: 1 to 1.2."""
+    """Ratio of formants to those of a man's tract of 17 cm: 1 to 1.2."""
     breath: float
     """Aspiration in the voice."""
     jitter: float
@@ -68,7 +68,7 @@ class Voice:
 
 
 def draw_voice(rng: np.random.Generator) -> Voice:
-    """Somebody's voice; higher ones come from shorter tracts."""
+    """A random voice; higher voices have shorter tracts."""
     height = rng.random()
     return Voice(
         f0=float(95.0 * (230.0 / 95.0) ** height),
@@ -83,15 +83,15 @@ def draw_voice(rng: np.random.Generator) -> Voice:
 
 @dataclass(slots=True)
 class Articulation:
-    """The plan of an utterance in steps of 5 ms, (6008,) unless noted."""
+    """Control signals of an utterance in steps of 5 ms, (6008,) unless noted."""
 
     f0: Doubles
-    """Hz; goes on between voiced stretches."""
+    """Hz; continuous across unvoiced stretches."""
     voicing: Doubles
     frication: Doubles
     aspiration: Doubles
     formants: Doubles
-    """(6008, 3) Hz of a man's tract."""
+    """(6008, 3) Hz, for a man's tract."""
     openness: Doubles
     """Of the jaw, 0 to 1 and above where emphasised."""
     rounding: Doubles
@@ -101,15 +101,15 @@ class Articulation:
 
 
 def articulate(phrases: tuple[Phrase, ...], base_f0: float, pitch_of_mood: Doubles | None = None) -> Articulation:
-    """Plan the sound of phrases.
+    """The control signals of phrases.
 
     base_f0: Hz. pitch_of_mood: (6008,) factor on the pitch (joy is higher, sadness lower), or None.
     """
     f0 = np.full(_STEPS, base_f0)
-    paint = np.zeros((7, _STEPS))  # voicing, frication, aspiration, openness, rounding, spread, closure
+    controls = np.zeros((7, _STEPS))  # voicing, frication, aspiration, openness, rounding, spread, closure
     formants = np.tile(_VOWELS["ə"][:3], (_STEPS, 1))
     for phrase in phrases:
-        _paint_pitch(f0, phrase, base_f0)
+        _add_pitch_contour(f0, phrase, base_f0)
         for syllable in phrase.syllables:
             a, b = round(syllable.start * CONTROL_RATE), min(round(syllable.end * CONTROL_RATE), _STEPS)
             if b <= a:
@@ -117,23 +117,23 @@ def articulate(phrases: tuple[Phrase, ...], base_f0: float, pitch_of_mood: Doubl
             *tract, openness, rounding, spread = _VOWELS[syllable.vowel]
             loud = (0.55 + 0.45 * openness) * (1.0 + syllable.stress)
             u = (np.arange(b - a) + 0.5) / (b - a)
-            paint[0, a:b] = loud * (0.55 + 0.45 * np.sin(np.pi * u))
-            paint[3, a:b] = openness * (1.0 + 0.6 * syllable.stress)
-            paint[4, a:b], paint[5, a:b] = rounding, spread
+            controls[0, a:b] = loud * (0.55 + 0.45 * np.sin(np.pi * u))
+            controls[3, a:b] = openness * (1.0 + 0.6 * syllable.stress)
+            controls[4, a:b], controls[5, a:b] = rounding, spread
             formants[a:b] = tract
             if syllable.consonant:
                 c = a + min(round(0.42 * (b - a)), 18 if syllable.consonant == "h" else 14)
                 voicing, frication, aspiration, closure = _CONSONANTS[syllable.consonant]
-                paint[:3, a:c] = np.array([voicing, frication, aspiration])[:, None] * loud
-                paint[3, a:c] *= 1.0 - 0.9 * max(closure, 0.7 if frication else 0.3)
-                paint[6, a:c] = closure
+                controls[:3, a:c] = np.array([voicing, frication, aspiration])[:, None] * loud
+                controls[3, a:c] *= 1.0 - 0.9 * max(closure, 0.7 if frication else 0.3)
+                controls[6, a:c] = closure
                 if syllable.consonant == "m":
                     formants[a:c] = _VOWELS["m"][:3]
     if pitch_of_mood is not None:
         f0 *= pitch_of_mood
     step = CONTROL_RATE / 1000.0
-    amplitudes = np.asarray(gaussian_filter1d(paint[:3], 8 * step, axis=1))
-    lips = np.asarray(gaussian_filter1d(paint[3:], 26 * step, axis=1))
+    amplitudes = np.asarray(gaussian_filter1d(controls[:3], 8 * step, axis=1))
+    lips = np.asarray(gaussian_filter1d(controls[3:], 26 * step, axis=1))
     tract_moves = gaussian_filter1d(formants, 20 * step, axis=0)
     return Articulation(
         f0=gaussian_filter1d(f0, 12 * step),
@@ -148,8 +148,8 @@ def articulate(phrases: tuple[Phrase, ...], base_f0: float, pitch_of_mood: Doubl
     )
 
 
-def _paint_pitch(f0: Doubles, phrase: Phrase, base: float) -> None:
-    """Declination, accents on stressed syllables, and the tune of the ending, onto f0 in place."""
+def _add_pitch_contour(f0: Doubles, phrase: Phrase, base: float) -> None:
+    """Add declination, accents on stressed syllables and the final contour to f0, in place."""
     a, b = round(phrase.start * CONTROL_RATE), min(round(phrase.end * CONTROL_RATE) + 8, _STEPS)
     t = np.arange(a, b) / CONTROL_RATE
     if phrase.laughed:
@@ -168,12 +168,13 @@ def _paint_pitch(f0: Doubles, phrase: Phrase, base: float) -> None:
     f0[a:b] = base * tune
 
 
-def sound_of(plan: Articulation, voice: Voice, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Floats:
-    """(samples,) the waveform of a clip, -1 to 1: 30.04 s at `rate` Hz."""
+def sound_of(articulation: Articulation, voice: Voice, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Floats:
+    """PCM (n,) of a clip, -1 to 1: 30.04 s at `rate` Hz."""
     steps = (np.arange(_STEPS) + 0.5) * (SAMPLE_RATE / CONTROL_RATE)
     samples = np.arange(_SAMPLES)
     f0, voicing, frication, aspiration = (
-        np.interp(samples, steps, track) for track in (plan.f0, plan.voicing, plan.frication, plan.aspiration)
+        np.interp(samples, steps, track)
+        for track in (articulation.f0, articulation.voicing, articulation.frication, articulation.aspiration)
     )
     cycles = np.cumsum(f0) / SAMPLE_RATE
     cycle = cycles.astype(np.int64)
@@ -182,9 +183,9 @@ def sound_of(plan: Articulation, voice: Voice, rng: np.random.Generator, rate: i
     phase = cycles % 1.0
     noise = rng.standard_normal(_SAMPLES)
     source = voicing * (1.0 + voice.shimmer * unsteady[1, cycle]) * _glottal_flow_slope(phase)
-    # Breath flows while the glottis is open.
+    # Aspiration noise while the glottis is open.
     source += noise * (0.45 * aspiration + voice.breath * voicing * (phase < 0.56) * 6.0)
-    wave = _through_tract(source, plan.formants, voice.tract)
+    wave = _through_tract(source, articulation.formants, voice.tract)
     hiss = butter(2, (3200.0, 7400.0), "bandpass", fs=SAMPLE_RATE, output="sos")
     active = voicing > 0.3
     if active.any():
@@ -199,7 +200,7 @@ def sound_of(plan: Articulation, voice: Voice, rng: np.random.Generator, rate: i
 
 
 def _glottal_flow_slope(phase: Doubles) -> Doubles:
-    """Slope of Rosenberg's pulse at phases 0 to 1 of the cycle: what the lips radiate of the flow."""
+    """Derivative of Rosenberg's glottal flow at phases 0 to 1 of the cycle (lip radiation differentiates the flow)."""
     opens, closes = 0.4, 0.16
     opening = 0.5 * np.pi / opens * np.sin(np.pi * phase / opens)
     closing = -0.5 * np.pi / closes * np.sin(0.5 * np.pi * (phase - opens) / closes)
@@ -210,13 +211,13 @@ _WINDOW, _HOP, _FFT = 512, 256, 1024
 
 
 def _through_tract(source: Doubles, formants: Doubles, tract: float) -> Doubles:
-    """(samples,) the source after five resonators, three of which move (formants: (6008, 3) Hz)."""
+    """(n,) the source filtered by five resonators, three of them time-varying (formants: (6008, 3) Hz)."""
     padded = np.concatenate([np.zeros(_HOP), source, np.zeros(_WINDOW)]).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    heard = np.flatnonzero(np.abs(windows).max(axis=1) > 1e-6)
+    audible = np.flatnonzero(np.abs(windows).max(axis=1) > 1e-6)
     hann = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)).astype(np.float32)
-    spectrum = scipy.fft.rfft(windows[heard] * hann, _FFT, axis=1)
-    centre = np.clip(heard * _HOP * CONTROL_RATE // SAMPLE_RATE, 0, _STEPS - 1)
+    spectrum = scipy.fft.rfft(windows[audible] * hann, _FFT, axis=1)
+    centre = np.clip(audible * _HOP * CONTROL_RATE // SAMPLE_RATE, 0, _STEPS - 1)
     moving = formants[centre] * tract
     z = np.exp(-2j * np.pi * np.arange(_FFT // 2 + 1) / _FFT).astype(np.complex64)
     for frequency, width in (
@@ -232,14 +233,14 @@ def _through_tract(source: Doubles, formants: Doubles, tract: float) -> Doubles:
     pieces = np.asarray(scipy.fft.irfft(spectrum, _FFT, axis=1))
     out = np.zeros((len(windows) + _FFT // _HOP, _HOP))
     for j in range(_FFT // _HOP):
-        out[heard + j] += pieces[:, j * _HOP : (j + 1) * _HOP]
+        out[audible + j] += pieces[:, j * _HOP : (j + 1) * _HOP]
     return out.ravel()[_HOP : _HOP + _SAMPLES]
 
 
-def lips_of(plan: Articulation) -> Doubles:
-    """(751, 52) blendshapes of the lips and jaw that make the sound, at the times of the frames."""
-    at = np.arange(CLIP_FRAMES) * CONTROL_RATE // FPS
-    openness, rounding, spread, closure = (x[at] for x in (plan.openness, plan.rounding, plan.spread, plan.closure))
+def lips_of(articulation: Articulation) -> Doubles:
+    """(751, 52) blendshapes of lips and jaw for the sound, at the frames' times."""
+    at, a = np.arange(CLIP_FRAMES) * CONTROL_RATE // FPS, articulation
+    openness, rounding, spread, closure = (x[at] for x in (a.openness, a.rounding, a.spread, a.closure))
     out = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for name, value in (
         ("jawOpen", 0.3 * openness),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from react_ros.config import did_you_mean
 from react_ros.corpus.clips import SPLITS, Split
 from react_ros.generators import registry
 from react_ros.generators.system import SHUFFLED, Protocol
+from react_ros.io import sha256
 
 VERSION = 2
 """Version of the stored blocks; blocks of different versions are never mixed."""
@@ -57,7 +57,7 @@ class Row:
     @property
     def key(self) -> str:
         """Name of the row's folder: the row's name and a digest of its label."""
-        return f"{self.name}-{hashlib.sha256(self.label.encode()).hexdigest()[:10]}"
+        return f"{self.name}-{sha256(self.label)[:10]}"
 
 
 def parse_row(text: str) -> Row:

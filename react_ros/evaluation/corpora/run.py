@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros import __version__
-from react_ros.corpus.cache import atomically
 from react_ros.corpus.check import usable_dyads
 from react_ros.corpus.clips import CorpusError, Dyad, PersonClip
 from react_ros.corpus.mean_listener import write_mean_listener
@@ -31,6 +30,7 @@ from react_ros.evaluation.metrics.intervals import connected
 from react_ros.evaluation.metrics.pictures import PictureScorer
 from react_ros.face import ARKIT_SCHEME
 from react_ros.generators import registry
+from react_ros.io import atomic_write, sha256_of
 
 _SCORING = ("react_ros.evaluation.corpora.scoring", "react_ros.evaluation.corpora.sources")
 """The modules whose code, with all that they import, every block depends on. Generators are hashed with their rows."""
@@ -191,8 +191,10 @@ class _Worker:
         path = _block_path(self._out, row, number)
         if self._save:
             kept = {str(int(clip)): x for clip, x in zip(block.values["clip"], reactions, strict=True)}
-            atomically(_reactions_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept))
-        atomically(path, lambda file: write_block(file, block))
+            atomic_write(
+                _reactions_path(self._out, row, number), lambda file: np.savez(file, allow_pickle=False, **kept)
+            )
+        atomic_write(path, lambda file: write_block(file, block))
 
 
 _worker: _Worker | None = None
@@ -254,7 +256,7 @@ def _claim(out: Path, prepared: Prepared) -> None:
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise ValueError(f"{out} exists and holds no evaluation: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    atomically(plan_file, lambda file: file.write(json.dumps(description, indent=1).encode()))
+    atomic_write(plan_file, json.dumps(description, indent=1))
 
 
 def _description(prepared: Prepared) -> dict[str, Any]:
@@ -291,7 +293,7 @@ def _claim_row(out: Path, row: Row, content: Mapping[str, str]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     values = {"row": row.label, "content": dict(content)}
-    atomically(row_file, lambda file: file.write(json.dumps(values, indent=1).encode()))
+    atomic_write(row_file, json.dumps(values, indent=1))
 
 
 def _changed(before: Any, now: Mapping[str, str]) -> str:
@@ -318,7 +320,7 @@ def _merge(folder: Path, out: Path, prepared: Prepared) -> None:
         if path.name.startswith(".") or target.is_file() or (path.suffix == ".npz" and not zipfile.is_zipfile(path)):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomically(target, lambda file, path=path: shutil.copyfileobj(path.open("rb"), file))
+        atomic_write(target, lambda file, path=path: shutil.copyfileobj(path.open("rb"), file))
 
 
 # The fingerprint -----------------------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate:
     digest = hashlib.sha256()
     options = {**plan.to_dict(), "corpus": None, "scheme": corpus.scheme}
     for name in ("inception", "i3d"):
-        options[name] = _sha256(Path(options[name])) if options[name] else ""
+        options[name] = sha256_of(Path(options[name])) if options[name] else ""
     digest.update(json.dumps(options, sort_keys=True).encode())
     digest.update(np.packbits(appropriate).tobytes())
     for dyad in dyads:
@@ -338,7 +340,7 @@ def _fingerprint(plan: Plan, corpus: Corpus, dyads: Sequence[Dyad], appropriate:
         _hash_person(digest, corpus, person)
     for audio in dict.fromkeys(dyad.speaker.audio for dyad in dyads):
         if audio is not None and audio.is_file():
-            digest.update(_sha256(audio).encode())
+            digest.update(sha256_of(audio).encode())
     digest.update(source_digest(*_SCORING, without=() if plan.pictures else (_PICTURES,)).encode())
     return digest.hexdigest()
 
@@ -349,8 +351,3 @@ def _hash_person(digest: Any, corpus: Corpus, person: PersonClip) -> None:
         digest.update(np.ascontiguousarray(corpus.attributes(person)).tobytes())
     if person.face_model is not None:
         digest.update(np.ascontiguousarray(corpus.face_model(person)).tobytes())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

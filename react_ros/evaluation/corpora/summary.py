@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.corpus.cache import atomically
 from react_ros.evaluation.behaviour.timing import Measure, TimingReport, timing_report
 from react_ros.evaluation.corpora.plan import GROUND_TRUTH, Row
 from react_ros.evaluation.corpora.published import published
@@ -25,6 +24,7 @@ from react_ros.evaluation.metrics.pictures import PictureRealism, PictureSums, p
 from react_ros.evaluation.metrics.realism import MomentSums, merge, motion_distance
 from react_ros.face import ATTRIBUTES, Floats
 from react_ros.generators.system import PublishedRow
+from react_ros.io import atomic_write
 
 Doubles = npt.NDArray[np.float64]
 
@@ -170,7 +170,7 @@ def write_results(summary: Summary, path: Path) -> None:
 def write_figures(figures: dict[str, Any], path: Path) -> None:
     """Write plain types as JSON, atomically; values that are not finite become null."""
     text = json.dumps(_finite(figures), indent=1).encode()
-    atomically(path, lambda file: file.write(text))
+    atomic_write(path, text)
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How BeLFusion is trained: the variational autoencoder of listeners, then the diffusion of its latents."""
+"""Training of BeLFusion: a variational autoencoder of listener windows, then a diffusion of its latents."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from react_ros.nn.window_latents import LatentListener, WindowConfig
 from react_ros.systems.belfusion.model import ModelConfig, Vae, gru_window
 from react_ros.training.data import Batch, Clips
 from react_ros.training.window_latents import (
-    DiffusionStageConfig,
-    Guess,
-    LatentTask,
-    WindowsTask,
+    LatentDiffusionConfig,
+    LatentDiffusionStage,
+    Prediction,
+    WindowAutoencoderStage,
     over,
     pairs,
     reconstruction,
@@ -23,32 +23,32 @@ from react_ros.training.window_latents import (
 
 
 @dataclass(frozen=True, slots=True)
-class AutoencoderTaskConfig:
+class AutoencoderStageConfig:
     """Raises ValueError for an impossible value."""
 
     model: WindowConfig = field(default_factory=gru_window)
     face: float = 25.0
     """Weight of the face model's error."""
     divergence: float = 3e-4
-    """Weight of the latents' divergence from the standard normal, nats."""
+    """Weight of the latents' KL divergence from the standard normal distribution, nats."""
 
     def __post_init__(self) -> None:
         in_range("face", self.face, 0.0, 1e4)
         in_range("divergence", self.divergence, 0.0, 1e4)
 
 
-class AutoencoderTask(WindowsTask):
-    """Windows of listeners to normal distributions and back."""
+class AutoencoderStage(WindowAutoencoderStage):
+    """Encodes windows of listeners as normal distributions of latents, and decodes them."""
 
     system = "belfusion"
-    Config, Model = AutoencoderTaskConfig, Vae
+    Config, Model = AutoencoderStageConfig, Vae
     model: Vae
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         real = pairs(batch, self.model.window.frames, "offline")
         posterior = self.model.posterior(real.attributes)
         noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
-        reconstruction, parts = self.missed(self.model.decoder(posterior.sample(noise)), real)
+        reconstruction, parts = self.reconstruction_loss(self.model.decoder(posterior.sample(noise)), real)
         divergence = over(posterior.divergence().unsqueeze(1), real.whole)
         return {
             "loss": reconstruction + self.config.divergence * divergence,
@@ -57,20 +57,20 @@ class AutoencoderTask(WindowsTask):
         }
 
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
-        """RMSE of what the mean latents say again."""
+        """RMSE of reconstructions from the mean latents."""
         return reconstruction(self.model, clips)
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionTaskConfig(DiffusionStageConfig):
+class DiffusionStageConfig(LatentDiffusionConfig):
     """Raises ValueError for an impossible value."""
 
     guesses: int = 1
-    """k: from so many noises the latent is guessed, and only the nearest guess is learned from."""
+    """k: the latent is predicted from k noises, and only the prediction with the least loss is learned from."""
     latent: float = 10.0
-    """Weight of the latent's absolute error."""
+    """Weight of the latent's mean absolute error."""
     shown: float = 10.0
-    """Weight of the squared error of the attributes that it says."""
+    """Weight of the mean squared error of the attributes decoded from it."""
 
     def __post_init__(self) -> None:
         whole_in_range("guesses", self.guesses, 1, 1000)
@@ -78,12 +78,12 @@ class DiffusionTaskConfig(DiffusionStageConfig):
         in_range("shown", self.shown, 0.0, 1e4)
 
 
-class DiffusionTask(LatentTask):
-    """The listener's latent, given the speaker's: the nearest of k guesses counts."""
+class DiffusionStage(LatentDiffusionStage):
+    """Diffuses the listener's latent given the speaker's; the loss is that of the nearest of k predictions."""
 
     system = "belfusion"
-    Config, First = DiffusionTaskConfig, AutoencoderTask
-    config: DiffusionTaskConfig
+    Config, First = DiffusionStageConfig, AutoencoderStage
+    config: DiffusionStageConfig
 
     def assemble(self, autoencoder: Vae, sizes: WindowConfig) -> tuple[ModelConfig, LatentListener]:
         c = self.config
@@ -94,11 +94,11 @@ class DiffusionTask(LatentTask):
         found = self.pairs(batch, rng)
         with torch.no_grad():
             clean, condition = self.networks.latents(found.attributes), self.networks.latents(found.speaker)
-            level, noise = self.chance(clean, rng)
+            level, noise = self.sample_noise(clean, rng)
             if self.config.guesses > 1:
                 noise = self._nearest(clean, condition, level, noise, found.attributes, rng)
-        guess = self.guess(clean, condition, level, noise)
-        latent, shown = self._parts(guess, found.attributes)
+        prediction = self.predict(clean, condition, level, noise)
+        latent, shown = self._parts(prediction, found.attributes)
         return {
             "loss": over(self.config.latent * latent + self.config.shown * shown, found.whole),
             "latent": over(latent.detach(), found.whole),
@@ -108,22 +108,22 @@ class DiffusionTask(LatentTask):
     def _nearest(
         self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor, real: Tensor, rng: torch.Generator
     ) -> Tensor:
-        """Of k noises (N, D), for each window the one from which the guess is nearest.
+        """(N, D) for each window the one of k noises whose prediction has the least loss.
 
-        The gradient of the least of k errors is that of the least alone: the others need none.
+        Called without gradients: the gradient of a minimum is that of the least error alone.
         """
         noises = torch.cat(
             [noise.unsqueeze(0), torch.randn(self.config.guesses - 1, *noise.shape, generator=rng, device=noise.device)]
         )
         total = []
-        for one in noises:
-            latent, shown = self._parts(self.guess(clean, condition, level, one), real)
+        for candidate in noises:
+            latent, shown = self._parts(self.predict(clean, condition, level, candidate), real)
             total.append(self.config.latent * latent + self.config.shown * shown)
         best = torch.stack(total).argmin(0).squeeze(1)  # (N,)
         return noises[best, torch.arange(len(best), device=best.device)]
 
     @staticmethod
-    def _parts(guess: Guess, real: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(prediction: Prediction, real: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1) each: the latent's mean absolute error, and the attributes' mean squared error."""
-        latent = (guess.predicted - guess.target).abs().mean(1, keepdim=True)
-        return latent, (guess.shown.attributes - real).square().mean((1, 2)).unsqueeze(1)
+        latent = (prediction.predicted - prediction.target).abs().mean(1, keepdim=True)
+        return latent, (prediction.shown.attributes - real).square().mean((1, 2)).unsqueeze(1)

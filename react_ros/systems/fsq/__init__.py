@@ -7,6 +7,6 @@ SYSTEM = System(
     "fsq",
     FsqConfig,
     generator="react_ros.systems.fsq.generator:Fsq",
-    stages=tuple(f"react_ros.systems.fsq.training:{stage}Task" for stage in ("Tokenizer", "Encoder", "Predictor")),
+    stages=tuple(f"react_ros.systems.fsq.training:{stage}Stage" for stage in ("Tokenizer", "Encoder", "Predictor")),
     contract=ContractCases(parameters=({"forgetting": 0.0, "guidance": 1.0},)),
 )

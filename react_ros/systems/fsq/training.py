@@ -1,4 +1,4 @@
-"""How the token listener is trained: the tokenizer, then the speaker's encoder, then the predictor."""
+"""Training of the token listener: the tokenizer, the speaker encoder, then the token predictor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from react_ros.systems.fsq.model import (
 )
 from react_ros.training.data import Batch, Clips, mean_over
 from react_ros.training.speaker_augmentation import Dropouts, statistics, without_modalities
-from react_ros.training.training_stage import Finished, Task
+from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 
 def _named(*words: str) -> list[int]:
@@ -44,11 +44,11 @@ REGIONS: dict[str, list[int]] = {
     "rotation": list(range(FACE_MODEL))[ROTATION_58],
     "translation": list(range(FACE_MODEL))[TRANSLATION_58],
 }
-"""The facial regions over which the poster sums its loss, as places among the 58; together all of them."""
+"""The facial regions over which the poster sums its loss, as indices into the 58 coefficients; a partition of them."""
 
 
 STILL = 1e-4
-"""A coefficient that deviates less within every clip does not move."""
+"""A coefficient whose standard deviation is below this in every clip does not move."""
 
 
 def _default_weights() -> dict[str, float]:
@@ -58,14 +58,14 @@ def _default_weights() -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerLosses:
-    """Weights of what the tokenizer minimises. Raises ValueError for an unknown region or an impossible value."""
+    """Weights of the tokenizer's losses. Raises ValueError for an unknown region or an impossible value."""
 
     regions: dict[str, float] = field(default_factory=_default_weights)
-    """Of each region's error; a region that is not named counts nothing."""
+    """Of each region's error; regions that are not named have weight 0."""
     motion: float = 1.0
-    """Of the error of the change from frame to frame, beside that of the frame itself."""
+    """Of the error of the frame-to-frame difference, relative to that of the frame."""
     jerk: float = 1.0
-    """Of the error of the third difference: tokens come in steps, faces do not."""
+    """Of the error of the third difference: tokens change in steps, faces move smoothly."""
     units: float = 0.7
     """Of the action units' cross-entropy."""
     affect: float = 6.0
@@ -73,7 +73,7 @@ class TokenizerLosses:
     expressions: float = 0.15
     """Of the expressions' cross-entropy."""
     unlikely: float = 0.06
-    """Of the error of the expressions' logarithms: what is unlikely must be as unlikely as it is."""
+    """Of the error of the expressions' log probabilities, which makes small probabilities accurate."""
 
     def __post_init__(self) -> None:
         for name, weight in self.regions.items():
@@ -85,16 +85,16 @@ class TokenizerLosses:
 
 
 @dataclass(frozen=True, slots=True)
-class Tremble:
-    """How codes are mixed up in training, so that the decoders do not follow each one: tokens that are drawn tremble.
+class CodeAugmentation:
+    """Augmentation: replace codes with those of nearby frames, because the codes of sampled tokens fluctuate, too.
 
     Raises ValueError for an impossible value.
     """
 
     share: float = 0.1
-    """Mean share of a frame's codes that are another frame's."""
+    """Mean share of codes that are replaced."""
     reach: int = 6
-    """Frames between the two, at most."""
+    """Largest distance of the other frame, frames."""
 
     def __post_init__(self) -> None:
         in_range("share", self.share, 0.0, 0.5)
@@ -102,39 +102,41 @@ class Tremble:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenizerTaskConfig:
+class TokenizerStageConfig:
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
     losses: TokenizerLosses = field(default_factory=TokenizerLosses)
-    tremble: Tremble = field(default_factory=Tremble)
+    tremble: CodeAugmentation = field(default_factory=CodeAugmentation)
 
 
-def trembling(latent: Tensor, valid: Tensor, groups: int, how: Tremble, rng: torch.Generator) -> Tensor:
-    """(B, T, dim) latents in which groups of some frames are those of valid (B, T) frames nearby."""
+def augment_codes(
+    latent: Tensor, valid: Tensor, groups: int, augmentation: CodeAugmentation, rng: torch.Generator
+) -> Tensor:
+    """Latents (B, T, dim), some groups of some frames replaced by those of nearby frames that are valid (B, T)."""
     count, frames, dim = latent.shape
     shape, device = (count, frames, groups), latent.device
-    share = 2.0 * how.share * torch.rand(count, 1, 1, generator=rng, device=device)
+    share = 2.0 * augmentation.share * torch.rand(count, 1, 1, generator=rng, device=device)
     moved = torch.rand(shape, generator=rng, device=device) < share
-    away = torch.randint(-how.reach, how.reach + 1, shape, generator=rng, device=device)
+    offset = torch.randint(-augmentation.reach, augmentation.reach + 1, shape, generator=rng, device=device)
     here = torch.arange(frames, device=device)[:, None].expand(shape)
-    source = (here + away * moved).clamp(0, frames - 1)
+    source = (here + offset * moved).clamp(0, frames - 1)
     source = torch.where(valid.unsqueeze(-1).expand(shape).gather(1, source), source, here)
     each = latent.view(*shape, dim // groups)
     return each.gather(1, source.unsqueeze(-1).expand_as(each)).view_as(latent)
 
 
-class TokenizerTask(Task):
-    """Faces to tokens and back, as well as the tokens allow."""
+class TokenizerStage(TrainingStage):
+    """Encodes faces and attributes as tokens, and decodes them."""
 
     system, stage = "fsq", "tokenizer"
-    Config = TokenizerTaskConfig
+    Config = TokenizerStageConfig
     needs = frozenset({"attributes", "face_model"})
     units: Tensor
 
-    def __init__(self, config: TokenizerTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: TokenizerStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
-        self.losses, self.tremble = config.losses, config.tremble
+        self.losses, self.augmentation = config.losses, config.tremble
         self.model = Tokenizer(config.model)
-        # So that tanh spreads over the levels from the first step on, instead of calling everything 0.
+        # So that the tanh covers all levels from the first step on, instead of rounding everything to 0.
         nn.init.normal_(self.model.encoder_out.weight, std=0.2)
         units = torch.ones(FACE_MODEL)
         units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 10.0 * TRANSLATION_UNIT
@@ -149,30 +151,30 @@ class TokenizerTask(Task):
         quantized = self.model.tokens(batch.face_model, batch.attributes, batch.valid)
         latent = quantized.latent
         if self.training:
-            latent = trembling(latent, batch.valid, self.model.quantizer.groups, self.tremble, rng)
+            latent = augment_codes(latent, batch.valid, self.model.quantizer.groups, self.augmentation, rng)
         decoded = self.model.decode(latent)
         both = batch.valid[:, 1:] & batch.valid[:, :-1]
         error = (decoded.face.float() - batch.face_model) / self.units
         change = error[:, 1:] - error[:, :-1]
         jerk = change.diff(n=2, dim=1)
         long = batch.valid[:, 3:] & batch.valid[:, :-3]
-        total, told = error.new_zeros(()), {}
+        total, parts = error.new_zeros(()), {}
         for name, weight in self.losses.regions.items():
             own, moved = error[..., REGIONS[name]], change[..., REGIONS[name]]
             part = mean_over(own.abs() + 3.0 * own.square(), batch.valid) + self.losses.motion * mean_over(
                 moved.abs(), both
             )
             part = part + self.losses.jerk * mean_over(jerk[..., REGIONS[name]].abs(), long)
-            told[name] = part.detach()
+            parts[name] = part.detach()
             total = total + weight * part
         emotion = emotion_losses(decoded.emotion.float(), batch.attributes, batch.valid)
         for name in ("units", "affect", "expressions", "unlikely"):
             total = total + getattr(self.losses, name) * emotion[name]
-        return {"loss": total + quantized.loss, "quantizer": quantized.loss.detach(), **told, **_told(emotion)}
+        return {"loss": total + quantized.loss, "quantizer": quantized.loss.detach(), **parts, **_detached(emotion)}
 
     @torch.no_grad()
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
-        """RMSE by region (weights of 0 to 1, rad, m), wrong action units, RMSE of affect, use of codes."""
+        """RMSE by region (weights 0 to 1, rad, m), share of wrong action units, RMSE of affect, use of codes."""
         usage = Usage(self.model.quantizer.groups, self.model.quantizer.size)
         squares, wrong, affect, frames = torch.zeros(FACE_MODEL), 0.0, 0.0, 0
         for batch, decoded, indices in _tokenized(self.model, clips):
@@ -191,7 +193,7 @@ class TokenizerTask(Task):
 
 
 def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Errors of (B, T, 25) of D_emotion against attributes (B, T, 25): units, affect, expressions, unlikely."""
+    """Losses of D_emotion's outputs (B, T, 25) against attributes (B, T, 25): units, affect, expressions, unlikely."""
     likely = emotion[..., EXPRESSIONS].log_softmax(-1)
     real = attributes[..., EXPRESSIONS]
     units = F.binary_cross_entropy_with_logits(emotion[..., AU], attributes[..., AU].clamp(0.0, 1.0), reduction="none")
@@ -203,12 +205,12 @@ def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[s
     }
 
 
-def _told(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _detached(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: loss.detach() for name, loss in losses.items()}
 
 
 def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
-    """(batch, Decoded, indices) of clips, 10 at a time; `most` clips, spread over all."""
+    """(batch, Decoded, indices) of at most `most` clips, evenly spread over all, 10 at a time."""
     device = next(model.parameters()).device
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(np.int64))
     for k in range(0, len(chosen), 10):
@@ -219,7 +221,7 @@ def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
 
 
 class Expectation(nn.Module):
-    """What a listener shows on average, read linearly off the encoded speaker: it teaches the encoder to listen."""
+    """Linear regression of the mean reaction on the encoded speaker: the encoder's training signal."""
 
     units: Tensor
 
@@ -231,7 +233,7 @@ class Expectation(nn.Module):
         self.register_buffer("units", units, persistent=False)
 
     def forward(self, memory: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Losses of the expectation at each frame."""
+        """Losses of the expected reaction to `memory` (B, T, width), the encoded speaker."""
         expected = self.read(memory).float()
         emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
         face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / self.units).square(), batch.valid)
@@ -240,20 +242,20 @@ class Expectation(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderTaskConfig:
+class EncoderStageConfig:
     model: PredictorConfig = field(default_factory=PredictorConfig)
-    """The whole predictor's: its encoder is trained here."""
+    """Of the predictor whose encoder is trained; must equal that of the predictor stage."""
     dropouts: Dropouts = field(default_factory=Dropouts)
 
 
-class EncoderTask(Task):
-    """The speaker's encoder learns what listeners do on average: quick to train, and the predictor's ears and eyes."""
+class EncoderStage(TrainingStage):
+    """Pre-trains the predictor's speaker encoder to regress the mean reaction."""
 
     system, stage = "fsq", "encoder"
-    Config = EncoderTaskConfig
+    Config = EncoderStageConfig
     needs = frozenset({"attributes", "face_model"})
 
-    def __init__(self, config: EncoderTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: EncoderStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.dropouts = config.dropouts
         self.model = SpeakerEncoder(config.model.width, config.model.encoder_layers, config.model.dropout)
@@ -266,20 +268,21 @@ class EncoderTask(Task):
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.dropouts, rng) if self.training else batch.speaker
         losses = self.expectation(self.model(speaker), batch)
-        return {"loss": losses.pop("expectation"), **_told(losses)}
+        return {"loss": losses.pop("expectation"), **_detached(losses)}
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """What is done to the past tokens in training, so that the predictor does not merely continue them.
+    """Augmentation of past tokens, so that the predictor does not merely continue them.
 
-    Frames of the past nearly tell the next frame: a predictor that is told them faithfully copies, and hears nobody.
+    Past frames nearly determine the next one: a predictor with the true past copies it and ignores the speaker. Raises
+    ValueError for an impossible value.
     """
 
     replaced: float = 0.05
-    """Mean share of past tokens that are another listener's."""
+    """Mean share of past tokens replaced by those of another listener."""
     forgotten: float = 0.6
-    """Probability that stretches of the past are unknown; then any share of it, in stretches of a second or so."""
+    """Probability that parts of the past are masked; then a random share of it, in stretches of about a second."""
 
     def __post_init__(self) -> None:
         for name in ("replaced", "forgotten"):
@@ -287,14 +290,14 @@ class Corruption:
 
 
 @dataclass(frozen=True, slots=True)
-class PredictorTaskConfig:
+class PredictorStageConfig:
     model: PredictorConfig = field(default_factory=PredictorConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
     corruption: Corruption = field(default_factory=Corruption)
     nobody: float = 0.15
-    """Probability that the speaker is unknown, see `Sampling.guidance`."""
+    """Probability that the speaker is masked, for classifier-free guidance, see `Sampling.guidance`."""
     expectation: float = 0.5
-    """Weight of the encoder's own loss."""
+    """Weight of the encoder's loss (`Expectation`)."""
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -302,24 +305,24 @@ class PredictorTaskConfig:
         in_range("expectation", self.expectation, 0.0, 100.0)
 
 
-class PredictorTask(Task):
-    """The next token of the listener, given their past and the speaker."""
+class PredictorStage(TrainingStage):
+    """Predicts the listener's next token from their past tokens and the encoded speaker."""
 
     system, stage = "fsq", "predictor"
-    Config = PredictorTaskConfig
+    Config = PredictorStageConfig
     needs = frozenset({"attributes", "face_model"})
     judged_by = "tokens"
 
     @classmethod
-    def expect_fit(cls, config: PredictorTaskConfig, previous: Mapping[str, Any]) -> None:
+    def expect_fit(cls, config: PredictorStageConfig, previous: Mapping[str, Any]) -> None:
         if previous["encoder"].model != config.model:
-            raise ValueError("stages.encoder.task.model and stages.predictor.task.model must be the same")
+            raise ValueError("stages.encoder.stage.model and stages.predictor.stage.model must be the same")
 
-    def __init__(self, config: PredictorTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: PredictorStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
         tokenized, encoded = previous["tokenizer"], previous["encoder"]
-        assert isinstance(tokenized, Finished) and isinstance(encoded, Finished)
+        assert isinstance(tokenized, FinishedStage) and isinstance(encoded, FinishedStage)
         self.tokenizer_config: TokenizerConfig = tokenized.config.model
         tokenizer = Tokenizer(self.tokenizer_config)
         tokenizer.load_state_dict(tokenized.part("model."))
@@ -330,14 +333,14 @@ class PredictorTask(Task):
         self.expectation = Expectation(config.model.width)
         self.expectation.load_state_dict(encoded.part("expectation."))
 
-    def train(self, mode: bool = True) -> PredictorTask:
+    def train(self, mode: bool = True) -> PredictorStage:
         super().train(mode)
         self.networks.tokenizer.eval()
         return self
 
     @torch.no_grad()
     def prepare(self, clips: Clips) -> None:
-        # From here on the tokenizer is what it is: how its faces were annotated can be measured.
+        # The tokenizer is frozen from here on: the annotation model can be fitted to its outputs.
         decoded, real = [], []
         for batch, d, _ in _tokenized(self.networks.tokenizer.eval(), clips):
             whole = batch.valid.all(1)
@@ -357,7 +360,6 @@ class PredictorTask(Task):
         past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
         speaker = batch.speaker
         if self.training:
-            # A crop that begins within a clip has a past that is not told.
             speaker = without_modalities(speaker, self.config.dropouts, rng)
             past = corrupted(past, tokens, predictor.size, self.config.corruption, rng)
         memory = predictor.encoder(speaker)
@@ -365,18 +367,20 @@ class PredictorTask(Task):
         if self.training:
             unknown = torch.rand(len(memory), 1, 1, generator=rng, device=memory.device) < self.config.nobody
             memory = torch.where(unknown, predictor.nobody.to(memory.dtype), memory)
-        told = {"tokens": self._surprise(predictor(past, memory, tokens), tokens, batch.valid)}
-        loss = told["tokens"] + self.config.expectation * expectation
+        logged = {"tokens": self._cross_entropy(predictor(past, memory, tokens), tokens, batch.valid)}
+        loss = logged["tokens"] + self.config.expectation * expectation
         if not self.training:
             alone = predictor.nobody.to(memory.dtype).expand_as(memory)
-            told["tokens unheard"] = self._surprise(predictor(past, alone, tokens), tokens, batch.valid)
+            logged["tokens without speaker"] = self._cross_entropy(predictor(past, alone, tokens), tokens, batch.valid)
             unknown_past = torch.full_like(past, predictor.size)
-            told["tokens without past"] = self._surprise(predictor(unknown_past, memory, tokens), tokens, batch.valid)
-        return {"loss": loss, "expectation": expectation.detach(), **_told(told)}
+            logged["tokens without past"] = self._cross_entropy(
+                predictor(unknown_past, memory, tokens), tokens, batch.valid
+            )
+        return {"loss": loss, "expectation": expectation.detach(), **_detached(logged)}
 
     @staticmethod
-    def _surprise(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
-        """() nats a frame."""
+    def _cross_entropy(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """() mean over valid frames, nats a frame."""
         each = F.cross_entropy(logits.float().flatten(0, 2), tokens.flatten(), reduction="none")
         return mean_over(each.view(tokens.shape).sum(-1), valid)
 
@@ -385,20 +389,20 @@ class PredictorTask(Task):
         return self.networks.state_dict(), config_to(config)
 
 
-def corrupted(past: Tensor, tokens: Tensor, unknown: int, how: Corruption, rng: torch.Generator) -> Tensor:
-    """Past tokens (B, T, groups), some of another crop's `tokens`, some `unknown`, see `Corruption`."""
+def corrupted(past: Tensor, tokens: Tensor, unknown: int, corruption: Corruption, rng: torch.Generator) -> Tensor:
+    """Past tokens (B, T, groups), some replaced by another crop's `tokens`, some by `unknown`, see `Corruption`."""
     count, frames, _ = past.shape
     device = past.device
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=rng, device=device)
 
-    share = 2.0 * how.replaced * uniform(count, 1)
+    share = 2.0 * corruption.replaced * uniform(count, 1)
     others = tokens.roll(1, 0).roll(int(torch.randint(frames, (), generator=rng, device=device)), 1)
     past = torch.where((uniform(count, frames) < share).unsqueeze(-1), others, past)
-    # Stretches: at each frame one ends with probability 1/25, and the next is forgotten with a share of its own.
+    # Stretches end with probability 1/25 a frame; each is masked with a probability sampled once per crop.
     ends = uniform(count, frames) < 1.0 / 25.0
     stretch = ends.cumsum(1)
     forgets = uniform(count, frames) < uniform(count, 1)
-    forgotten = forgets.gather(1, stretch.clamp_max(frames - 1)) & (uniform(count, 1) < how.forgotten)
+    forgotten = forgets.gather(1, stretch.clamp_max(frames - 1)) & (uniform(count, 1) < corruption.forgotten)
     return past.masked_fill(forgotten.unsqueeze(-1), unknown)

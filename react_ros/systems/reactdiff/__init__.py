@@ -7,7 +7,7 @@ SYSTEM = System(
     "reactdiff",
     ReactDiffConfig,
     generator="react_ros.systems.reactdiff.generator:ReactDiff",
-    stages=tuple(f"react_ros.systems.reactdiff.training:{stage}Task" for stage in ("Mmt", "Diffusion", "Style")),
+    stages=tuple(f"react_ros.systems.reactdiff.training:{stage}Stage" for stage in ("Mmt", "Diffusion", "Style")),
     table="react_ros.systems.reactdiff.table:TABLE",
     renamed={"protocol": "schedule"},
     contract=ContractCases(

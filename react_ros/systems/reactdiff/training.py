@@ -1,4 +1,4 @@
-"""How ReactDiff is trained: the transformer, then the diffusion in its latent space, then the listeners' shifts."""
+"""Training of ReactDiff: the multi-modality transformer, the diffusion in its latent space, then listener shifts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from react_ros.systems.reactdiff.model import Latent, LatentConfig, ModelConfig,
 from react_ros.systems.reactdiff.style import StyleConfig
 from react_ros.training.data import Batch, Clips, mean_over
 from react_ros.training.speaker_augmentation import Dropouts, statistics, without_modalities
-from react_ros.training.training_stage import Finished, Task
+from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Weights of what the transformer minimises (equation 5). Raises ValueError for an impossible value."""
+    """Weights of the transformer's losses (equation 5). Raises ValueError for an impossible value."""
 
     face: float = 10.0
     """w_1, of the face model's mean squared error."""
@@ -36,14 +36,15 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True)
-class MmtTaskConfig:
+class MmtStageConfig:
     model: MmtConfig = field(default_factory=MmtConfig)
     losses: Losses = field(default_factory=Losses)
     dropouts: Dropouts = field(default_factory=Dropouts)
     told: float = 0.5
-    """Probability that a window's latents are the listener's own, where half of what is trained on is told some."""
+    """Probability that a window's latents are encoded from the listener instead of the speaker, in the second of two
+    losses (the first decodes the speaker's latents only)."""
     blur: float = 0.05
-    """Standard deviation of the noise in a listener's latents, which are within -1 to 1: what is finer says nothing."""
+    """Standard deviation of the noise added to a listener's latents, which are within -1 to 1."""
 
     def __post_init__(self) -> None:
         in_range("told", self.told, 0.0, 1.0)
@@ -51,15 +52,15 @@ class MmtTaskConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionTaskConfig:
+class DiffusionStageConfig:
     """Raises ValueError for an impossible value."""
 
     model: LatentConfig = field(default_factory=LatentConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
     error: Literal["l1", "l2"] = "l1"
-    """Mean absolute error, the paper's, or mean squared error, whose best guess is the mean and not the median."""
+    """l1: mean absolute error, as in the paper; its optimum is the median. l2: mean squared error; the mean."""
     unknown: float = 0.1
-    """Probability that a window is drawn without z_bc, for guidance (Ho and Salimans 2021); the paper has none."""
+    """Probability that z_bc is masked, for classifier-free guidance (Ho and Salimans 2021); the paper has none."""
 
     def __post_init__(self) -> None:
         in_range("unknown", self.unknown, 0.0, 1.0)
@@ -68,41 +69,41 @@ class DiffusionTaskConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StyleTaskConfig:
+class StyleStageConfig:
     model: StyleConfig = field(default_factory=StyleConfig)
     losses: Losses = field(default_factory=Losses)
     short: float = 0.3
-    """Probability that a style is read off a quarter of a clip instead of a half."""
+    """Probability that a style is encoded from a quarter of a crop instead of a half."""
 
     def __post_init__(self) -> None:
         in_range("short", self.short, 0.0, 1.0)
 
 
-def heard(batch: Batch, speaker: Tensor, config: MmtConfig) -> tuple[Tensor, Tensor]:
-    """What the encoder reads for each frame of the listener, and which frames of the listener it may be held against.
+def encoder_inputs(batch: Batch, speaker: Tensor, config: MmtConfig) -> tuple[Tensor, Tensor]:
+    """The encoder's input at each frame of the listener, and the frames for which it is a valid training pair.
 
-    speaker: (B, T, INPUTS), the batch's or what dropouts left of it. Returns (B, n window, INPUTS) of n whole windows
-    and (B, n window) bool. Online the speaker comes one window late: the first window hears nobody, which is true of a
-    clip's first frames only.
+    speaker: (B, T, INPUTS), the batch's or an augmented copy. Returns (B, n window, INPUTS), padded to n whole windows,
+    and (B, n window) bool. In the online protocol the speaker is delayed by one window; the first window of a crop then
+    has no speaker and is valid at the start of a clip only.
     """
     frames = speaker.shape[1]
-    beyond = -frames % config.window
+    padding = -frames % config.window
     valid = batch.valid
     if config.protocol == "online":
         speaker = F.pad(speaker, (0, 0, config.window, 0))[:, :frames]
         late = torch.arange(frames, device=valid.device) >= config.window
         valid = valid & (late | (batch.start == 0)[:, None])
-    return F.pad(speaker, (0, 0, 0, beyond)), F.pad(valid, (0, beyond))
+    return F.pad(speaker, (0, 0, 0, padding)), F.pad(valid, (0, padding))
 
 
-def shown(batch: Batch, frames: int) -> tuple[Tensor, Tensor]:
-    """The real listeners' (B, frames, 58) and (B, frames, 25), with zeros behind the end of a clip or crop."""
-    beyond, there = frames - batch.valid.shape[1], batch.valid.unsqueeze(-1)
-    return F.pad(batch.face_model * there, (0, 0, 0, beyond)), F.pad(batch.attributes * there, (0, 0, 0, beyond))
+def listener_faces(batch: Batch, frames: int) -> tuple[Tensor, Tensor]:
+    """The human listeners' (B, frames, 58) and (B, frames, 25), zero after the end of the clip or crop."""
+    padding, valid = frames - batch.valid.shape[1], batch.valid.unsqueeze(-1)
+    return F.pad(batch.face_model * valid, (0, 0, 0, padding)), F.pad(batch.attributes * valid, (0, 0, 0, padding))
 
 
 def reaction_losses(face: Tensor, emotion: Tensor, batch: Batch, valid: Tensor) -> dict[str, Tensor]:
-    """Errors of (B, n window, 58) and (B, n window, 25) against the batch's listeners, where `valid` says so."""
+    """Errors of (B, n window, 58) and (B, n window, 25) against the batch's listeners, over `valid` (B, n window)."""
     frames = batch.valid.shape[1]
     units = face_units().to(face.device)
     return {
@@ -111,19 +112,19 @@ def reaction_losses(face: Tensor, emotion: Tensor, batch: Batch, valid: Tensor) 
     }
 
 
-def _weighed(losses: Losses, errors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _weighted(losses: Losses, errors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     total = losses.face * errors["face"] + losses.emotion * errors["emotion"]
     return {"loss": total, **{name: error.detach() for name, error in errors.items()}}
 
 
-class MmtTask(Task):
-    """The transformer learns which reaction a speaker gets: one, the mean of them all."""
+class MmtStage(TrainingStage):
+    """Trains the transformer to regress the reaction to a speaker; deterministic, hence the mean of all listeners."""
 
     system, stage = "reactdiff", "mmt"
-    Config = MmtTaskConfig
+    Config = MmtStageConfig
     needs = frozenset({"attributes", "face_model"})
 
-    def __init__(self, config: MmtTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: MmtStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
         self.model = Mmt(config.model)
@@ -132,28 +133,29 @@ class MmtTask(Task):
         wanted = self.config.model.features.inputs
         if wanted != INPUTS:
             raise ValueError(
-                f"stages.mmt.task.model.features wants rows of {wanted} numbers, but the corpus gives {INPUTS}: leave "
+                f"stages.mmt.stage.model.features wants rows of {wanted} numbers, but the corpus gives {INPUTS}: leave "
                 "features out for those of the live robot"
             )
         self.model.encoder.fit(*statistics(clips))
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
-        rows, valid = heard(batch, speaker, self.config.model)
+        rows, valid = encoder_inputs(batch, speaker, self.config.model)
         x0 = self.model.encoder(rows)
-        alone = self._weighed(self.model.decoder(x0), batch, valid)
+        from_speaker = self._losses(self.model.decoder(x0), batch, valid)
         if self.model.listening is None:
-            return alone
-        told = self._weighed(self.model.decoder(self._told(x0, batch, self.model.listening, rng)), batch, valid)
-        return {**alone, "loss": alone["loss"] + told["loss"], "told": told["loss"].detach()}
+            return from_speaker
+        latents = self._some_from_listener(x0, batch, self.model.listening, rng)
+        mixed = self._losses(self.model.decoder(latents), batch, valid)
+        return {**from_speaker, "loss": from_speaker["loss"] + mixed["loss"], "told": mixed["loss"].detach()}
 
-    def _weighed(self, decoded: tuple[Tensor, Tensor], batch: Batch, valid: Tensor) -> dict[str, Tensor]:
-        return _weighed(self.config.losses, reaction_losses(decoded[0], decoded[1], batch, valid))
+    def _losses(self, decoded: tuple[Tensor, Tensor], batch: Batch, valid: Tensor) -> dict[str, Tensor]:
+        return _weighted(self.config.losses, reaction_losses(decoded[0], decoded[1], batch, valid))
 
-    def _told(self, x0: Tensor, batch: Batch, listening: ListenerLatents, rng: torch.Generator) -> Tensor:
-        """Latents (B, n window, latent) of which some windows are the listener's own instead of the speaker's."""
+    def _some_from_listener(self, x0: Tensor, batch: Batch, listening: ListenerLatents, rng: torch.Generator) -> Tensor:
+        """Latents (B, n window, latent): the speaker's `x0`, in some windows replaced by the listener's."""
         window = self.config.model.window
-        code = listening.code(*shown(batch, x0.shape[1]))
+        code = listening.code(*listener_faces(batch, x0.shape[1]))
         if self.training:
             code = code + self.config.blur * torch.randn(code.shape, generator=rng, device=code.device)
         chance = torch.rand(len(x0), x0.shape[1] // window, 1, generator=rng, device=x0.device)
@@ -162,34 +164,34 @@ class MmtTask(Task):
 
 
 class LatentData:
-    """What the diffusion is trained on, of a transformer that is finished and frozen."""
+    """The diffusion's training data and error, computed with a frozen transformer."""
 
     def __init__(self, mmt: Mmt, latent: Latent) -> None:
         self.mmt, self.latent = mmt, latent
 
     def read(self, batch: Batch, speaker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The speaker's latents (B, n window, latent), the latents x_0 that are diffused (B, n window, width), which
-        the former are the condition of, and valid (B, n window) bool."""
+        """The condition, the speaker's latents (B, n window, latent); diffused latents x_0 (B, n window, width); valid
+        frames (B, n window), bool."""
         config = self.mmt.config
         with torch.no_grad():
             if self.mmt.listening is not None:
-                rows, valid = heard(batch, speaker, config)
-                told = self.mmt.encoder(rows)
-                return told, self.mmt.listening.code(*shown(batch, told.shape[1])), valid
-            beyond = -speaker.shape[1] % config.window
-            told = self.mmt.encoder(F.pad(speaker, (0, 0, 0, beyond)))
-            return told, told, F.pad(batch.valid, (0, beyond))
+                rows, valid = encoder_inputs(batch, speaker, config)
+                condition = self.mmt.encoder(rows)
+                return condition, self.mmt.listening.code(*listener_faces(batch, condition.shape[1])), valid
+            padding = -speaker.shape[1] % config.window
+            x0 = self.mmt.encoder(F.pad(speaker, (0, 0, 0, padding)))
+            return x0, x0, F.pad(batch.valid, (0, padding))
 
     def error(
         self, batch: Batch, speaker: Tensor, rng: torch.Generator, kind: str, *,
         unknown: float = 0.0, of: Tensor | None = None, shifts: Sequence[Shift] = (), style: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """() how far the denoiser is from what it is to predict, over whole windows of valid frames.
+        """() the denoiser's error over windows whose frames are all valid.
 
-        unknown: probability that a window's z_bc is 0. of: (B, T) bool, frames that may count; None: all. shifts,
-        style: as for `Denoiser.forward`, with a style (B, size) each crop.
+        kind: l1 or l2. unknown: probability that a window's z_bc is masked. of: (B, T) bool, the frames to include;
+        None: all. shifts, style: as for `Denoiser.forward`, with a style (B, size) per crop.
         """
-        told, x0, valid = self.read(batch, speaker)
+        condition, x0, valid = self.read(batch, speaker)
         if of is not None:
             valid = valid & F.pad(of, (0, valid.shape[1] - of.shape[1]))
         window, latent = self.mmt.config.window, self.latent
@@ -200,38 +202,38 @@ class LatentData:
         data, whole = windows(latent.standard(x0)), valid.reshape(-1, window).all(1)
         noise = torch.randn(data.shape, generator=rng, device=data.device)
         level = torch.randint(latent.config.diffusion.steps, (len(data),), generator=rng, device=data.device)
-        z_bc = latent.constraint(windows(told))
+        z_bc = latent.constraint(windows(condition))
         if unknown:
             z_bc = z_bc * (torch.rand(len(z_bc), 1, generator=rng, device=z_bc.device) >= unknown)
         if style is not None:
             style = style.repeat_interleave(len(data) // len(style), dim=0)
         predicted = latent.denoiser(latent.diffusion.noisy(data, noise, level), level, z_bc, shifts, style).float()
-        missed = predicted - latent.diffusion.target(data, noise)
-        # On the scale of latents, where these are predicted: their size must not set the size of the steps.
-        missed = missed * (latent.config.scale if latent.config.diffusion.prediction == "x0" else 1.0)
-        missed = (missed.abs() if kind == "l1" else missed.square()).mean((1, 2))
-        return (missed * whole).sum() / whole.sum().clamp_min(1)
+        error = predicted - latent.diffusion.target(data, noise)
+        # In units of unscaled latents where x_0 is predicted: the scale must not change the size of gradients.
+        error = error * (latent.config.scale if latent.config.diffusion.prediction == "x0" else 1.0)
+        error = (error.abs() if kind == "l1" else error.square()).mean((1, 2))
+        return (error * whole).sum() / whole.sum().clamp_min(1)
 
 
-class DiffusionTask(Task):
-    """The latent diffusion learns the noise, or what it hides, by mean absolute error; the transformer is frozen."""
+class DiffusionStage(TrainingStage):
+    """Trains the latent diffusion to predict the noise, or the clean latents; the transformer is frozen."""
 
     system, stage = "reactdiff", "diffusion"
-    Config = DiffusionTaskConfig
+    Config = DiffusionStageConfig
     needs = frozenset({"attributes", "face_model"})
 
-    def __init__(self, config: DiffusionTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: DiffusionStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
         done = previous["mmt"]
-        assert isinstance(done, Finished)
+        assert isinstance(done, FinishedStage)
         self.mmt_config: MmtConfig = done.config.model
         self.mmt = Mmt(self.mmt_config).requires_grad_(False)
         self.mmt.load_state_dict(done.part("model."))
         self.model = Latent(config.model, self.mmt_config)
         self._data = LatentData(self.mmt, self.model)
 
-    def train(self, mode: bool = True) -> DiffusionTask:
+    def train(self, mode: bool = True) -> DiffusionStage:
         super().train(mode)
         self.mmt.eval()
         return self
@@ -255,22 +257,22 @@ class DiffusionTask(Task):
         return {"loss": self._data.error(batch, speaker, rng, self.config.error, unknown=unknown)}
 
 
-class StyleTask(Task):
-    """The shifts learn what is a listener's own: one part of a clip says who listens, the other how they react.
+class StyleStage(TrainingStage):
+    """Trains the listener reaction shifts: one half of a crop gives the style, the other half is to be predicted.
 
-    A corpus does not say which of its clips have the same listener, and in a simulated one everybody listens once; so
-    the parts of one clip stand for clips of one listener. All else is frozen.
+    Corpora do not identify the listeners of their clips, and in simulated ones each person listens once; so the halves
+    of one crop stand for two clips of one listener. All other networks are frozen.
     """
 
     system, stage = "reactdiff", "style"
-    Config = StyleTaskConfig
+    Config = StyleStageConfig
     needs = frozenset({"attributes", "face_model"})
 
-    def __init__(self, config: StyleTaskConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def __init__(self, config: StyleStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
         mmt, latent = previous["mmt"], previous["diffusion"]
-        assert isinstance(mmt, Finished) and isinstance(latent, Finished)
+        assert isinstance(mmt, FinishedStage) and isinstance(latent, FinishedStage)
         self.model_config = ModelConfig(mmt.config.model, latent.config.model, config.model)
         self.networks = Networks(self.model_config)
         self.networks.mmt.load_state_dict(mmt.part("model."))
@@ -280,7 +282,7 @@ class StyleTask(Task):
         self._data = LatentData(self.networks.mmt, self.networks.latent)
         self._error: str = latent.config.error
 
-    def train(self, mode: bool = True) -> StyleTask:
+    def train(self, mode: bool = True) -> StyleStage:
         super().train(mode)
         self.networks.mmt.eval()
         self.networks.latent.eval()
@@ -294,31 +296,31 @@ class StyleTask(Task):
             late = torch.arange(len(batch.valid), device=batch.valid.device) % 2 == 1
             short = torch.zeros_like(late)
         style, known = self._style(batch, late, short)
-        out = self._missed(batch, style, ~known, rng)
+        out = self._style_loss(batch, style, ~known, rng)
         if not self.training:
             for name, other in (("nobody's", torch.zeros_like(style)), ("another's", style.roll(1, 0))):
-                out[f"loss with {name} style"] = self._missed(batch, other, ~known, rng)["loss"]
+                out[f"loss with {name} style"] = self._style_loss(batch, other, ~known, rng)["loss"]
         return out
 
-    def _missed(self, batch: Batch, style: Tensor, of: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """The loss in the frames `of` (B, T), with these styles (B, size); the same chance for the same `rng`."""
+    def _style_loss(self, batch: Batch, style: Tensor, of: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """The loss in the frames `of` (B, T) with styles (B, size); `rng` is copied: calls have the same noise."""
         shifts = self.networks.personal.each
-        chance = torch.Generator(style.device)
-        chance.set_state(rng.get_state())
+        own_rng = torch.Generator(style.device)
+        own_rng.set_state(rng.get_state())
         if self.networks.mmt.listening is not None:
-            error = self._data.error(batch, batch.speaker, chance, self._error, of=of, shifts=shifts, style=style)
+            error = self._data.error(batch, batch.speaker, own_rng, self._error, of=of, shifts=shifts, style=style)
             return {"loss": error}
-        rows, valid = heard(batch, batch.speaker, self.model_config.mmt)
+        rows, valid = encoder_inputs(batch, batch.speaker, self.model_config.mmt)
         with torch.no_grad():
             x0 = self.networks.mmt.encoder(rows)
         face, emotion = self.networks.mmt.decoder(x0, shifts, style)
         valid = valid & F.pad(of, (0, valid.shape[1] - of.shape[1]))
-        return _weighed(self.config.losses, reaction_losses(face, emotion, batch, valid))
+        return _weighted(self.config.losses, reaction_losses(face, emotion, batch, valid))
 
     def _style(self, batch: Batch, late: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
-        """Each listener's style (B, size), read off the first or, where `late`, the second half of the crop.
+        """Each listener's style (B, size), encoded from the first or, where `late` (B,), the second half of the crop.
 
-        Also (B, T) bool, the frames of that half. A half is shown as two clips; where `short`, as one of them.
+        Also (B, T) bool, the frames of that half. A half is encoded as two clips; where `short` (B,), as one of them.
         """
         half = batch.valid.shape[1] // 2
         quarter = half // 2

@@ -1,4 +1,4 @@
-"""How VQ-Diff is trained: the vector-quantized autoencoder of listeners, then the diffusion of its latents."""
+"""Training of VQ-Diff: a vector-quantized autoencoder of listener windows, then a diffusion of its latents."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from react_ros.nn.window_latents import LatentListener
 from react_ros.systems.vqdiff.model import ModelConfig, VqVae, VqVaeConfig
 from react_ros.training.data import Batch, Clips
 from react_ros.training.window_latents import (
-    DiffusionStageConfig,
-    LatentTask,
-    WindowsTask,
+    LatentDiffusionConfig,
+    LatentDiffusionStage,
+    WindowAutoencoderStage,
     clip_windows,
     over,
     pairs,
@@ -24,26 +24,26 @@ from react_ros.training.window_latents import (
 
 
 @dataclass(frozen=True, slots=True)
-class AutoencoderTaskConfig:
+class AutoencoderStageConfig:
     """Raises ValueError for an impossible value."""
 
     model: VqVaeConfig = field(default_factory=VqVaeConfig)
     face: float = 25.0
     """Weight of the face model's error."""
     settle: float = 0.3
-    """Share of the training in which the decoder is told the latents themselves, while the codebook follows them: told
-    codes that mean nothing yet, it learns to do without them, and all latents become one."""
+    """Share of the training at its beginning in which the decoder reads the latents before quantization, while the
+    codebook is fitted to them: from an unfitted one the decoder learns to ignore the codes, and latents collapse."""
 
     def __post_init__(self) -> None:
         in_range("face", self.face, 0.0, 1e4)
         in_range("settle", self.settle, 0.0, 1.0)
 
 
-class AutoencoderTask(WindowsTask):
-    """Windows of listeners to codes and back (equation 1: reconstruction, and commitment to the codes)."""
+class AutoencoderStage(WindowAutoencoderStage):
+    """Encodes windows of listeners as codes, and decodes them (equation 1: reconstruction and commitment losses)."""
 
     system = "vqdiff"
-    Config, Model = AutoencoderTaskConfig, VqVae
+    Config, Model = AutoencoderStageConfig, VqVae
     judged_by = "reconstruction"
     model: VqVae
 
@@ -52,7 +52,9 @@ class AutoencoderTask(WindowsTask):
         latent = self.model.encode(real.attributes)
         settling = self.training and progress < self.config.settle
         quantized = self.model.quantize(latent.detach() if settling else latent, real.whole > 0.0)
-        reconstruction, parts = self.missed(self.model.decoder(latent if settling else quantized.latent[0]), real)
+        reconstruction, parts = self.reconstruction_loss(
+            self.model.decoder(latent if settling else quantized.latent[0]), real
+        )
         return {
             "loss": reconstruction + quantized.loss,
             "reconstruction": reconstruction.detach(),
@@ -62,7 +64,7 @@ class AutoencoderTask(WindowsTask):
 
     @torch.no_grad()
     def figures(self, clips: Clips, rng: torch.Generator) -> dict[str, float]:
-        """RMSE of what codes say again, and how the codes are used."""
+        """RMSE of reconstructions without quantization, and the use of the codes."""
         quantizer, frames = self.model.quantizer, self.model.window.frames
         usage = Usage(quantizer.groups, quantizer.size)
         for batch in clip_windows(clips, frames, next(self.model.parameters()).device):
@@ -71,12 +73,12 @@ class AutoencoderTask(WindowsTask):
         return {**reconstruction(self.model, clips), **usage.figures()}
 
 
-class DiffusionTask(LatentTask):
-    """The listener's latent, given the speaker's: the mean of two squared errors, the latent's and that of what it
-    says."""
+class DiffusionStage(LatentDiffusionStage):
+    """Diffuses the listener's latent given the speaker's; the loss is the mean of the squared errors of the latent and
+    of the attributes decoded from it."""
 
     system = "vqdiff"
-    Config, First = DiffusionStageConfig, AutoencoderTask
+    Config, First = LatentDiffusionConfig, AutoencoderStage
 
     def assemble(self, autoencoder: VqVae, sizes: VqVaeConfig) -> tuple[ModelConfig, LatentListener]:
         c = self.config
@@ -87,7 +89,7 @@ class DiffusionTask(LatentTask):
         found = self.pairs(batch, rng)
         with torch.no_grad():
             clean, condition = self.networks.latents(found.attributes), self.networks.latents(found.speaker)
-        guess = self.guess(clean, condition, *self.chance(clean, rng))
-        latent = over((guess.predicted - guess.target).square(), found.whole)
-        shown = over((guess.shown.attributes - found.attributes).square(), found.whole)
+        prediction = self.predict(clean, condition, *self.sample_noise(clean, rng))
+        latent = over((prediction.predicted - prediction.target).square(), found.whole)
+        shown = over((prediction.shown.attributes - found.attributes).square(), found.whole)
         return {"loss": (latent + shown) / 2.0, "latent": latent.detach(), "reconstruction": shown.detach()}

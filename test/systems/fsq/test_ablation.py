@@ -1,4 +1,4 @@
-"""`react-ros ablation`: one command, one table, and nothing but the quantizer differs."""
+"""`react-ros ablation`: one command, one table, and only the quantizer differs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from react_ros.cli.ablation import POSTER, ablation
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.evaluation.corpora.plan import parse_row
 from react_ros.generators import registry
-from react_ros.systems.fsq.ablation import of_kind, train_kinds
+from react_ros.systems.fsq.ablation import train_kinds, with_quantizer
 from react_ros.training.checkpoints import load_tensors
 from react_ros.training.config import TrainConfig, read_config
-from react_ros.training.processes import World
+from react_ros.training.processes import ProcessGroup
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import tasks
+from react_ros.training.training_stage import training_stages
 
 _MODEL = "{width: 16, layers: 1, heads: 2, feedforward: 16, self_window: 8, cross_window: 8}"
 TINY = (
     "frames=300",
-    "stages.tokenizer.task.model.width=8",
-    "stages.predictor.task.sampling.guidance=0",
-    *(f"stages.{stage}.task.model={_MODEL}" for stage in ("encoder", "predictor")),
+    "stages.tokenizer.stage.model.width=8",
+    "stages.predictor.stage.sampling.guidance=0",
+    *(f"stages.{stage}.stage.model={_MODEL}" for stage in ("encoder", "predictor")),
     *(f"stages.{stage}.crop=30" for stage in ("tokenizer", "encoder", "predictor")),
     *(f"stages.{stage}.batch=4" for stage in ("tokenizer", "encoder", "predictor")),
 )
@@ -39,8 +39,8 @@ SETTINGS = {"scheme": "arkit52", "simulated": True, "role_swap": False, "notice"
 PARTS = ("tokenizer", "encoder", "predictor")
 
 
-class Nobody:
-    """Is told, and says nothing."""
+class Quiet:
+    """A watcher that shows nothing."""
 
     def say(self, sentence: str) -> None:
         pass
@@ -62,7 +62,7 @@ def dyads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(*changes: str) -> TrainConfig:
-    return read_config(tasks("fsq"), None, (*TINY, *changes), 3)
+    return read_config(training_stages("fsq"), None, (*TINY, *changes), 3)
 
 
 def a_run(corpus: Path, out: Path, *changes: str) -> Run:
@@ -71,7 +71,7 @@ def a_run(corpus: Path, out: Path, *changes: str) -> Run:
 
 
 def typed(dyads: Path, out: Path, *more: str, changes: Sequence[str] = TINY) -> Result:
-    """What the command says to these words."""
+    """The result of the command with these arguments."""
     app = typer.Typer()
     app.command()(ablation)
     words = ["--corpus", dyads, "--evaluate", dyads, "--out", out, "--samples", "2", "--steps-limit", "2"]
@@ -80,31 +80,31 @@ def typed(dyads: Path, out: Path, *more: str, changes: Sequence[str] = TINY) -> 
 
 
 def written(folder: Path) -> dict[str, int]:
-    """When each file of runs and evaluation was last written."""
+    """The modification time of each file of runs and evaluation, ns."""
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
 def test_every_kind_gets_as_many_codes_as_the_levels_make_and_lfq_the_nearest_power_of_two() -> None:
     def quantizer(kind: str, *changes: str) -> tuple[str, int]:
-        config = of_kind(tiny(*changes), kind)  # type: ignore[arg-type]
-        model = config.stages["tokenizer"].task.model
+        config = with_quantizer(tiny(*changes), kind)  # type: ignore[arg-type]
+        model = config.stages["tokenizer"].stage.model
         return model.quantizer.kind, model.quantizer.size
 
     assert [quantizer(kind) for kind in ("fsq", "lfq", "vq")] == [("fsq", 81), ("lfq", 64), ("vq", 81)]
-    levels = "stages.tokenizer.task.model.quantizer.levels=[5, 5]"
+    levels = "stages.tokenizer.stage.model.quantizer.levels=[5, 5]"
     assert [quantizer(kind, levels) for kind in ("fsq", "lfq", "vq")] == [("fsq", 25), ("lfq", 32), ("vq", 25)]
 
 
 def test_nothing_but_the_quantizer_differs() -> None:
-    configs = [of_kind(tiny(), kind).plain() for kind in ("fsq", "lfq", "vq")]
+    configs = [with_quantizer(tiny(), kind).plain() for kind in ("fsq", "lfq", "vq")]
     for config in configs:
-        del config["stages"]["tokenizer"]["task"]["model"]["quantizer"]
+        del config["stages"]["tokenizer"]["stage"]["model"]["quantizer"]
     assert configs[0] == configs[1] == configs[2] == {**configs[0], "seed": 3}
 
 
 def test_the_config_that_comes_with_the_package_differs_from_the_systems_own_in_length_only() -> None:
     folder = registry.system("fsq").training_configs()
-    short, own = (read_config(tasks("fsq"), folder[name]).plain() for name in ("fsq-ablation", "fsq"))
+    short, own = (read_config(training_stages("fsq"), folder[name]).plain() for name in ("fsq-ablation", "fsq"))
     for stage in PARTS:
         assert short["stages"][stage].pop("epochs") < own["stages"][stage].pop("epochs")
     assert short["stages"] == own["stages"]
@@ -112,11 +112,11 @@ def test_the_config_that_comes_with_the_package_differs_from_the_systems_own_in_
 
 @pytest.mark.slow
 def test_a_shared_encoder_is_the_one_that_the_run_would_have_trained_itself(dyads: Path, tmp_path: Path) -> None:
-    world = World(torch.device("cpu"))
-    shared = train_kinds(a_run(dyads, tmp_path / "shared"), ("fsq", "lfq"), world, Nobody())
+    group = ProcessGroup(torch.device("cpu"))
+    shared = train_kinds(a_run(dyads, tmp_path / "shared"), ("fsq", "lfq"), group, Quiet())
     run = a_run(dyads, tmp_path / "alone")
     alone = train(
-        Run(run.system, of_kind(run.config, "lfq"), run.corpora, run.out, steps_limit=2, jobs=1), world, Nobody()
+        Run(run.system, with_quantizer(run.config, "lfq"), run.corpora, run.out, steps_limit=2, jobs=1), group, Quiet()
     )
     assert alone is not None
     ours, theirs = load_tensors(shared[1].weights), load_tensors(alone.with_name(f"{alone.name}.safetensors"))
@@ -126,11 +126,11 @@ def test_a_shared_encoder_is_the_one_that_the_run_would_have_trained_itself(dyad
 
 def test_more_than_one_process_is_refused_in_one_sentence(dyads: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^the ablation trains in one process, not in 2: start it without torchrun$"):
-        train_kinds(a_run(dyads, tmp_path), ("fsq",), World(torch.device("cpu"), 0, 2), Nobody())
+        train_kinds(a_run(dyads, tmp_path), ("fsq",), ProcessGroup(torch.device("cpu"), 0, 2), Quiet())
 
 
 @pytest.mark.slow
-def test_one_command_makes_the_whole_table_and_goes_on_where_it_was(dyads: Path, tmp_path: Path) -> None:
+def test_one_command_makes_the_whole_table_and_resumes(dyads: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = typed(dyads, out)
     assert done.exit_code == 0, done.output
@@ -205,7 +205,7 @@ def _adds_guidance(dyads: Path, out: Path, told: dict[str, Any]) -> None:
         (("--set", "stages.quantizer.lr=1"), "there is no 'quantizer'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_before_anything_is_trained(
+def test_user_errors_are_one_sentence_before_anything_is_trained(
     words: Sequence[str], sentence: str, dyads: Path, tmp_path: Path
 ) -> None:
     done = typed(dyads, tmp_path / "out", *words)

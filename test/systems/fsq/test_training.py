@@ -34,10 +34,10 @@ from react_ros.systems.fsq import training as fsq
 from react_ros.systems.fsq.annotation import Annotation
 from react_ros.training.config import read_config
 from react_ros.training.data import Batch, Clips, load_clips, mean_over
-from react_ros.training.processes import World
+from react_ros.training.processes import ProcessGroup
 from react_ros.training.speaker_augmentation import Dropouts, without_modalities
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import Finished, tasks
+from react_ros.training.training_stage import FinishedStage, training_stages
 
 MODEL = {"width": 8, "layers": 1, "heads": 2, "feedforward": 16, "self_window": 10, "cross_window": 10,
          "encoder_layers": 1, "dropout": 0.0}  # fmt: skip
@@ -59,7 +59,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch_of(crops: int = 4, frames: int = 40, seed: int = 0) -> Batch:
-    """Random faces, real attributes' kinds of numbers, and a speaker who is seen and heard; all valid."""
+    """Random faces, attributes in the ranges of real ones, speakers with face and sound; all valid."""
     rng = np.random.default_rng(seed)
     said = np.stack([attributes(rng, frames) for _ in range(crops)])
     face = 0.3 * rng.random((crops, frames, FACE_MODEL))
@@ -88,30 +88,30 @@ def padded(batch: Batch, more: int) -> Batch:
     return Batch(**out)
 
 
-def tokenizer_task(**quantizer: Any) -> fsq.TokenizerTask:
+def tokenizer_stage(**quantizer: Any) -> fsq.TokenizerStage:
     model = {"width": 8, "dilations": [1, 2], "quantizer": {"groups": 2, "levels": [3, 3], "codebook_size": 8}}
     model["quantizer"] = {**model["quantizer"], **quantizer}  # type: ignore[dict-item]
     torch.manual_seed(1)
-    return fsq.TokenizerTask(config_from(fsq.TokenizerTaskConfig, {"model": model}, "test"), {})
+    return fsq.TokenizerStage(config_from(fsq.TokenizerStageConfig, {"model": model}, "test"), {})
 
 
-def predictor_task(**more: Any) -> fsq.PredictorTask:
-    tokenizer = tokenizer_task()
+def predictor_stage(**more: Any) -> fsq.PredictorStage:
+    tokenizer = tokenizer_stage()
     torch.manual_seed(2)
-    encoder_config = config_from(fsq.EncoderTaskConfig, {"model": MODEL}, "test")
-    encoder = fsq.EncoderTask(encoder_config, {})
-    tokenizer_config = fsq.TokenizerTaskConfig(tokenizer.model.config)
+    encoder_config = config_from(fsq.EncoderStageConfig, {"model": MODEL}, "test")
+    encoder = fsq.EncoderStage(encoder_config, {})
+    tokenizer_config = fsq.TokenizerStageConfig(tokenizer.model.config)
     previous = {
-        "tokenizer": Finished(tokenizer.state_dict(), tokenizer_config),
-        "encoder": Finished(encoder.state_dict(), encoder_config),
+        "tokenizer": FinishedStage(tokenizer.state_dict(), tokenizer_config),
+        "encoder": FinishedStage(encoder.state_dict(), encoder_config),
     }
-    return fsq.PredictorTask(config_from(fsq.PredictorTaskConfig, {"model": MODEL, **more}, "test"), previous)
+    return fsq.PredictorStage(config_from(fsq.PredictorStageConfig, {"model": MODEL, **more}, "test"), previous)
 
 
 # Losses -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_regions_are_all_58_places_each_once() -> None:
+def test_the_regions_are_a_partition_of_the_58_coefficients() -> None:
     places = [place for region in fsq.REGIONS.values() for place in region]
     assert sorted(places) == list(range(FACE_MODEL))
     assert set(fsq.TokenizerLosses().regions) == set(fsq.REGIONS), "each has a weight"
@@ -131,10 +131,10 @@ def test_a_mean_over_valid_frames_is_that_of_the_valid_frames() -> None:
     assert float(mean_over(x, torch.zeros_like(valid))) == 0.0
 
 
-@pytest.mark.parametrize("make", [tokenizer_task, predictor_task], ids=["tokenizer", "predictor"])
-def test_what_is_behind_the_end_of_a_clip_changes_no_loss(make: Callable[[], Any]) -> None:
-    task, batch = make().eval(), batch_of()
-    one, other = task.loss(batch, 0.0, seeded()), task.loss(padded(batch, 13), 0.0, seeded())
+@pytest.mark.parametrize("make", [tokenizer_stage, predictor_stage], ids=["tokenizer", "predictor"])
+def test_frames_after_the_end_of_a_clip_change_no_loss(make: Callable[[], Any]) -> None:
+    stage, batch = make().eval(), batch_of()
+    one, other = stage.loss(batch, 0.0, seeded()), stage.loss(padded(batch, 13), 0.0, seeded())
     assert one.keys() == other.keys() and "loss" in one
     for name in one:
         torch.testing.assert_close(other[name], one[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
@@ -142,26 +142,29 @@ def test_what_is_behind_the_end_of_a_clip_changes_no_loss(make: Callable[[], Any
 
 def test_padding_changes_no_loss_of_the_encoder() -> None:
     torch.manual_seed(2)
-    task, batch = fsq.EncoderTask(config_from(fsq.EncoderTaskConfig, {"model": MODEL}, "test"), {}).eval(), batch_of()
-    one, other = task.loss(batch, 0.0, seeded()), task.loss(padded(batch, 13), 0.0, seeded())
+    stage, batch = (
+        fsq.EncoderStage(config_from(fsq.EncoderStageConfig, {"model": MODEL}, "test"), {}).eval(),
+        batch_of(),
+    )
+    one, other = stage.loss(batch, 0.0, seeded()), stage.loss(padded(batch, 13), 0.0, seeded())
     for name in one:
         torch.testing.assert_close(other[name], one[name], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["fsq", "lfq", "vq"])
-def test_padding_teaches_the_tokenizer_nothing(kind: str) -> None:
+def test_padding_changes_no_gradient_of_the_tokenizer(kind: str) -> None:
     gradients = []
     for batch in (batch_of(), padded(batch_of(), 13)):
-        task = tokenizer_task(kind=kind, code_width=4).train()
-        task.tremble = fsq.Tremble(share=0.0)  # its numbers are drawn for all frames, so that there would be others
+        stage = tokenizer_stage(kind=kind, code_width=4).train()
+        stage.augmentation = fsq.CodeAugmentation(share=0.0)  # its random numbers depend on the number of frames
         torch.manual_seed(5)
-        task.loss(batch, 0.0, seeded())["loss"].backward()
-        gradients.append([p.grad for p in task.parameters()])
+        stage.loss(batch, 0.0, seeded())["loss"].backward()
+        gradients.append([p.grad for p in stage.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_a_perfect_emotion_has_the_least_of_every_error() -> None:
+def test_the_true_emotion_has_the_least_losses() -> None:
     real, valid = batch_of().attributes, batch_of().valid
     best = torch.cat([80.0 * (real[..., :15] - 0.5), real[..., 15:17], (real[..., EXPRESSIONS] + 1e-9).log()], dim=-1)
     least = fsq.emotion_losses(best, real, valid)
@@ -172,20 +175,20 @@ def test_a_perfect_emotion_has_the_least_of_every_error() -> None:
     assert all(float(worse[name]) > float(least[name]) for name in ("affect", "expressions", "unlikely"))
 
 
-def test_the_predictors_surprise_is_the_cross_entropy_of_all_groups_together() -> None:
+def test_the_predictors_cross_entropy_is_the_cross_entropy_of_all_groups_together() -> None:
     logits = torch.randn(2, 5, 3, 7, generator=seeded())
     tokens = torch.randint(7, (2, 5, 3), generator=seeded(1))
     valid = torch.ones(2, 5, dtype=torch.bool)
     own = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0].sum(-1)
-    torch.testing.assert_close(fsq.PredictorTask._surprise(logits, tokens, valid), -own.mean())
+    torch.testing.assert_close(fsq.PredictorStage._cross_entropy(logits, tokens, valid), -own.mean())
 
 
 def test_the_tokenizer_is_no_longer_trained_with_the_predictor() -> None:
-    task = predictor_task().train()
-    assert not task.networks.tokenizer.training and task.networks.predictor.training
-    task.loss(batch_of(), 0.0, seeded())["loss"].backward()
-    assert all(p.grad is None for p in task.networks.tokenizer.parameters())
-    assert all(p.grad is not None for p in task.networks.predictor.parameters() if p.requires_grad)
+    stage = predictor_stage().train()
+    assert not stage.networks.tokenizer.training and stage.networks.predictor.training
+    stage.loss(batch_of(), 0.0, seeded())["loss"].backward()
+    assert all(p.grad is None for p in stage.networks.tokenizer.parameters())
+    assert all(p.grad is not None for p in stage.networks.predictor.parameters() if p.requires_grad)
 
 
 # What is not told ---------------------------------------------------------------------------------------------------
@@ -195,7 +198,7 @@ ALWAYS, NEVER = {"clip": 1.0, "gap": 0.0}, {"clip": 0.0, "gap": 0.0}
 
 
 @pytest.mark.parametrize("sense", ["face", "sound"])
-def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None:
+def test_a_dropped_modality_is_encoded_as_missing_like_live(sense: str) -> None:
     frames = simulated_speaker(3, 60)
     blank: Any = Face() if sense == "face" else Sound()
     live = torch.from_numpy(speaker_inputs([replace(f, **{sense: blank}) for f in frames]))
@@ -208,7 +211,7 @@ def test_a_sense_that_is_taken_away_is_missing_as_it_is_live(sense: str) -> None
         assert torch.equal(crop, live)
 
 
-def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
+def test_gaps_drop_one_modality_in_one_stretch_only() -> None:
     told = torch.rand(400, 50, INPUTS, generator=seeded()) + 0.5
     out = without_modalities(told, Dropouts(clip=0.0, gap=1.0), seeded(1))
     face = torch.tensor([*range(*FACE_INPUTS.indices(INPUTS)), FACE_PRESENT])
@@ -223,7 +226,7 @@ def test_gaps_take_one_sense_for_one_stretch_and_leave_the_rest_alone() -> None:
     assert torch.equal(without_modalities(told, Dropouts(**NEVER), seeded(1)), told)
 
 
-def test_past_tokens_are_replaced_and_forgotten_as_often_as_is_said() -> None:
+def test_past_tokens_are_replaced_and_masked_with_the_configured_shares() -> None:
     tokens = torch.arange(600)[:, None, None].expand(600, 200, 2) + 1
     unknown = 1000
     for how in (fsq.Corruption(), fsq.Corruption(replaced=0.3, forgotten=0.0), fsq.Corruption(0.0, 1.0)):
@@ -237,7 +240,7 @@ def test_past_tokens_are_replaced_and_forgotten_as_often_as_is_said() -> None:
     assert torch.equal(untouched, tokens)
 
 
-def test_a_past_is_forgotten_in_stretches_of_about_a_second() -> None:
+def test_the_past_is_masked_in_stretches_of_about_a_second() -> None:
     tokens = torch.zeros(300, 300, 1, dtype=torch.int64)
     forgotten = (fsq.corrupted(tokens, tokens, 1, fsq.Corruption(0.0, 1.0), seeded()) == 1)[..., 0]
     edges = forgotten.int().diff(dim=1).abs().sum()
@@ -245,10 +248,10 @@ def test_a_past_is_forgotten_in_stretches_of_about_a_second() -> None:
     assert 15 < forgotten.numel() / int(edges) < 150
 
 
-def test_codes_tremble_as_often_and_as_far_as_is_said_and_group_by_group() -> None:
+def test_codes_are_replaced_per_group_with_the_configured_share_and_reach() -> None:
     latent = torch.arange(400.0)[None, :, None].expand(300, 400, 6)
     valid = torch.ones(300, 400, dtype=torch.bool)
-    out = fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.2, reach=5), seeded())
+    out = fsq.augment_codes(latent, valid, 3, fsq.CodeAugmentation(share=0.2, reach=5), seeded())
     away = (out - latent).view(300, 400, 3, 2)
     assert torch.equal(away[..., 0], away[..., 1]), "a group's code is another frame's whole code"
     assert int(away.abs().max()) == 5
@@ -256,9 +259,9 @@ def test_codes_tremble_as_often_and_as_far_as_is_said_and_group_by_group() -> No
     assert float((away[..., 0] != 0).float().mean()) == pytest.approx(0.2 * 10 / 11, abs=0.01)
     assert float((away[:, :, 0, 0] * away[:, :, 1, 0]).mean()) == pytest.approx(0.0, abs=0.05), "each on its own"
     valid[:, 390:] = False
-    out = fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.4, reach=5), seeded())
+    out = fsq.augment_codes(latent, valid, 3, fsq.CodeAugmentation(share=0.4, reach=5), seeded())
     assert int(out[:, :390].max()) == 389, "nothing comes from behind the end of a clip"
-    assert torch.equal(fsq.trembling(latent, valid, 3, fsq.Tremble(share=0.0), seeded()), latent)
+    assert torch.equal(fsq.augment_codes(latent, valid, 3, fsq.CodeAugmentation(share=0.0), seeded()), latent)
 
 
 # Three stages -------------------------------------------------------------------------------------------------------
@@ -266,10 +269,10 @@ def test_codes_tremble_as_often_and_as_far_as_is_said_and_group_by_group() -> No
 
 SIZES = (
     "stages.tokenizer.batch=4", "stages.tokenizer.crop=40", "stages.tokenizer.epochs=2",
-    "stages.tokenizer.task.model={width: 8, dilations: [1, 2], quantizer: {groups: 2, levels: [3, 3]}}",
+    "stages.tokenizer.stage.model={width: 8, dilations: [1, 2], quantizer: {groups: 2, levels: [3, 3]}}",
     "stages.encoder.batch=4", "stages.encoder.crop=40", "stages.encoder.epochs=2",
     "stages.predictor.batch=4", "stages.predictor.crop=40", "stages.predictor.epochs=2",
-    f"stages.encoder.task.model={json.dumps(MODEL)}", f"stages.predictor.task.model={json.dumps(MODEL)}",
+    f"stages.encoder.stage.model={json.dumps(MODEL)}", f"stages.predictor.stage.model={json.dumps(MODEL)}",
 )  # fmt: skip
 
 
@@ -278,9 +281,9 @@ def trained_fsq(corpus_folder: Path) -> Trained:
     """Trains the token listener, far too small: `trained_fsq(out, "key.path=value", …, **parts of Run)`."""
 
     def run(out: Path, *changes: str, corpus: Path | None = None, **options: Any) -> None:
-        config = read_config(tasks("fsq"), None, ("frames=61", *SIZES, *changes), 3)
+        config = read_config(training_stages("fsq"), None, ("frames=61", *SIZES, *changes), 3)
         opened = [open_corpus(corpus or corpus_folder, CorpusConfig(frames=61))]
-        train(Run("fsq", config, opened, out, jobs=1, **options), World(torch.device("cpu")), Quiet())
+        train(Run("fsq", config, opened, out, jobs=1, **options), ProcessGroup(torch.device("cpu")), Quiet())
 
     return run
 
@@ -304,7 +307,7 @@ def assert_listens(weights: Path) -> None:
     assert np.isfinite(shown).all() and np.ptp(shown, axis=0).max() > 0.0
 
 
-def test_three_stages_end_in_weights_that_listen(finished: Path) -> None:
+def test_three_stages_give_weights_that_a_generator_loads(finished: Path) -> None:
     for stage in ("tokenizer", "encoder", "predictor"):
         losses = [json.loads(line)["loss"] for line in (finished / stage / "losses.jsonl").read_text().splitlines()]
         assert len(losses) == 2 and np.isfinite(losses).all()
@@ -312,7 +315,7 @@ def test_three_stages_end_in_weights_that_listen(finished: Path) -> None:
     weights = load_weights(finished / "fsq", "fsq")
     assert weights.notice.startswith("Trained on simulated people")
     assert weights.training["figures"]["tokenizer"].keys() >= {"RMSE of brows", "perplexity", "dead_codes"}
-    assert {"tokens unheard", "tokens without past"} <= weights.training["figures"]["predictor"].keys()
+    assert {"tokens without speaker", "tokens without past"} <= weights.training["figures"]["predictor"].keys()
     assert weights.config["predictor"]["width"] == 8
 
 
@@ -327,7 +330,7 @@ def test_the_weights_hold_what_each_stage_ended_with(finished: Path) -> None:
     assert not torch.equal(weights["predictor.encoder.face.weight"], encoder["model.face.weight"]), "trained further"
 
 
-def test_the_encoder_counts_in_the_training_clips_mean_and_deviation(finished: Path, corpus_folder: Path) -> None:
+def test_the_encoder_is_normalised_by_the_training_clips_statistics(finished: Path, corpus_folder: Path) -> None:
     tensors = load_weights(finished / "fsq", "fsq").tensors
     clips = clips_of(corpus_folder)
     rows = np.concatenate([clips.speaker(i) for i in range(len(clips))]).astype(float)[:, FACE_INPUTS]
@@ -358,23 +361,23 @@ def test_valence_and_arousal_of_the_expressions_are_those_of_the_training_clips(
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def test_how_to_draw_is_said_in_the_weights() -> None:
+def test_the_weights_hold_the_sampling_settings() -> None:
     advised = {"temperature": 0.9, "top_p": 0.95, "forgetting": 0.25, "guidance": 1.5}
-    assert predictor_task(sampling=advised).weights()[1]["sampling"] == advised
-    assert predictor_task().weights()[1]["sampling"]["guidance"] == 0.0, "as in training"
+    assert predictor_stage(sampling=advised).weights()[1]["sampling"] == advised
+    assert predictor_stage().weights()[1]["sampling"]["guidance"] == 0.0, "as in training"
 
 
 @torch.no_grad()
-def test_what_past_and_speaker_are_worth_is_measured_as_the_surprise_without_them() -> None:
-    task, batch = predictor_task().eval(), batch_of()
-    told = task.loss(batch, 0.0, seeded())
-    predictor = task.networks.predictor
-    tokens = task.networks.tokenizer.tokens(batch.face_model, batch.attributes).indices
+def test_cross_entropies_without_past_and_without_speaker_are_measured() -> None:
+    stage, batch = predictor_stage().eval(), batch_of()
+    told = stage.loss(batch, 0.0, seeded())
+    predictor = stage.networks.predictor
+    tokens = stage.networks.tokenizer.tokens(batch.face_model, batch.attributes).indices
     unknown = torch.full_like(tokens, predictor.size)
     past = torch.cat([unknown[:, :1], tokens[:, :-1]], dim=1)
     memory = predictor.encoder(batch.speaker)
     for name, p, m in (("tokens", past, memory), ("tokens without past", unknown, memory),
-                       ("tokens unheard", past, predictor.nobody.expand_as(memory))):  # fmt: skip
+                       ("tokens without speaker", past, predictor.nobody.expand_as(memory))):  # fmt: skip
         own = predictor(p, m, tokens).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
         torch.testing.assert_close(told[name], -own.sum(-1).mean())
 
@@ -383,24 +386,24 @@ def clips_of(root: Path) -> Clips:
     return load_clips([root], "train", 61, jobs=1)
 
 
-def test_what_never_moves_in_the_corpus_never_moves_in_the_listener(tmp_path: Path) -> None:
+def test_coefficients_that_never_move_in_the_corpus_are_fixed(tmp_path: Path) -> None:
     root = write_react2024(tmp_path / "c", sessions=2, splits=("train",), frames=61, arkit=True,
                            modalities=("attributes", "face_model"), settings={"scheme": "arkit52"})  # fmt: skip
     for file in root.rglob("*.npy"):
         face = np.load(file)
         face[..., 7] = 0.25
         np.save(file, face)
-    task = tokenizer_task()
-    task.prepare(clips_of(root))
+    stage = tokenizer_stage()
+    stage.prepare(clips_of(root))
     moves = torch.ones(FACE_MODEL)
     moves[7] = 0.0
-    assert torch.equal(task.model.moves, moves)
+    assert torch.equal(stage.model.moves, moves)
 
 
 @pytest.mark.parametrize("kind", ["lfq", "vq"])
 def test_the_other_quantizers_train_and_listen(trained_fsq: Trained, tmp_path: Path, kind: str) -> None:
     quantizer = f"{{kind: {kind}, groups: 2, codebook_size: 8, code_width: 4}}"
-    trained_fsq(tmp_path / "run", f"stages.tokenizer.task.model.quantizer={quantizer}", steps_limit=2)
+    trained_fsq(tmp_path / "run", f"stages.tokenizer.stage.model.quantizer={quantizer}", steps_limit=2)
     assert load_weights(tmp_path / "run/fsq", "fsq").config["tokenizer"]["quantizer"]["kind"] == kind
     assert_listens(tmp_path / "run/fsq")
 
@@ -415,19 +418,19 @@ def test_a_corpus_without_face_models_is_refused_with_a_sentence(trained_fsq: Tr
 def test_an_encoder_of_another_size_than_the_predictors_is_refused_with_a_sentence(
     trained_fsq: Trained, tmp_path: Path
 ) -> None:
-    sentence = r"stages\.encoder\.task\.model and stages\.predictor\.task\.model must be the same$"
+    sentence = r"stages\.encoder\.stage\.model and stages\.predictor\.stage\.model must be the same$"
     with pytest.raises(ValueError, match=sentence):
-        trained_fsq(tmp_path / "run", "stages.encoder.task.model.width=4", steps_limit=1)
+        trained_fsq(tmp_path / "run", "stages.encoder.stage.model.width=4", steps_limit=1)
     assert not (tmp_path / "run").exists(), "before anything was trained"
 
 
 def test_heads_that_cannot_share_the_width_are_refused_before_anything_is_trained() -> None:
-    sentence = r"stages\.predictor\.task\.model: width is 8 with 3 heads: the heads must share it equally"
+    sentence = r"stages\.predictor\.stage\.model: width is 8 with 3 heads: the heads must share it equally"
     with pytest.raises(ValueError, match=sentence):
-        read_config(tasks("fsq"), None, ("stages.predictor.task.model={width: 8, heads: 3}",))
+        read_config(training_stages("fsq"), None, ("stages.predictor.stage.model={width: 8, heads: 3}",))
 
 
 def test_the_config_in_the_repository_is_one_that_can_be_trained() -> None:
-    config = read_config(tasks("fsq"), registry.system("fsq").training_configs()["fsq"])
-    assert config.stages["encoder"].task.model == config.stages["predictor"].task.model
+    config = read_config(training_stages("fsq"), registry.system("fsq").training_configs()["fsq"])
+    assert config.stages["encoder"].stage.model == config.stages["predictor"].stage.model
     assert list(config.stages) == ["tokenizer", "encoder", "predictor"]

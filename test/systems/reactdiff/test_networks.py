@@ -257,15 +257,13 @@ def test_guidance_extrapolates_from_the_unconditional_prediction() -> None:
 
 def test_the_papers_sizes_can_be_built_and_run_forward() -> None:
     """On the meta device: shapes of 390 million numbers, and no memory."""
-    from pathlib import Path
-
-    from react_ros.systems.reactdiff.training import DiffusionTask, MmtTask, StyleTask
+    from react_ros.generators import registry
+    from react_ros.systems.reactdiff.training import DiffusionStage, MmtStage, StyleStage
     from react_ros.training.config import read_config
 
-    root = Path(__file__).parents[3]
-    stages = [MmtTask, DiffusionTask, StyleTask]
-    plans = read_config(stages, root / "config" / "train" / "reactdiff-paper.yaml").stages
-    mmt_config, latent_config = plans["mmt"].task.model, plans["diffusion"].task.model
+    stages = [MmtStage, DiffusionStage, StyleStage]
+    plans = read_config(stages, registry.system("reactdiff").training_configs()["reactdiff-paper"]).stages
+    mmt_config, latent_config = plans["mmt"].stage.model, plans["diffusion"].stage.model
     assert mmt_config.features == PAPER
     with torch.device("meta"):
         networks = Mmt(mmt_config).eval()

@@ -1,4 +1,4 @@
-"""Claims about training ReactDiff: what is held against what, what stays frozen, and stages that end in weights."""
+"""Training of ReactDiff: which frames are compared, what stays frozen, and three stages that give weights."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from react_ros.systems.reactdiff import training as reactdiff
 from react_ros.systems.reactdiff.features import PAPER
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 from react_ros.systems.reactdiff.mmt import ROTATION_UNIT, TRANSLATION_UNIT, MmtConfig
-from react_ros.systems.reactdiff.training import DiffusionTask, MmtTask, StyleTask, heard
+from react_ros.systems.reactdiff.training import DiffusionStage, MmtStage, StyleStage, encoder_inputs
 from react_ros.training.config import read_config
 from react_ros.training.data import Batch, load_clips
-from react_ros.training.processes import World
+from react_ros.training.processes import ProcessGroup
 from react_ros.training.trainer import Run, train
-from react_ros.training.training_stage import Finished, tasks
+from react_ros.training.training_stage import FinishedStage, training_stages
 
 ROOT = Path(__file__).parents[3]
-STAGES = tuple(f"react_ros.systems.reactdiff.training:{stage}Task" for stage in ("Mmt", "Diffusion", "Style"))
+STAGES = tuple(f"react_ros.systems.reactdiff.training:{stage}Stage" for stage in ("Mmt", "Diffusion", "Style"))
 SMALL = {
     "mmt": {"width": 8, "latent": 16, "listener": 6, "heads": 2, "layers": 1, "feedforward": 16, "window": 10,
             "memory": 10, "dropout": 0.0},
@@ -55,7 +55,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch_of(crops: int = 4, frames: int = 40, seed: int = 0) -> Batch:
-    """Random faces and speakers who are seen and heard; all frames valid, crops from the beginning of their clips."""
+    """Random faces, speakers with face and sound; all frames valid, crops at the start of their clips."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -78,58 +78,58 @@ def config(stage: str, **more: Any) -> Any:
     """The small config of a stage, with dropouts off."""
     from react_ros.config import config_from
 
-    found = {"mmt": MmtTask, "diffusion": DiffusionTask, "style": StyleTask}[stage]
+    found = {"mmt": MmtStage, "diffusion": DiffusionStage, "style": StyleStage}[stage]
     off = {} if stage == "style" else {"dropouts": {"clip": 0.0, "gap": 0.0}}
     return config_from(found.Config, {"model": {**SMALL[stage], **more}, **off}, stage)
 
 
-def finished(task: Any, config: Any) -> Finished:
-    return Finished({name: t.detach().clone() for name, t in task.state_dict().items()}, config)
+def finished(stage: Any, config: Any) -> FinishedStage:
+    return FinishedStage({name: t.detach().clone() for name, t in stage.state_dict().items()}, config)
 
 
-def before(stage: str, diffusion: dict[str, Any] | None = None, **mmt: Any) -> dict[str, Finished]:
-    """What the stages before `stage` ended with, untrained."""
+def before(stage: str, diffusion: dict[str, Any] | None = None, **mmt: Any) -> dict[str, FinishedStage]:
+    """The stages before `stage`, untrained."""
     torch.manual_seed(5)
     mmt_config, diffusion_config = config("mmt", **mmt), config("diffusion", **(diffusion or {}))
-    out = {"mmt": finished(MmtTask(mmt_config, {}), mmt_config)}
+    out = {"mmt": finished(MmtStage(mmt_config, {}), mmt_config)}
     if stage == "style":
-        out["diffusion"] = finished(DiffusionTask(diffusion_config, out), diffusion_config)
+        out["diffusion"] = finished(DiffusionStage(diffusion_config, out), diffusion_config)
     return out
 
 
 # What is held against what -------------------------------------------------------------------------------------------
 
 
-def test_online_the_listener_answers_what_was_said_a_window_ago() -> None:
+def test_online_the_speaker_is_delayed_by_one_window() -> None:
     batch = batch_of(frames=40)
     batch.start[1] = 7
-    rows, valid = heard(batch, batch.speaker, MmtConfig(window=10, latent=16))
+    rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16))
     torch.testing.assert_close(rows[:, 10:40], batch.speaker[:, :30])
     assert not rows[:, :10].any()
     assert valid[0].all() and not valid[1, :10].any() and valid[1, 10:].all()  # crop 1 has a past that is not told
 
 
-def test_offline_the_listener_answers_what_is_said() -> None:
+def test_offline_the_speaker_is_not_delayed() -> None:
     batch = batch_of(frames=40)
     batch.start[1] = 7
-    rows, valid = heard(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol="offline"))
+    rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol="offline"))
     torch.testing.assert_close(rows, batch.speaker)
     assert valid.all()
 
 
-def test_a_crop_is_filled_up_to_whole_windows_that_nobody_is_held_against() -> None:
+def test_a_crop_is_padded_to_whole_windows_with_invalid_frames() -> None:
     batch = batch_of(frames=37)
     for protocol in ("online", "offline"):
-        rows, valid = heard(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol=protocol))  # type: ignore[arg-type]
+        rows, valid = encoder_inputs(batch, batch.speaker, MmtConfig(window=10, latent=16, protocol=protocol))  # type: ignore[arg-type]
         assert rows.shape == (4, 40, INPUTS) and not valid[:, 37:].any() and valid[:, 10:37].all()
 
 
 def test_the_transformers_loss_is_ten_mean_squares_of_the_face_and_ten_mean_errors_of_the_attributes() -> None:
-    task = MmtTask(config("mmt", protocol="offline", listener=0), {}).eval()
+    stage = MmtStage(config("mmt", protocol="offline", listener=0), {}).eval()
     batch = batch_of()
     batch.valid[0, 30:] = False
-    told = task.loss(batch, 0.0, seeded())
-    face, emotion = task.model(batch.speaker)
+    told = stage.loss(batch, 0.0, seeded())
+    face, emotion = stage.model(batch.speaker)
     unit = torch.tensor([1.0] * 52 + [ROTATION_UNIT] * 3 + [TRANSLATION_UNIT] * 3)
     square = (((face - batch.face_model) / unit) ** 2)[batch.valid].mean()
     absolute = (emotion - batch.attributes).abs()[batch.valid].mean()
@@ -137,9 +137,9 @@ def test_the_transformers_loss_is_ten_mean_squares_of_the_face_and_ten_mean_erro
 
 
 @pytest.mark.slow
-def test_latents_of_a_listener_decode_to_what_that_listener_did() -> None:
+def test_latents_of_a_listener_decode_to_their_reactions() -> None:
     """Nobody can know from the speaker what random listeners do, but who is told can."""
-    task = MmtTask(config("mmt"), {})
+    stage = MmtStage(config("mmt"), {})
 
     def listeners(seed: int) -> Batch:
         batch = batch_of(8, seed=seed)
@@ -147,30 +147,30 @@ def test_latents_of_a_listener_decode_to_what_that_listener_did() -> None:
         batch.attributes[..., AU], batch.attributes[..., 15:] = batch.attributes[:, :1, :1], 0.125
         return batch
 
-    optimizer = torch.optim.Adam(task.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(stage.parameters(), 1e-2)
     for step in range(200):
-        loss = task.train().loss(listeners(step), 0.0, seeded(step))["loss"]
+        loss = stage.train().loss(listeners(step), 0.0, seeded(step))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     unseen = listeners(1000)
     with torch.no_grad():
-        listening = task.eval().model.listening
+        listening = stage.eval().model.listening
         assert listening is not None
-        told = task.model.decoder(listening.latents(listening.code(unseen.face_model, unseen.attributes)))
-        alone = task.model(heard(unseen, unseen.speaker, task.config.model)[0])
+        told = stage.model.decoder(listening.latents(listening.code(unseen.face_model, unseen.attributes)))
+        alone = stage.model(encoder_inputs(unseen, unseen.speaker, stage.config.model)[0])
     errors = [(shown[1] - unseen.attributes).abs().mean() for shown in (told, alone)]
     assert float(errors[0]) < 0.7 * float(errors[1])
 
 
 @pytest.mark.parametrize("listener", [0, 6])
-@pytest.mark.parametrize("stage", ["mmt", "diffusion"])
-def test_what_lies_behind_the_end_of_a_clip_does_not_count(stage: str, listener: int) -> None:
-    if stage == "mmt":
-        task: Any = MmtTask(config(stage, listener=listener), {})
+@pytest.mark.parametrize("name", ["mmt", "diffusion"])
+def test_frames_after_the_end_of_a_clip_do_not_change_the_loss(name: str, listener: int) -> None:
+    if name == "mmt":
+        stage: Any = MmtStage(config(name, listener=listener), {})
     else:
-        task = DiffusionTask(config(stage), before(stage, listener=listener))
-    task.eval()
+        stage = DiffusionStage(config(name), before(name, listener=listener))
+    stage.eval()
     batch = batch_of()
     batch.valid[:, 20:] = False
     losses = []
@@ -178,7 +178,7 @@ def test_what_lies_behind_the_end_of_a_clip_does_not_count(stage: str, listener:
         batch.face_model[:, 20:] += change
         batch.attributes[:, 20:] += change
         batch.speaker[:, 20:, :-2] += change
-        losses.append(task.loss(batch, 0.0, seeded())["loss"])
+        losses.append(stage.loss(batch, 0.0, seeded())["loss"])
     torch.testing.assert_close(losses[0], losses[1])
 
 
@@ -186,31 +186,31 @@ def test_what_lies_behind_the_end_of_a_clip_does_not_count(stage: str, listener:
 
 
 def test_the_transformer_is_frozen_while_the_diffusion_learns() -> None:
-    task = DiffusionTask(config("diffusion"), before("diffusion"))
-    task.train().loss(batch_of(), 0.0, seeded())["loss"].backward()
-    assert all(p.grad is None for p in task.mmt.parameters())
-    assert not task.mmt.encoder.training
-    assert all(p.grad is not None for p in task.model.parameters())
+    stage = DiffusionStage(config("diffusion"), before("diffusion"))
+    stage.train().loss(batch_of(), 0.0, seeded())["loss"].backward()
+    assert all(p.grad is None for p in stage.mmt.parameters())
+    assert not stage.mmt.encoder.training
+    assert all(p.grad is not None for p in stage.model.parameters())
 
 
 def test_only_the_shifts_learn_a_style() -> None:
-    task = StyleTask(config("style"), before("style"))
-    task.train().loss(batch_of(), 0.0, seeded())["loss"].backward()
-    trained = {name.split(".")[1] for name, p in task.named_parameters() if p.grad is not None}
+    stage = StyleStage(config("style"), before("style"))
+    stage.train().loss(batch_of(), 0.0, seeded())["loss"].backward()
+    trained = {name.split(".")[1] for name, p in stage.named_parameters() if p.grad is not None}
     assert trained == {"personal"}
 
 
 @pytest.mark.parametrize("listener", [0, 6])
 def test_the_diffusion_learns_the_noise_in_the_latents(listener: int) -> None:
-    task = DiffusionTask(config("diffusion"), before("diffusion", listener=listener))
+    stage = DiffusionStage(config("diffusion"), before("diffusion", listener=listener))
     batch = batch_of(8)
-    speaker, x0, _ = task._data.read(batch, batch.speaker)
+    speaker, x0, _ = stage._data.read(batch, batch.speaker)
     assert torch.equal(speaker, x0) == (not listener)
-    task.model.fit(x0.flatten(0, 1), speaker.flatten(0, 1))
-    optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], 3e-3)
+    stage.model.fit(x0.flatten(0, 1), speaker.flatten(0, 1))
+    optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], 3e-3)
     losses = []
     for step in range(60):
-        loss = task.train().loss(batch, 0.0, seeded(step))["loss"]
+        loss = stage.train().loss(batch, 0.0, seeded(step))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -221,12 +221,14 @@ def test_the_diffusion_learns_the_noise_in_the_latents(listener: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("listener", [0, 6])
-def test_a_style_read_off_one_half_of_a_clip_predicts_the_other(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_style_encoded_from_one_half_of_a_clip_predicts_the_other(
+    listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Listeners who differ in posture and in nothing else: the shifts learn whose head hangs where."""
     torch.manual_seed(0)
     posture_only = replace(config("style"), losses=reactdiff.Losses(emotion=0.0))
     drawn = {"diffusion": {"prediction": "x0"}, "scale": 8.0}
-    task = StyleTask(posture_only, before("style", drawn, listener=listener))
+    stage = StyleStage(posture_only, before("style", drawn, listener=listener))
 
     def listeners(seed: int) -> Batch:
         batch = batch_of(16, 60, seed)
@@ -235,7 +237,7 @@ def test_a_style_read_off_one_half_of_a_clip_predicts_the_other(listener: int, m
         return batch
 
     if listener:
-        latent, data = task.networks.latent, task._data
+        latent, data = stage.networks.latent, stage._data
         # An untrained code says little of the head.
         monkeypatch.setattr(data.mmt.listening, "code", lambda face, emotion: face[..., [52, 53, 54] * 2])
         speaker, x0, _ = data.read(listeners(0), listeners(0).speaker)
@@ -249,21 +251,21 @@ def test_a_style_read_off_one_half_of_a_clip_predicts_the_other(listener: int, m
             loss.backward()
             optimizer.step()
         latent.requires_grad_(False)
-    optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], 1e-2)
+    optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], 1e-2)
     for step in range(300):
-        loss = task.train().loss(listeners(step), 0.0, seeded(step))["loss"]
+        loss = stage.train().loss(listeners(step), 0.0, seeded(step))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        told = task.eval().measure(listeners(1000), seeded())
+        told = stage.eval().measure(listeners(1000), seeded())
     # What is to be drawn is told in part by what is left of it in the noise, and a style says nothing new of that part.
     assert float(told["loss"]) < (0.9 if listener else 0.8) * float(told["loss with another's style"])
 
 
-def test_a_style_is_held_against_the_half_that_it_was_not_read_off() -> None:
-    task = StyleTask(config("style"), before("style")).eval()
-    style = task._style(batch_of(2, 60), torch.tensor([False, True]), torch.zeros(2, dtype=torch.bool))[1]
+def test_the_style_loss_is_over_the_half_that_was_not_encoded() -> None:
+    stage = StyleStage(config("style"), before("style")).eval()
+    style = stage._style(batch_of(2, 60), torch.tensor([False, True]), torch.zeros(2, dtype=torch.bool))[1]
     assert style[0, :30].all() and not style[0, 30:].any()
     assert style[1, 30:].all() and not style[1, :30].any()
 
@@ -273,28 +275,27 @@ def test_a_style_is_held_against_the_half_that_it_was_not_read_off() -> None:
 
 @pytest.mark.parametrize("name", ["reactdiff", "reactdiff-paper"])
 def test_twenty_levels_of_noise_as_in_the_paper(name: str) -> None:
-    plan = read_config([MmtTask, DiffusionTask, StyleTask], registry.system("reactdiff").training_configs()[name])
-    assert plan.stages["diffusion"].task.model.diffusion.steps == 20
+    plan = read_config([MmtStage, DiffusionStage, StyleStage], registry.system("reactdiff").training_configs()[name])
+    assert plan.stages["diffusion"].stage.model.diffusion.steps == 20
 
 
 @pytest.mark.parametrize("variant", ["mmt", "video", "audio"])
 def test_an_ablation_differs_from_the_config_in_one_key(variant: str) -> None:
-    folder = ROOT / "config" / "train"
-    whole = yaml.safe_load((folder / "reactdiff.yaml").read_text())
-    ablated = yaml.safe_load((folder / f"reactdiff-no-{variant}.yaml").read_text())
+    configs = registry.system("reactdiff").training_configs()
+    whole, ablated = (yaml.safe_load(configs[name].read_text()) for name in ("reactdiff", f"reactdiff-no-{variant}"))
     key = {"mmt": "cross"}.get(variant, variant)
-    assert ablated["stages"]["mmt"].pop("task") == {"model": {key: False}}
+    assert ablated["stages"]["mmt"].pop("stage") == {"model": {key: False}}
     assert ablated == whole
-    plan = read_config([MmtTask, DiffusionTask, StyleTask], folder / f"reactdiff-no-{variant}.yaml")
-    assert getattr(plan.stages["mmt"].task.model, key) is False
+    plan = read_config([MmtStage, DiffusionStage, StyleStage], configs[f"reactdiff-no-{variant}"])
+    assert getattr(plan.stages["mmt"].stage.model, key) is False
 
 
 def test_a_corpus_without_the_papers_features_is_refused_in_one_sentence(corpus_folder: Path) -> None:
     clips = load_clips([open_corpus(corpus_folder, CorpusConfig(frames=60))], "train", 60, jobs=1)
     small = MmtConfig(features=PAPER, width=4, latent=8, heads=2, layers=1, feedforward=8)
-    task = MmtTask(reactdiff.MmtTaskConfig(small), {})
+    stage = MmtStage(reactdiff.MmtStageConfig(small), {})
     with pytest.raises(ValueError, match=f"rows of 28124 numbers, but the corpus gives {INPUTS}: leave features out"):
-        task.prepare(clips)
+        stage.prepare(clips)
 
 
 @pytest.fixture
@@ -303,17 +304,19 @@ def trained(corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         changes = ["frames=60"]
         for stage, model in SMALL.items():
             changes += [f"stages.{stage}.{key}" for key in ("batch=4", "crop=60", "epochs=2", "ema=0.5")]
-            changes.append(f"stages.{stage}.task.model={yaml.safe_dump(model, default_flow_style=True).strip()}")
-        plan = read_config(tasks("reactdiff"), None, (*changes, *more), 3)
+            changes.append(f"stages.{stage}.stage.model={yaml.safe_dump(model, default_flow_style=True).strip()}")
+        plan = read_config(training_stages("reactdiff"), None, (*changes, *more), 3)
         corpora = [open_corpus(corpus_folder, CorpusConfig(frames=60))]
-        found = train(Run("reactdiff", plan, corpora, tmp_path / "run", jobs=1), World(torch.device("cpu")), Quiet())
+        found = train(
+            Run("reactdiff", plan, corpora, tmp_path / "run", jobs=1), ProcessGroup(torch.device("cpu")), Quiet()
+        )
         assert found is not None
         return found
 
     return run
 
 
-def test_three_stages_end_in_weights_that_listen(trained: Callable[..., Path]) -> None:
+def test_three_stages_give_weights_that_a_generator_loads(trained: Callable[..., Path]) -> None:
     path = trained()
     mmt, whole = (load_file(p) for p in (path.parent / "mmt" / "finished.safetensors", f"{path}.safetensors"))
     for name, tensor in mmt.items():
@@ -329,7 +332,7 @@ def test_three_stages_end_in_weights_that_listen(trained: Callable[..., Path]) -
 
 @pytest.mark.parametrize("change", ["cross: false", "video: false", "audio: false", "protocol: offline"])
 def test_every_variant_can_be_trained(trained: Callable[..., Path], change: str) -> None:
-    path = trained(*(f"stages.mmt.task.model.{change.replace(': ', '=')}",), "stages.diffusion.epochs=1")
+    path = trained(*(f"stages.mmt.stage.model.{change.replace(': ', '=')}",), "stages.diffusion.epochs=1")
     generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", schedule="window"))
     answers = generator.generate_offline(simulated_speaker(0, 30), samples=2)
     assert all(np.isfinite(r.face_model).all() for r in answers)
@@ -337,27 +340,27 @@ def test_every_variant_can_be_trained(trained: Callable[..., Path], change: str)
 
 def test_clips_shorter_than_a_window_are_refused_in_one_sentence(corpus_folder: Path) -> None:
     clips = load_clips([open_corpus(corpus_folder, CorpusConfig(frames=60))], "train", 60, jobs=1)
-    task = DiffusionTask(config("diffusion"), before("diffusion", window=80))
+    stage = DiffusionStage(config("diffusion"), before("diffusion", window=80))
     with pytest.raises(ValueError, match="no clip has a window of 80 frames"):
-        task.prepare(clips)
+        stage.prepare(clips)
 
 
 @pytest.mark.parametrize("scale", [1.0, 8.0])
 def test_latents_are_standardised_over_the_training_clips(scale: float, corpus_folder: Path) -> None:
     clips = load_clips([open_corpus(corpus_folder, CorpusConfig(frames=60))], "train", 60, jobs=1)
-    task = DiffusionTask(config("diffusion", scale=scale), before("diffusion"))
-    task.prepare(clips)
+    stage = DiffusionStage(config("diffusion", scale=scale), before("diffusion"))
+    stage.prepare(clips)
     batch = clips.batch(np.arange(6), np.zeros(6, np.int64), 60)
-    speaker, x0, _ = task._data.read(batch, batch.speaker)
-    standard = task.model.standard(x0).flatten(0, 1)
+    speaker, x0, _ = stage._data.read(batch, batch.speaker)
+    standard = stage.model.standard(x0).flatten(0, 1)
     moved = x0.flatten(0, 1).std(0) > 0.02  # what hardly moves is not made louder
     assert moved.any()
     torch.testing.assert_close(standard.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
     torch.testing.assert_close(scale * standard.std(0)[moved], torch.ones(int(moved.sum())), atol=1e-4, rtol=0)
-    torch.testing.assert_close(task.model.speaker_mean, speaker.flatten(0, 1).mean(0))
+    torch.testing.assert_close(stage.model.speaker_mean, speaker.flatten(0, 1).mean(0))
 
 
-def test_a_speakers_rows_are_the_ones_that_the_robot_computes(corpus_folder: Path) -> None:
+def test_speaker_inputs_are_those_of_the_live_robot(corpus_folder: Path) -> None:
     """The features' columns are those of the live code, in training as in the stream."""
     corpus = open_corpus(corpus_folder, CorpusConfig(frames=60))
     clips = load_clips([corpus], "train", 60, jobs=1)

@@ -1,0 +1,62 @@
+"""Atomic file writes and SHA-256 digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+def atomic_write(
+    path: Path, content: bytes | memoryview | str | Callable[[BinaryIO], object], *, fsync: bool = False
+) -> None:
+    """Write a file such that other processes see the old content or all of the new; makes the parent folder.
+
+    content: the bytes, text (stored as UTF-8), or a function that writes to the open file. fsync: also force the data
+    to the device before the file appears under its name, so that it survives a power failure. Raises OSError, which
+    names the file.
+    """
+    with replacing(path, fsync=fsync) as temporary, temporary.open("xb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, *, fsync: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to, for libraries that open files themselves; it replaces `path` on success.
+
+    On an exception the temporary file is removed and `path` stays as it was. Arguments and errors as `atomic_write`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own for each writer, hidden from globs.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        if fsync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # a full disk names no file
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(data: bytes | memoryview | str) -> str:
+    """Hexadecimal SHA-256 of bytes, or of text as UTF-8."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
