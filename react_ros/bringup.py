@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from react_ros.config import DEVICES
 from react_ros.generators import registry
+from react_ros.messages.namespace import parse_namespace
 from react_ros.package import dds_profile
 
 Value = str | int | float | bool
@@ -150,9 +150,7 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         raise ValueError(f"unknown argument {unknown[0]!r}: there are {', '.join(known)}")
     values = {name: argument.parse(chosen.get(name, argument.default)) for name, argument in known.items()}
     namespace, config, record = (str(values[name]) for name in ("namespace", "config", "record"))
-    if not re.fullmatch(r"/?(\w+/)*\w*", namespace, re.ASCII) or re.search(r"(^|/)\d", namespace):
-        example = "letters, digits and _, like robot or lab/robot_2"
-        raise ValueError(f"namespace must be of {example}, not {namespace!r}")
+    parse_namespace(namespace)
     if config:
         _check_config(config)
     if record and Path(record).expanduser().exists():

@@ -91,7 +91,7 @@ import torch
 from torch import nn
 
 from react_ros.face import ATTRIBUTE_INDEX
-from react_ros.training.training_stage import STAGE_CLASS
+from react_ros.training.training_stage import TrainingStage
 
 SMILE = ATTRIBUTE_INDEX["AU12"]
 
@@ -101,7 +101,7 @@ class LevelConfig:
     start: float = 0.0
 
 
-class Level(STAGE_CLASS):
+class Level(TrainingStage):
     """The mean smile of all listeners."""
 
     system, stage, Config = "tiny", "level", LevelConfig
@@ -137,13 +137,10 @@ def install(site: Path, name: str = "tiny", value: str = "tiny_listener_package:
 
     name, value: of its entry point. package: the name of the distribution, for several that declare one system.
     """
-    from react_ros.training import training_stage
-
     folder = site / "tiny_listener_package"
-    stage_class = "TrainingStage" if hasattr(training_stage, "TrainingStage") else "Task"
     for file, text in MODULES.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(text.lstrip("\n").replace("STAGE_CLASS", stage_class))
+        (folder / file).write_text(text.lstrip("\n"))
     declare(site, package or "tiny-listener", {name: value})
     return folder
 

@@ -4,7 +4,7 @@
 
 Each listener's style is read off the first half of their clip in the split. Then the same speakers, none of them
 theirs, are answered in each style with the same seeds. A reaction is described by the mean and the standard deviation
-of its channels. "told apart": the share of reactions that, described by what sets them apart from the other styles'
+of its channels. "style accuracy": the share of reactions that, described by what sets them apart from the other styles'
 answers to the same speaker with the same chance, lie nearer to the mean of their own style's reactions to the other
 speakers than to any other style's. Any shift that is not the same for all does that, so the
 second figure counts more: "like their own", the share that lies nearer to the second half of their listener's own clip
@@ -102,7 +102,7 @@ def main() -> None:
             posture += nearest(reactions[i, s, POSE], theirs[:, POSE]) == i
     count = len(people) * len(speakers)
     print(f"{len(people)} styles, {len(speakers)} speakers; by chance {1 / len(people):.2f}")
-    print(f"told apart: {apart / count:.2f}")
+    print(f"style accuracy: {apart / count:.2f}")
     print(f"like their own: {like / count:.2f} by all numbers, {posture / count:.2f} by the head's mean pose")
     if len(people) > 2:
         for name, channel in SHOWN.items():

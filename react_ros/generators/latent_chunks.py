@@ -58,6 +58,13 @@ class LatentChunkModel(ChunkModel):
         return shown
 
 
+def live_schedule(window: int) -> ChunkSchedule:
+    """The live schedule; windows that are too short for it follow each other, as in the papers."""
+    if window < HOP + INFERENCE_DELAY + CROSSFADE:
+        return ChunkSchedule(window, window)
+    return ChunkSchedule(window, HOP, INFERENCE_DELAY, CROSSFADE)
+
+
 def load_latents(
     config: ChunkedConfig,
     system: str,
@@ -85,7 +92,7 @@ def load_latents(
     window = loaded.autoencoder.window.frames
     return LoadedChunks(
         LatentChunkModel(loaded, sampling, config.temperature, config.binarize),
-        ChunkSchedule(window, HOP, INFERENCE_DELAY, CROSSFADE),
+        live_schedule(window),
         sizes.protocol,
         weights.notice,
         weights.sha256,

@@ -76,8 +76,13 @@ def systems() -> list[System]:
         try:
             out.append(system(name))
         except ValueError as error:
-            _log.warning("%s", error)
+            _warn_once(str(error))
     return sorted(out, key=lambda s: (KINDS.index(s.kind), s.name))
+
+
+@lru_cache(maxsize=256)
+def _warn_once(sentence: str) -> None:
+    _log.warning("%s", sentence)
 
 
 def info(name: str) -> GeneratorInfo:

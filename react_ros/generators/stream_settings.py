@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import yaml
 
 from react_ros.face import FPS
 from react_ros.generators.contract import Generator
+from react_ros.messages.listener_stream import MAX_DELAY_FRAMES
 
 T = TypeVar("T")
 
-MAX_DELAY = 5.0
+MAX_DELAY = MAX_DELAY_FRAMES / FPS
 """Longest deliberate delay, s."""
 
 
 def parameters_text(generator: Generator) -> str:
-    """All parameters of a generator, as one line of YAML; `parameters_from` reads it."""
+    """All parameters of a generator, as one line of YAML; `parse_parameters` reads it."""
     return yaml.safe_dump(asdict(generator.config), default_flow_style=True, sort_keys=False, width=2**20).strip()
-
-
-def parameters_from(text: str) -> dict[str, Any]:
-    """The parameters in one line of YAML. Raises ValueError where it is not a mapping."""
-    try:
-        parameters = yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError:
-        parameters = None
-    if not isinstance(parameters, dict):
-        raise ValueError(f"generator_parameters must be a YAML mapping like {{expressiveness: 0.8}}, not {text!r}")
-    return parameters
 
 
 def delay_frames(delay: float, spread: float, seed: int) -> int:

@@ -103,8 +103,10 @@ class System:
 
     def training_configs(self) -> dict[str, Path]:
         """The training configurations, configs/NAME.yaml in the generator's package, by name; the own name first."""
-        module = self.generator.partition(":")[0]
-        folder = files(module.rpartition(".")[0] or module) / "configs"
+        package = self.generator.partition(":")[0].rpartition(".")[0]
+        if not package:  # a module of its own, in no folder
+            return {}
+        folder = files(package) / "configs"
         if not folder.is_dir():
             return {}
         found = {}

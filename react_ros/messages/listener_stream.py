@@ -36,17 +36,26 @@ class ListenerSettings:
     """Stamp of the first frame, ns since the epoch."""
 
 
+def parse_parameters(text: str, name: str = "generator_parameters") -> dict[str, Any]:
+    """A generator's parameters written as YAML. name: of the text, for errors.
+
+    Raises ValueError, in one sentence, where it is not a mapping.
+    """
+    try:
+        parameters = yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise ValueError(f"{name} must be a YAML mapping like {{expressiveness: 0.8}}, not {text[:80]!r}")
+    return parameters
+
+
 def settings_from_message(m: Any) -> ListenerSettings:
     """The settings in a react_ros/ListenerStream. Raises ValueError for values out of range."""
     if not 1 <= m.samples <= MAX_SAMPLES or m.delay > MAX_DELAY_FRAMES or m.seed < 0:
         raise ValueError(f"no listener has {m.samples} samples, seed {m.seed} and a delay of {m.delay} frames")
-    try:
-        parameters = yaml.safe_load(m.parameters) if m.parameters.strip() else {}
-    except yaml.YAMLError:
-        parameters = None
-    if not isinstance(parameters, dict):
-        raise ValueError(f"parameters must be a YAML mapping like {{expressiveness: 0.8}}, not {m.parameters[:80]!r}")
     return ListenerSettings(
-        m.generator, parameters, int(m.seed), int(m.samples), int(m.delay), int(m.first_frame), m.weights,
+        m.generator, parse_parameters(m.parameters, "parameters"), int(m.seed), int(m.samples), int(m.delay),
+        int(m.first_frame), m.weights,
         nanoseconds(m.header.stamp),
     )  # fmt: skip

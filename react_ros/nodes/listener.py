@@ -12,8 +12,9 @@ from react_ros.config import DEVICES
 from react_ros.face import Reaction
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
-from react_ros.generators.stream_settings import MAX_DELAY, Delay, delay_frames, parameters_from, parameters_text
+from react_ros.generators.stream_settings import MAX_DELAY, Delay, delay_frames, parameters_text
 from react_ros.messages.features import frame_from_message
+from react_ros.messages.listener_stream import parse_parameters
 from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Lineage, ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
@@ -75,7 +76,7 @@ class ListenerNode(RobotNode):
         self._last_frame = None
 
     def _load(self, requested: dict[str, Any]) -> Generator:
-        name, parameters = requested["generator"], parameters_from(requested["generator_parameters"])
+        name, parameters = requested["generator"], parse_parameters(requested["generator_parameters"])
         known = registry.parameters(name)
         shared = {"temperature": requested["temperature"], "device": self.value("device")}
         return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
@@ -116,7 +117,7 @@ class ListenerNode(RobotNode):
         if requested["generator"] not in registry.names():
             registry.info(requested["generator"])  # raises ValueError with the list of names
         if requested["generator_parameters"] != self._requested["generator_parameters"]:
-            parameters_from(requested["generator_parameters"])
+            parse_parameters(requested["generator_parameters"])
             info = self._generator.info
             if requested["generator"] == info.name and not info.learned:
                 self._load(requested)  # immediate; learned systems are loaded in a thread, and errors reported then
