@@ -91,6 +91,21 @@ def weights_names(system: str, folder: Path | None = None) -> list[str]:
     return sorted(out)
 
 
+def weights_with_digest(system: str, digest: str) -> str:
+    """The dated name of a system's packaged weights with this SHA-256; empty where there are none.
+
+    An alias may have moved to newer weights since something was recorded with the older ones.
+    """
+    for path in sorted(models_folder().glob(f"*{_CARD}")):
+        try:
+            card = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        if isinstance(card, dict) and (card.get("system"), card.get("sha256")) == (system, digest):
+            return path.name.removesuffix(_CARD)
+    return ""
+
+
 def _folders(own: Path | None) -> list[Path]:
     return [models_folder()] if own is None else [own, models_folder()]
 

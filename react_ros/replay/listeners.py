@@ -19,6 +19,7 @@ from react_ros.generators.contract import Generator, Stream
 from react_ros.generators.stream_settings import Delay
 from react_ros.messages.features import MAX_SAMPLES
 from react_ros.messages.listener_stream import ListenerSettings
+from react_ros.nn.weights import weights_with_digest
 from react_ros.replay.speaker_frames import BagFrame
 
 
@@ -191,8 +192,14 @@ class ReplayListeners:
     def _load(self, settings: ListenerSettings) -> Generator:
         key = repr((settings.generator, sorted(settings.parameters.items(), key=repr)))
         if key not in self._generators:
-            self._generators[key] = registry.create(settings.generator, **settings.parameters)
-            found = self._generators[key].info.weights
+            generator = registry.create(settings.generator, **settings.parameters)
+            found = generator.info.weights
+            chosen = self._request.generator is not None or "weights" in self._request.parameters
+            name = "" if chosen else weights_with_digest(settings.generator, settings.weights)
+            if found != settings.weights and name:  # the recorded name is an alias that has moved to newer weights
+                generator = registry.create(settings.generator, **{**settings.parameters, "weights": name})
+                found = generator.info.weights
+            self._generators[key] = generator
             if settings.weights and found != settings.weights:
                 self.notices.append(
                     f"{settings.generator} was recorded with weights {settings.weights[:12]}, and is replayed with "
