@@ -151,7 +151,7 @@ def test_one_command_makes_the_whole_table_and_resumes(dyads: Path, tmp_path: Pa
         assert name.removesuffix(" ↑").removesuffix(" ↓") in done.output
     assert "86.61" in rows["FRDist ↓"] and "81.28" in rows["FRRea, FID of pictures ↓"]
     assert "Made for a test" in page and "Made for a test" in done.output
-    assert "lfq can only have a power of two codes a group: 64, the nearest one to 81." in page
+    assert "lfq needs a power of two codes per group: 64, the nearest one to 81." in page
 
     _goes_on(dyads, out, told)
     _adds_guidance(dyads, out, told)
@@ -197,9 +197,9 @@ def _adds_guidance(dyads: Path, out: Path, told: dict[str, Any]) -> None:
     ("words", "sentence"),
     [
         (("--kinds", "fsq,rvq"), "--kinds fsq,rvq: there is no quantizer 'rvq': there are fsq, lfq, vq"),
-        (("--guidance", "1,x"), "--guidance 1,x: it must be numbers from 0 to 10, with commas, e.g. 0,0.5"),
-        (("--guidance", "-0.5"), "--guidance -0.5: it must be numbers from 0 to 10, with commas, e.g. 0,0.5"),
-        (("--guidance", "nan"), "--guidance nan: it must be numbers from 0 to 10, with commas, e.g. 0,0.5"),
+        (("--guidance", "1,x"), "--guidance 1,x: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
+        (("--guidance", "-0.5"), "--guidance -0.5: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
+        (("--guidance", "nan"), "--guidance nan: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
         (("--split", "dev"), "split is 'dev': there are train, val, test"),
         (("--evaluate", "nowhere"), "nowhere"),
         (("--set", "stages.quantizer.lr=1"), "there is no 'quantizer'"),

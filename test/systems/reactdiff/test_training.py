@@ -23,7 +23,7 @@ from react_ros.generators.speaker_inputs import INPUTS, speaker_inputs
 from react_ros.systems.reactdiff import training as reactdiff
 from react_ros.systems.reactdiff.features import PAPER
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
-from react_ros.systems.reactdiff.mmt import ROTATION_UNIT, TRANSLATION_UNIT, MmtConfig
+from react_ros.systems.reactdiff.mmt import MmtConfig
 from react_ros.systems.reactdiff.training import DiffusionStage, MmtStage, StyleStage, encoder_inputs
 from react_ros.training.config import read_config
 from react_ros.training.data import Batch, load_clips
@@ -130,7 +130,7 @@ def test_the_transformers_loss_is_ten_mean_squares_of_the_face_and_ten_mean_erro
     batch.valid[0, 30:] = False
     told = stage.loss(batch, 0.0, seeded())
     face, emotion = stage.model(batch.speaker)
-    unit = torch.tensor([1.0] * 52 + [ROTATION_UNIT] * 3 + [TRANSLATION_UNIT] * 3)
+    unit = torch.tensor([1.0] * 52 + [0.25] * 3 + [0.02] * 3)  # rad, m
     square = (((face - batch.face_model) / unit) ** 2)[batch.valid].mean()
     absolute = (emotion - batch.attributes).abs()[batch.valid].mean()
     torch.testing.assert_close(told["loss"], 10.0 * square + 10.0 * absolute)
