@@ -52,3 +52,24 @@ def start_robot(domain: int) -> Iterator[Callable[..., Any]]:
     yield start
     for robot in running:
         robot.close()
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of six dyads to train on and three to validate, 61 frames each, without audio."""
+    from tiny_corpus import write_training_corpus
+
+    return write_training_corpus(tmp_path_factory.mktemp("training") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The feature cache of the tests that ask for `own_cache`."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def own_cache(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature cache of the tests' own; training in one process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
+    monkeypatch.delenv("WORLD_SIZE", raising=False)

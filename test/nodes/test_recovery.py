@@ -62,7 +62,7 @@ def test_a_killed_node_is_restarted_while_the_others_and_the_face_continue(start
         if executable != "avatar":
             outputs = [s.output for _, s in shown]
             assert outputs == list(range(outputs[0], outputs[0] + len(outputs)))
-            assert len(outputs) > 5 * took, "outputs stopped"
+            assert len(outputs) >= 0.8 * 25 * took - 2, "the face stood still"
         if executable in ("perception", "listener"):
             assert {s.state for _, s in shown} & {Status.LATE, Status.STALE}, "the status shows missing reactions"
         robot.wait_live(10)

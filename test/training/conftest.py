@@ -1,4 +1,4 @@
-"""Fixtures of the training tests: a tiny corpus, a tiny system, and runs of one on the other."""
+"""Fixtures of the training tests: a tiny system, and runs of it on the tiny corpus."""
 
 from __future__ import annotations
 
@@ -8,31 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_corpus import write_training_corpus
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(scope="session")
-def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six dyads to train on and three to validate, 61 frames each, without sound."""
-    return write_training_corpus(tmp_path_factory.mktemp("training") / "corpus")
-
-
-@pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def _tiny(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of the tests' own, and the tiny system among those that can be trained."""
+def _tiny(own_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny system is among those that can be trained."""
     from tiny_listener import SYSTEM
 
     from react_ros.generators import registry
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(registry._registered, "tiny", SYSTEM)
 
 
