@@ -134,6 +134,9 @@ def _card(name: str, provenance: Provenance, training: Mapping[str, Any], parame
         "the person who speaks.",
         "- It was trained on the data above only: it may answer other cameras, languages and faces worse.",
         "",
+        "## License",
+        "To be chosen by whoever trained it, within the licenses of the data above; the code is Apache-2.0.",
+        "",
     ]
     return "\n".join(lines)
 

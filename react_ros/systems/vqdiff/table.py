@@ -32,7 +32,7 @@ TABLE = PaperTable(
     more=("belfusion", "vqdiff"),
     missing={
         "belfusion-k1": (
-            "react-ros train belfusion --corpus people-1 --corpus people-2 --set stages.diffusion.task.guesses=1 "
+            "react-ros train belfusion --corpus people-1 --corpus people-2 --set stages.diffusion.stage.guesses=1 "
             "--name belfusion-k1 --out runs/belfusion-k1"
         ),
     },
