@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM := libportaudio2 libgl1 libegl1 libgles2 libglib2.0-0 cmake g++ make
 SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium iproute2
-COMPUTING := test/bags test/cli/test_bench_metrics.py test/cli/test_commands.py test/cli/test_generator_costs.py \
+# The longest first: it compiles for minutes on one core.
+COMPUTING := test/test_build.py test/bags test/cli/test_bench_metrics.py test/cli/test_commands.py test/cli/test_generator_costs.py \
   test/clock test/corpus test/evaluation test/generators test/media test/messages test/nn test/perception \
-  test/regression test/replay test/systems test/training test/test_assets.py test/test_build.py \
+  test/regression test/replay test/systems test/training test/test_assets.py \
   test/test_contributing.py test/test_face.py test/test_house.py test/test_io.py test/test_pages.py
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
   $(shell find msg react_ros scripts launch config models cmake -type f -not -name '*.pyc' 2>/dev/null)
