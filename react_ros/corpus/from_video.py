@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ from react_ros.corpus.recorded import (
     SessionRecord,
     expect_share,
 )
-from react_ros.face import FPS, FRAME_NS, SpeakerFrame
+from react_ros.face import FPS, FRAME_NS, SAMPLE_RATE, Floats, SpeakerFrame
 from react_ros.media.errors import MediaError
 from react_ros.media.film_reader import Shot, film_times
 from react_ros.media.film_writer import FilmWriter
@@ -54,6 +54,19 @@ class Perceives(Protocol):
     def reset(self) -> None: ...
 
     def process(self, frame: ClockFrame) -> tuple[SpeakerFrame, Stages]: ...
+
+
+class Track(Protocol):
+    """What perceived frames and audio are added to: a `PersonTrack`, or the part of it that is used here."""
+
+    start_ns: int
+    frames: int
+
+    def add_face(self, frame: SpeakerFrame) -> None: ...
+
+    def add_sound(self, stamp_ns: int, pcm: Floats, valid: float = 1.0) -> None: ...
+
+    def truncate(self, frames: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +152,7 @@ def perceive(
     shots: Iterable[Shot],
     blocks: Iterable[AudioBlock],
     rate: int,
-    track: PersonTrack,
+    track: Track,
     watch: Watch | None = None,
 ) -> None:
     """Perceive one person from `track.start_ns` to the last image, into the track.
@@ -196,6 +209,45 @@ def perceive(
     track.truncate((last - start) // FRAME_NS + 1)
 
 
+def film_frames(film: Path, perception: Perceives | None = None, sound: Path | None = None) -> list[SpeakerFrame]:
+    """The speaker frames of one film, numbered and stamped from 0, as a live robot before it would perceive them.
+
+    perception: None: one is made. sound: an audio file that begins with the film; None: the film's own, where it has
+    any. Raises MediaError for a film or sound that cannot be read, MissingAsset for a missing model.
+    """
+    footage = Footage(film, sound)
+    extent, track = _extent(footage, silent=True), _FrameTrack(START_NS)
+    with ExitStack() as stack:
+        if perception is None:
+            made = Perception(PerceptionConfig(deterministic=True))
+            stack.callback(made.close)
+            perception = made
+        person = _PersonRun(perception, footage, extent, extent.start_ns, None, track, None)
+        person.reset()
+        person()
+    return [replace(f, index=k, stamp_ns=k * FRAME_NS) for k, f in enumerate(track.kept)]
+
+
+class _FrameTrack:
+    """Keeps the perceived frames themselves."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns, self.frames = start_ns, 0
+        self.kept: list[SpeakerFrame] = []
+
+    def add_face(self, frame: SpeakerFrame) -> None:
+        if frame.stamp_ns >= self.start_ns - FRAME_NS // 2:
+            self.kept.append(frame)
+            self.frames += 1
+
+    def add_sound(self, stamp_ns: int, pcm: Floats, valid: float = 1.0) -> None:
+        return
+
+    def truncate(self, frames: int) -> None:
+        self.kept = self.kept[:frames]
+        self.frames = len(self.kept)
+
+
 @dataclass(frozen=True, slots=True)
 class _Extent:
     start_ns: int
@@ -203,13 +255,15 @@ class _Extent:
     stop_ns: int | None
     """End of the video on the shared time, if its header states it."""
     rate: int
-    """Sample rate of the audio, Hz."""
+    """Sample rate of the audio, Hz; 0: there is none."""
 
 
-def _extent(footage: Footage) -> _Extent:
-    """Raises MediaError for a film or sound that cannot be used."""
+def _extent(footage: Footage, *, silent: bool = False) -> _Extent:
+    """Raises MediaError for a film or sound that cannot be used. silent: whether it may be without sound."""
     times = film_times(footage.film)
     if footage.sound is None and not times.sound:
+        if silent:
+            return _Extent(times.pictures_ns + footage.later_ns, None, 0)
         raise MediaError(f"{footage.film} has no sound in it: give a sound file that begins with it")
     rate = sound_rate(footage.sound or footage.film)
     stop = None if times.stop_ns is None else times.stop_ns + footage.later_ns
@@ -226,7 +280,7 @@ class _PersonRun:
         extent: _Extent,
         start_ns: int,
         until_ns: int | None,
-        track: PersonTrack,
+        track: Track,
         watch: Watch | None,
     ) -> None:
         """start_ns, until_ns: when both videos have begun, and the end of the shorter one if known; shared time."""
@@ -243,7 +297,8 @@ class _PersonRun:
         self._perception.reset()
 
     def __call__(self) -> None:
-        perceive(self._perception, self._shots(), self._blocks(), self._extent.rate, self._track, self._take)
+        blocks, rate = (self._blocks(), self._extent.rate) if self._extent.rate else ((), SAMPLE_RATE)
+        perceive(self._perception, self._shots(), blocks, rate, self._track, self._take)
 
     def truncation(self) -> str:
         """A sentence where the video is more than 1 s shorter than its header states; else empty."""

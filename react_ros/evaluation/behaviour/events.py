@@ -411,6 +411,12 @@ def find_lag(listener: Doubles, speaker: Doubles, fps: float, mirrored: bool = F
 def find_backchannels(listener: MotionSeries, speaker: MotionSeries | None) -> list[float]:
     """Start times of nods, brow flashes and short smiles that do not mimic the speaker's."""
     starts = [] if listener.rotation is None else [nod.start for nod in find_nods(listener)]
+    return _apart(starts + find_flashes(listener, speaker), ONE_ANSWER_S)
+
+
+def find_flashes(listener: MotionSeries, speaker: MotionSeries | None) -> list[float]:
+    """Start times of brow flashes, then of short smiles, that do not mimic the speaker's."""
+    starts: list[float] = []
     for name in ("brow", "smile"):
         rises = find_rises(getattr(listener, name), listener.fps, listener.least_rise)
         mimicked: set[float] = set()
@@ -419,7 +425,7 @@ def find_backchannels(listener: MotionSeries, speaker: MotionSeries | None) -> l
             delays = answers([r.start for r in rises], prompts, SMILE_WINDOW_S)
             mimicked = {p + d for p, d in zip(prompts, delays, strict=True) if d is not None}
         starts += [r.start for r in rises if r.short and not any(abs(r.start - t) < 1e-9 for t in mimicked)]
-    return _apart(starts, ONE_ANSWER_S)
+    return starts
 
 
 def find_cues(speech: npt.NDArray[np.bool_], f0: AnyFloats | None, fps: float = FPS) -> list[float]:

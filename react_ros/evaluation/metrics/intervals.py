@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +41,33 @@ def mean_with_interval(values: npt.NDArray[np.floating], groups: npt.NDArray[np.
     mean = float(kept.mean())
     if len(sums) < LEAST_GROUPS:
         return Value(mean)
-    draws = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    draws = _draws(len(sums))
     low, high = np.percentile((draws @ sums) / (draws @ counts), [2.5, 97.5])
     return Value(mean, float(low), float(high))
+
+
+def statistic_with_interval(
+    sums: npt.NDArray[np.float64], statistic: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> Value | None:
+    """A function of sums over groups, e.g. a ratio or a difference of ratios, with its 95 % percentile interval.
+
+    sums: (groups, …), at least one group. statistic: (…, columns) totals to (…,) values; resamples for which it is not
+    finite (nothing in them to measure it by) are left out. Fewer than 5 groups: no interval. Not finite over all
+    groups: None.
+    """
+    value = float(statistic(sums.sum(axis=0)))
+    if not np.isfinite(value):
+        return None
+    if len(sums) < LEAST_GROUPS:
+        return Value(value)
+    resampled = statistic(np.tensordot(_draws(len(sums)), sums, axes=1))
+    low, high = np.percentile(resampled[np.isfinite(resampled)], [2.5, 97.5])
+    return Value(value, float(low), float(high))
+
+
+def _draws(groups: int) -> npt.NDArray[np.int64]:
+    """(RESAMPLES, groups): how often each group is in each resample; always the same."""
+    return np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)
 
 
 def connected(related: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:

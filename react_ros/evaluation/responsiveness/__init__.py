@@ -1,0 +1,1 @@
+"""The responsiveness gate: generators before clips of real speakers, without a recorded listener."""
