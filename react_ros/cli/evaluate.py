@@ -1,4 +1,4 @@
-"""`react-ros evaluate`: the command line of two evaluations, of corpora and of recorded sessions."""
+"""`react-ros evaluate`: the command line of three evaluations: of corpora, recorded sessions and responsiveness."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from react_ros.cli import evaluate_corpus, evaluate_sessions
+from react_ros.cli import evaluate_corpus, evaluate_responsiveness, evaluate_sessions
 from react_ros.cli.terminal import user_errors
 from react_ros.evaluation.corpora.paper_tables import table_names
 from react_ros.evaluation.corpora.plan import default_rows
@@ -81,9 +81,34 @@ def evaluate(
         str, typer.Option(help="with --listener-image: the human listener's microphone", metavar="TOPIC")
     ] = "",
     films: Annotated[bool, typer.Option("--films", help="with --bag: one film per bag and row, in OUT/films")] = False,
+    responsiveness: Annotated[
+        Path | None,
+        typer.Option(
+            help="do generators answer the speakers in a folder of clips (npz or films), a bag or a corpus? Needs no "
+            "recorded listener; 4 samples; default rows: every rule and learned system",
+            metavar="PATH",
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="with --responsiveness: seeds; default: 1,2,3", metavar="N,…")] = "",
+    card: Annotated[
+        Path | None,
+        typer.Option(help="with --responsiveness: write the one row's figures into this model card", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """Score generators on a corpus, or on recorded sessions (--bag); writes OUT/results.json and OUT/report.html."""
+    """Score generators on a corpus, on recorded sessions (--bag), or before speakers (--responsiveness).
+
+    Writes OUT/results.json and OUT/report.html; with --responsiveness OUT/responsiveness.json, .md and .html.
+    """
     given = {n for n in context.params if (how := context.get_parameter_source(n)) and how.name == "COMMANDLINE"}
+    with user_errors():
+        evaluate_responsiveness.refuse(given)
+    if responsiveness is not None:
+        with user_errors(f"the same command resumes it ({out})"):
+            evaluate_responsiveness.evaluate(
+                responsiveness, rows or (), out, samples=samples if "samples" in given else None,
+                seeds=seeds or (str(seed) if "seed" in given else ""), split=split, limit=limit, card=card,
+            )  # fmt: skip
+        return
     if bag:
         from react_ros.bags.participants import TopicChoice
         from react_ros.evaluation.sessions.results import SessionOptions

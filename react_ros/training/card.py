@@ -12,6 +12,7 @@ import torch
 
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
+from react_ros.evaluation.behaviour.responsiveness import Responsiveness
 from react_ros.io import atomic_write
 from react_ros.machine import describe_machine
 from react_ros.nn.weights import save_weights
@@ -139,6 +140,51 @@ def _card(name: str, provenance: Provenance, training: Mapping[str, Any], parame
         "",
     ]
     return "\n".join(lines)
+
+
+RESPONSIVENESS = "## Responsiveness"
+
+
+def with_responsiveness(card: str, result: Responsiveness, *, source: str, chosen_by: str = "") -> str:
+    """A model card with its section of responsiveness, which replaces an earlier one.
+
+    card: Markdown. source: where the speakers' clips come from. chosen_by: a sentence, where the gate also chose the
+    checkpoint.
+    """
+    events = result.events
+    lines = [
+        RESPONSIVENESS,
+        f"Before {events['clips']} clips of {events['people']} speakers ({source}): {events['onsets']} smile onsets, "
+        f"{events['pauses']} pauses; {result.samples} samples, seed{'s' * (len(result.seeds) > 1)} "
+        f"{', '.join(map(str, result.seeds))}. Definitions: docs/evaluation.md; intervals: 95 %, over people.",
+        *([chosen_by] if chosen_by else []),
+        "",
+        "| figure | value | 95 % | target | |",
+        "|---|---:|---|---|---|",
+    ]
+    for v in result.verdicts():
+        if v.value is None:
+            lines.append(f"| {v.name} | – | | {v.target.text} | not measurable |")
+            continue
+        interval = "" if v.value.low is None else f"{v.value.low:.3g} to {v.value.high:.3g}"
+        lines.append(
+            f"| {v.name} | {v.value.mean:.3g} | {interval} | {v.target.text} | {'met' if v.met else 'not met'} |"
+        )
+    return _with_section(card, lines, before=("## Limits", "## License"))
+
+
+def _with_section(text: str, section: Sequence[str], before: Sequence[str]) -> str:
+    """Markdown with a section of level 2, in place of the one with its heading, else before these headings."""
+    lines = text.rstrip("\n").split("\n")
+    if section[0] in lines:
+        start = lines.index(section[0])
+        end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("## ")), len(lines))
+    else:
+        start = end = next((lines.index(heading) for heading in before if heading in lines), len(lines))
+    head = lines[:start]
+    while head and not head[-1]:
+        head.pop()
+    return "\n".join([*head, "", *section, "", *lines[end:], ""]).rstrip("\n") + "\n"
 
 
 def _time(seconds: float) -> str:

@@ -394,7 +394,8 @@ def _correlation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> fl
     """Pearson's; 0 where one is constant."""
     if a.std() == 0.0 or b.std() == 0.0:
         return 0.0
-    return float(np.nan_to_num(np.corrcoef(a, b)[0, 1]))
+    with np.errstate(invalid="ignore"):  # constant up to rounding
+        return float(np.nan_to_num(np.corrcoef(a, b)[0, 1]))
 
 
 def _distress(speaker: SpeakerTrack, listeners: ListenerTracks, totals: dict[str, tuple[float, float]]) -> None:

@@ -42,7 +42,7 @@ def responsiveness(
         if isinstance(found, str):
             notes.append(found)
         else:
-            figures.append(found)
+            figures.append(found[0])
     if progress is not None:
         progress(len(work), len(work))
     return Responsiveness(tuple(figures), samples, tuple(dict.fromkeys(notes)))
@@ -50,10 +50,11 @@ def responsiveness(
 
 def score_clip(
     generator: Generator, clip: SpeakerClip, clips: Sequence[SpeakerClip], samples: int, seed: int, condition: str
-) -> ClipFigures | str:
-    """The figures of one clip in one condition with one seed, or a sentence why the clip has no such condition."""
+) -> tuple[ClipFigures, ListenerTracks] | str:
+    """One clip in one condition with one seed: its figures and the listeners; or why the clip has no such condition."""
     frames = condition_frames(clip, condition, clips)
     if isinstance(frames, str):
         return frames
     listeners = ListenerTracks.of(generator.generate(frames, samples=samples, seed=seed))
-    return clip_figures(clip.name, clip.track, listeners, group=clip.group, condition=condition, seed=seed)
+    figures = clip_figures(clip.name, clip.track, listeners, group=clip.group, condition=condition, seed=seed)
+    return figures, listeners
