@@ -129,7 +129,7 @@ UNITS: Mapping[str, str] = {
 }  # fmt: skip
 
 FIGURES: Mapping[str, str] = {
-    "smile gain": "slope of the listener's smile (mean of the samples) on the speaker's, at the lag",
+    "smile gain": "slope of the listener's smile (mean of the samples) on the speaker's at the lag, without distress",
     "smile correlation": "their correlation at the lag",
     "smile lag": "the lag, 0 to 1.48 s, of the greatest correlation",
     "onsets answered": "share of smile onsets after which the listener's smile rises by .15 within 1.4 s",
@@ -171,7 +171,7 @@ class SpeakerTrack:
     talk: Flags
     """(T,) whether the speaker talks."""
     distress: Flags
-    """(T,) whether the speaker shows distress."""
+    """(T,) whether the speaker shows distress; such frames count for no smile, whatever the mouth does."""
     brow: Doubles
     """(T,) brow raise, 0 to 1; brow flashes and smiles of a listener that mimic the speaker's are no backchannels."""
 
@@ -206,8 +206,9 @@ class SpeakerTrack:
 
     @property
     def smiles(self) -> list[tuple[int, int]]:
-        """(first, one past the last) frame of each smile."""
-        return runs(np.convolve(self.smile, np.ones(3) / 3, "same") > SMILING)
+        """(first, one past the last) frame of each smile; a mouth drawn wide in distress is none."""
+        found = runs(np.convolve(self.smile, np.ones(3) / 3, "same") > SMILING)
+        return [(a, b) for a, b in found if self.distress[a:b].mean() < 0.5]
 
     @property
     def onsets(self) -> list[int]:
@@ -367,11 +368,13 @@ def clip_figures(
 def _smiles(speaker: SpeakerTrack, listeners: ListenerTracks, totals: dict[str, tuple[float, float]]) -> None:
     own, y = listeners.smile, speaker.smile
     mean, frames = own.mean(1), speaker.frames
-    if y.std() > LEAST_SPREAD:
+    kept = ~speaker.distress
+    if kept.any() and y[kept].std() > LEAST_SPREAD:
         lags = range(min(LONGEST_LAG + 1, frames - 2))
-        heights = [_correlation(mean[lag:], y[: frames - lag]) for lag in lags]
+        pairs = [(mean[lag:][kept[: frames - lag]], y[: frames - lag][kept[: frames - lag]]) for lag in lags]
+        heights = [_correlation(own_smile, smile) for own_smile, smile in pairs]
         lag = int(np.argmax(heights))
-        totals["smile gain"] = (float(np.polyfit(y[: frames - lag], mean[lag:], 1)[0]), 1.0)
+        totals["smile gain"] = (float(np.polyfit(pairs[lag][1], pairs[lag][0], 1)[0]), 1.0)
         totals["smile correlation"] = (heights[lag], 1.0)
         if heights[lag] > 0.0:  # a still listener has no lag
             totals["smile lag"] = (lag / FPS, 1.0)
