@@ -20,7 +20,7 @@ PACKAGE = ROOT / "react_ros"
 FLOORS = (
     "face", "config", "io", "package", "machine", "assets", "clock", "messages", "pages", "media", "sensors",
     "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "runner", "nodes", "bags", "replay",
-    "corpus", "training", "evaluation", "cli",
+    "corpus", "evaluation", "training", "cli",
 )  # fmt: skip
 """Rooms, ground floor first. A module imports from lower floors and from its own room only."""
 LIVE = ("clock", "messages", "sensors", "perception", "media", "nn", "generators", "systems", "avatar", "bringup",
@@ -30,7 +30,7 @@ OFFLINE = ("bags", "replay", "corpus", "training", "evaluation")
 OFFLINE_MODULES = (
     (r"systems\.\w+\.training", "training"),
     (r"systems\.\w+\.table", "evaluation"),
-    (r"systems\.fsq\.ablation", "evaluation"),
+    (r"systems\.fsq\.ablation", "training"),
 )
 """Modules in systems/ that are part of an offline room: they are named as "module:object" and imported on use."""
 
