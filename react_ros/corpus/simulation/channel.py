@@ -13,8 +13,14 @@ from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from react_ros.face import SAMPLE_RATE, Floats
 
+_GRID = np.linspace(0.0, 40.0, 161)
 _HOP = 80
 """Of the compressor's gain, samples."""
+
+
+_CEPSTRUM = ((-1.1, 0.0), (0.2, 0.5), (0.0, 0.7), (-0.4, 0.7), (0.3, 0.5), (0.3, 0.6), (1.5, 0.7), (0.0, 0.5), (0.7, 0.5),
+             (-0.2, 0.4), (0.7, 0.5), (-0.1, 0.3))  # fmt: skip
+"""Mean and standard deviation of c3, c4 … of the responses: what the voices lack of the means and spreads of ten recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Channel:
     """Hz; 8000 for none."""
     tilt: float
     """dB per octave about 1 kHz."""
+    cepstrum: tuple[float, ...]
+    """Mel-cepstral coefficients of the response from c3 on, natural logarithm of power (as `perception.acoustics.mfcc`)."""
     bells: tuple[tuple[float, float, float], ...]
     """Frequency, Hz; gain, dB; width, octaves."""
     compression: float
@@ -57,15 +65,16 @@ def draw_channel(rng: np.random.Generator) -> Channel:
         float(rng.uniform(0.1, 0.6)),
         tuple(reflections),
         float(np.exp(rng.uniform(np.log(35.0), np.log(170.0)))),
-        float(rng.uniform(3400.0, 7000.0)) if rng.random() < 0.2 else 8000.0,
-        float(np.clip(1.3 * rng.standard_normal(), -3.0, 3.0)),
+        float(rng.uniform(5000.0, 7500.0)) if rng.random() < 0.15 else 8000.0,
+        float(np.clip(-1.3 + 1.0 * rng.standard_normal(), -3.5, 1.5)),
+        tuple(m + s * float(rng.standard_normal()) for m, s in _CEPSTRUM),
         tuple(
-            (float(np.exp(rng.uniform(np.log(120.0), np.log(7500.0)))), float(rng.uniform(-6.0, 6.0)),
+            (float(np.exp(rng.uniform(np.log(120.0), np.log(7500.0)))), float(rng.uniform(-5.0, 5.0)),
              float(rng.uniform(0.25, 1.2)))
-            for _ in range(6)
+            for _ in range(3)
         ),
         float(rng.uniform(0.1, 0.6)),
-        float(rng.uniform(13.0, 28.0) if rng.random() < 0.35 else rng.uniform(28.0, 60.0)),
+        float(rng.uniform(15.0, 30.0) if rng.random() < 0.25 else rng.uniform(30.0, 65.0)),
         float(rng.uniform(-7.0, 0.0)),
         float(rng.uniform(0.3, 0.95)) if rng.random() < 0.15 else 0.0,
         float(np.clip(-6.9 + 1.1 * rng.standard_normal(), -9.5, -4.6)),
@@ -138,6 +147,10 @@ def _microphone(hertz: Floats, channel: Channel) -> Floats:
     decibels = channel.tilt * np.clip(octaves, -3.0, 3.0)
     for centre, gain, width in channel.bells:
         decibels += gain * np.exp(-0.5 * ((octaves - np.log2(centre / 1000.0)) / width) ** 2)
+    mel = 41.0 * np.log10(1.0 + hertz / 700.0) / np.log10(1.0 + SAMPLE_RATE / 2 / 700.0) - 0.5
+    cosines = np.cos(np.pi / 40.0 * np.outer(np.arange(3, 3 + len(channel.cepstrum)), _GRID)) * np.sqrt(2.0 / 40.0)
+    ripple = np.interp(mel, _GRID, np.array(channel.cepstrum) @ cosines)
+    decibels += 10.0 / np.log(10.0) * ripple
     out = 10.0 ** (decibels / 20.0) / np.sqrt(1.0 + (channel.high_pass / hertz) ** 4)
     if channel.low_pass < 8000.0:
         out = out / np.sqrt(1.0 + (hertz / channel.low_pass) ** 16)

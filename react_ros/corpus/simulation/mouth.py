@@ -61,8 +61,8 @@ def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort
             tracks[:, a:b] = np.array(_TARGETS.get(s.kind, _OTHER))[:, None]
             weight[a:b] = 1.0
     # Between words of a phrase the lips do not return to rest: gaps up to .12 s keep the mean of both sides.
-    smooth = gaussian_filter1d(tracks, 4.5, axis=1)
-    fast = gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 2.2, axis=1)
+    smooth = gaussian_filter1d(tracks, 4.2, axis=1)
+    fast = gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 3.0, axis=1)
     at = np.minimum((TIMES * _STEPS).astype(np.int64), n - 1)
     open_, round_, spread, _, _, protrude = (x[at] for x in smooth)
     close, bite = np.clip(1.5 * fast[:, at], 0.0, 1.0)
@@ -71,16 +71,16 @@ def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort
     round_, spread, protrude = lips * round_, lips * spread, lips * protrude
     out = np.zeros((CLIP_FRAMES, len(ARKIT)))
     for name, value in (
-        ("jawOpen", 0.46 * opening**1.35),
+        ("jawOpen", 0.62 * opening**1.3),
         ("mouthClose", 0.04 * close * (0.5 + opening)),
         ("mouthPress", 0.2 * close * np.sqrt(lips)),
-        ("mouthRollLower", 0.12 * close + 0.3 * bite),
+        ("mouthRollLower", 0.12 * close + 0.2 * bite),
         ("mouthRollUpper", 0.14 * close + 0.03 * bite),
-        ("mouthFunnel", 0.12 * protrude + 0.12 * round_ * opening),
-        ("mouthPucker", 0.75 * np.clip(round_, 0.0, 1.2) ** 1.8),
-        ("mouthStretch", 0.12 * spread**1.5),
-        ("mouthLowerDown", 0.5 * opening * (1.0 - 0.6 * np.clip(round_, 0.0, 1.0)) + 0.12 * spread),
-        ("mouthUpperUp", 0.2 * opening**1.3 + 0.1 * spread**1.5 + 0.08 * bite),
+        ("mouthFunnel", 0.2 * protrude + 0.25 * round_ * opening),
+        ("mouthPucker", 1.6 * np.clip(round_, 0.0, 1.2) ** 1.7),
+        ("mouthStretch", 0.25 * spread**1.5),
+        ("mouthLowerDown", 0.65 * opening * (1.0 - 0.6 * np.clip(round_, 0.0, 1.0)) + 0.12 * spread),
+        ("mouthUpperUp", 0.4 * opening**1.3 + 0.15 * spread**1.5 + 0.08 * bite),
         ("mouthShrugUpper", 0.04 * opening + 0.05 * close),
         ("mouthShrugLower", 0.05 * close + 0.03 * round_),
     ):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.simulation import voice
@@ -69,6 +69,10 @@ class Speaker:
     """Further gain of the noise above 2 kHz, nepers."""
     tilt: float
     """Of the harmonic spectrum at 8 kHz, nepers."""
+    contrast: float
+    """Factor on the depth of the formants."""
+    loose: float
+    """Random change of the spectrum from frame to frame, nepers."""
     jitter: float
     shimmer: float
     """Nepers."""
@@ -138,8 +142,9 @@ class Speech:
 
 def draw_speaker(rng: np.random.Generator) -> Speaker:
     """A random speaker. Lower voices have longer tracts."""
-    height = rng.random()
-    f0 = 88.0 * (245.0 / 88.0) ** height
+    low = rng.random() < 0.48
+    f0 = float(np.clip(lognormal(rng, 118.0, 0.17) if low else lognormal(rng, 200.0, 0.13), 82.0, 260.0))
+    height = np.log(f0 / 88.0) / np.log(245.0 / 88.0)
     tract = float(np.clip(0.845 + 0.165 * height + 0.03 * rng.standard_normal(), 0.82, 1.04))
     draw = rng.random()
     if draw < 0.06:
@@ -152,14 +157,16 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
         amount = float(rng.uniform(0.85, 1.0))
     return Speaker(
         source="formants" if rng.random() < 0.07 else "network",
-        f0=float(f0),
+        f0=f0,
         tract=tract,
         bend=(float(0.03 * rng.standard_normal()), float(0.03 * rng.standard_normal())),
         timbre=tuple(float(x) for x in 0.35 * rng.standard_normal(10)),
         range=float(rng.uniform(0.45, 1.1)),
-        breath=float(0.1 + 0.45 * rng.standard_normal()),
+        breath=float(-0.15 + 0.45 * rng.standard_normal()),
         friction=float(rng.uniform(-0.2, 0.9)),
         tilt=float(rng.uniform(-1.3, 0.9)),
+        contrast=float(rng.uniform(1.0, 1.5)),
+        loose=float(rng.uniform(0.1, 0.4)),
         jitter=float(rng.uniform(0.001, 0.006)),
         shimmer=float(rng.uniform(0.03, 0.12)),
         effort=float(rng.uniform(0.2, 0.45)),
@@ -587,6 +594,12 @@ def _sound_of(
 
     # (401, active frames) from here on.
     harmonic, noise, phase = warped(score.harmonic), warped(score.noise), np.ascontiguousarray(score.phase[active].T)[low]
+    # The spectra show the harmonics of the network's own pitch, about 200 Hz apart; lower voices would be read an octave
+    # too high.
+    comb = float(np.interp(speaker.f0, (150.0, 210.0), (4.5, 2.0)))
+    loose = gaussian_filter1d(rng.standard_normal(harmonic.shape, dtype=np.float32), 6.0, axis=0)
+    loose = gaussian_filter1d(loose, 1.0, axis=1) * np.float32(speaker.loose * 8.7)
+    harmonic, noise = (_contrasted(gaussian_filter1d(x, comb, axis=0), speaker.contrast) + loose for x in (harmonic, noise))
     timbre = np.interp(k, (np.arange(10) + 0.5) / 10.0, speaker.timbre)
     knots = rng.standard_normal(int(SECONDS / 0.25) + 3)
     moved = speaker.effort * np.interp(frames, 0.25 * (np.arange(len(knots)) - 1.0), knots)
@@ -620,6 +633,12 @@ def _sound_of(
     for j in range(4):
         out[active + j] += pieces[:, j]
     return out.ravel()[_FFT // 2 : _FFT // 2 + _SAMPLES].copy()
+
+
+def _contrasted(spectrum: Floats, factor: float) -> Floats:
+    """(401, n) log spectra whose peaks and valleys about the mean over 1 kHz are deeper by a factor."""
+    broad = np.asarray(uniform_filter1d(spectrum, 51, axis=0))
+    return broad + np.float32(factor) * (spectrum - broad)
 
 
 def _pulses(f0: Doubles, voiced: npt.NDArray[np.bool_]) -> Floats:
