@@ -13,10 +13,13 @@ import torch
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
 from react_ros.evaluation.behaviour.responsiveness import Responsiveness
+from react_ros.evaluation.responsiveness.score import responsiveness
+from react_ros.generators import registry
 from react_ros.io import atomic_write
 from react_ros.machine import describe_machine
 from react_ros.nn.weights import save_weights
 from react_ros.training.data import Clips
+from react_ros.training.gate import CONDITIONS, Gate
 from react_ros.training.stage_run import StageOutcome
 from react_ros.training.training_stage import TrainingStage
 
@@ -50,6 +53,27 @@ def write_weights(path: Path, stage: TrainingStage, provenance: Provenance) -> N
     parameters = sum(tensor.numel() for tensor in tensors.values())
     text = _card(path.name, provenance, training, parameters)
     atomic_write(path.with_name(f"{path.name}.md"), text)
+
+
+def add_responsiveness(path: Path, system: str, gate: Gate, outcome: Mapping[str, Any]) -> None:
+    """Score finished weights before the gate's speakers, 4 samples and three seeds, and add that to their card.
+
+    path: of the weights, without suffix. outcome: `StageOutcome.gate` of the last stage. Raises OSError.
+    """
+    listener = registry.create(system, weights=str(path))
+    result = responsiveness(listener, gate.clips, 4, (1, 2, 3), conditions=CONDITIONS)
+    described = gate.describe()
+    chosen = ""
+    if outcome:
+        chosen = (
+            f"These clips also chose the checkpoint: of the validated ones whose {outcome['judged_by']} is at most "
+            f"{100 * gate.config.tolerance:g} % above the lowest ({outcome['lowest_loss']:.5g}, step "
+            f"{outcome['lowest_loss_step']}), the one with the highest gate score ({outcome['score']:.3f}; its "
+            f"{outcome['judged_by']}: {outcome['loss']:.5g})."
+        )
+    card = path.with_name(f"{path.name}.md")
+    source = f"{described['clips']}, digest {described['digest']}"
+    atomic_write(card, with_responsiveness(card.read_text("utf-8"), result, source=source, chosen_by=chosen))
 
 
 def notice(corpora: Sequence[Corpus]) -> str:
@@ -91,6 +115,7 @@ def _training(provenance: Provenance) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "figures": {stage: dict(o.figures) for stage, o in provenance.outcomes.items()},
+        **({"gates": gates} if (gates := {s: dict(o.gate) for s, o in provenance.outcomes.items() if o.gate}) else {}),
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from react_ros.config import config_from, config_to, did_you_mean, in_range, load_yaml, parse_yaml, whole_in_range
+from react_ros.training.gate import GateConfig
 from react_ros.training.training_stage import TrainingStage
 
 _OLD_KEY = "task"
@@ -69,6 +70,8 @@ class OptimizationConfig:
     """Number of checkpoints kept."""
     export: Literal["best", "last"] = "best"
     """Which weights the stage ends with: of the epoch with the best validation, or of the last step."""
+    gate: GateConfig | None = None
+    """Whether checkpoints are also chosen by how they answer real speakers, see `gate`; None: by validation alone."""
 
     def __post_init__(self) -> None:
         whole_in_range("batch", self.batch, 1, 65536)
@@ -80,6 +83,8 @@ class OptimizationConfig:
         in_range("clip_norm", self.clip_norm, 0.0, 1e6)
         whole_in_range("checkpoint_every", self.checkpoint_every, 1, 10_000_000, "steps")
         whole_in_range("keep", self.keep, 1, 1000)
+        if self.gate is not None and self.export == "last":
+            raise ValueError("a gate chooses between checkpoints: export must be best")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,8 @@ def read_config(
     # Checked before anything is trained, not when the stage's turn comes.
     for i, kind in enumerate(stages):
         try:
+            if settings[kind.stage].optimization.gate is not None and not kind.reacts():
+                raise ValueError(f"stages.{kind.stage}.gate: this stage makes no reactions that could be gated")
             kind.expect_fit(settings[kind.stage].stage, {k.stage: settings[k.stage].stage for k in stages[:i]})
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None

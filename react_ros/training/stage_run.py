@@ -23,6 +23,7 @@ from react_ros.training import checkpoints
 from react_ros.training.checkpoints import JsonLines
 from react_ros.training.config import OptimizationConfig
 from react_ros.training.data import Batch, Clips, CropOrder, windows
+from react_ros.training.gate import Candidate, Gate, candidates_left, choose
 from react_ros.training.optimisation import MovingAverage, adamw, rate_at
 from react_ros.training.processes import ProcessGroup
 from react_ros.training.training_stage import TrainingStage
@@ -66,6 +67,8 @@ class State:
     scaler: dict[str, Any] = field(default_factory=dict)
     previous: str = ""
     """Digest of the earlier stages' weights."""
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    """Gated checkpoints that may still be chosen, a `Candidate` each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class StageOutcome:
     seconds: float
     figures: dict[str, float]
     """Of the validation of the chosen weights, and `TrainingStage.figures`."""
+    gate: dict[str, Any] = field(default_factory=dict)
+    """Where a gate chose: its clips (`Gate.describe`), the score, and the step and loss of the lowest loss."""
 
 
 class StageRun:
@@ -101,8 +106,10 @@ class StageRun:
         seed: int,
         steps_limit: int = 0,
         previous: str = "",
+        gate: Gate | None = None,
     ) -> None:
         """stage: newly made. steps_limit: most steps; 0: as many as its epochs have. previous: see `State.previous`.
+        gate: see `OptimizationConfig.gate`.
 
         Raises ValueError where the batch cannot be divided among the processes, or where the folder was begun on other
         weights of an earlier stage.
@@ -122,6 +129,7 @@ class StageRun:
         self._losses, self._validations = JsonLines(folder / "losses.jsonl"), JsonLines(folder / "validation.jsonl")
         self._cuda = processes.device.type == "cuda"
         self._board: Any = None
+        self._gate = gate
 
         kept = checkpoints.newest(folder / "checkpoints")
         stage.to(processes.device)
@@ -305,6 +313,8 @@ class StageRun:
                 s.best, s.best_step, s.best_figures = s.figures[judged], s.step, s.figures
                 if processes.is_main:
                     checkpoints.save_tensors(self._folder / "best.safetensors", self._stage.state_dict())
+            if self._gate is not None and self._is_gated(self._gate):
+                self._pass_gate(self._gate)
         s.validated = s.step
         self._log("validation", s.step, s.figures)
         if processes.is_main:
@@ -316,25 +326,73 @@ class StageRun:
             self._watcher.say(f"{self._stage.stage}: {epoch}, validation: {figures}")
         return False
 
+    def _is_gated(self, gate: Gate) -> bool:
+        """Whether the checkpoint that was just validated is gated."""
+        s = self._state
+        finite = math.isfinite(s.figures[self._stage.judged_by])
+        epoch = s.step // self._order.steps
+        return finite and (s.step == self._steps or epoch % gate.config.every == 0)
+
+    def _pass_gate(self, gate: Gate) -> None:
+        """Score the averaged weights before the gate's speakers, and keep those that may be chosen."""
+        s, found = self._state, None
+        if self._processes.is_main:
+            result = gate.score(self._stage.listener())
+            measured = {f"gate: {v.name}": v.value.mean for v in result.verdicts() if v.value is not None}
+            figures = {**s.figures, "gate": result.score, **measured}
+            found = asdict(Candidate(s.step, s.figures[self._stage.judged_by], result.score, figures))
+            if math.isfinite(result.score):
+                checkpoints.save_tensors(self._gated(s.step), self._stage.state_dict())
+            self._watcher.say(f"{self._stage.stage}: gate at step {s.step}: {result.line}")
+        found = self._processes.gather(found)[0]
+        s.figures = found["figures"]
+        if s.best is None or not math.isfinite(found["score"]):
+            return
+        listed = [Candidate(**c) for c in [*s.candidates, found]]
+        left = candidates_left(listed, s.best, gate.config.tolerance)
+        s.candidates = [asdict(c) for c in left]
+        if self._processes.is_main:
+            for path in self._gated(0).parent.glob("step-*.safetensors"):
+                if path not in [self._gated(c.step) for c in left]:
+                    path.unlink(missing_ok=True)
+
+    def _gated(self, step: int) -> Path:
+        return self._folder / "gated" / f"step-{step:09d}.safetensors"
+
+    def _chosen_by_gate(self) -> Candidate | None:
+        """The checkpoint that the gate chooses; None without one."""
+        s = self._state
+        if self._gate is None or s.best is None:
+            return None
+        listed = [Candidate(**c) for c in s.candidates]
+        return choose([c for c in listed if self._gated(c.step).is_file()], s.best, self._gate.config.tolerance)
+
     def _finish(self) -> StageOutcome:
         """Load the chosen weights into the stage and write them to finished.safetensors."""
         s, stage = self._state, self._stage
         take_best = self._config.export == "best" and s.best is not None
-        if take_best:
-            self._processes.barrier()  # until the main process has written it
+        step, figures = (s.best_step, s.best_figures) if take_best else (s.step, s.figures)
+        gate: dict[str, Any] = {}
+        self._processes.barrier()  # until the main process has written all files
+        if (candidate := self._chosen_by_gate()) is not None and self._gate is not None:
+            step, figures = candidate.step, candidate.figures
+            chosen = checkpoints.load_tensors(self._gated(step))
+            lowest = {"lowest_loss": s.best, "lowest_loss_step": s.best_step, "judged_by": stage.judged_by}
+            gate = {**self._gate.describe(), "score": candidate.score, "loss": candidate.loss, **lowest}
+        elif take_best:
             chosen = checkpoints.load_tensors(self._folder / "best.safetensors")
         else:
             with self._average.applied():
                 chosen = {name: tensor.clone() for name, tensor in stage.state_dict().items()}
         stage.load_state_dict(chosen)
-        figures = dict(s.best_figures if take_best else s.figures)
+        figures = dict(figures)
         if self._validation is not None:
             stage.eval()
             with torch.no_grad():
                 figures.update(stage.figures(self._validation, self._seeded("figures")))
         if self._processes.is_main:
             checkpoints.save_tensors(self._folder / "finished.safetensors", stage.state_dict())
-        return StageOutcome(s.step, s.best_step if take_best else s.step, s.skipped, round(s.seconds, 1), figures)
+        return StageOutcome(s.step, step, s.skipped, round(s.seconds, 1), figures, gate)
 
     # Checkpoints ---------------------------------------------------------------------------------------------------
 

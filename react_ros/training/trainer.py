@@ -12,9 +12,10 @@ from react_ros.corpus.reader import Corpus
 from react_ros.generators.speaker_inputs import RUNNING_MEAN, InputScheme, input_scheme
 from react_ros.package import code_version
 from react_ros.training import run_folder
-from react_ros.training.card import Provenance, write_weights
+from react_ros.training.card import Provenance, add_responsiveness, write_weights
 from react_ros.training.config import TrainConfig
 from react_ros.training.data import Clips, expect_modalities, load_clips
+from react_ros.training.gate import Gate
 from react_ros.training.processes import ProcessGroup
 from react_ros.training.stage_run import StageOutcome, StageRun, Watcher, seed_for
 from react_ros.training.training_stage import FinishedStage, TrainingStage, training_stages
@@ -57,6 +58,8 @@ def train(
     names = [kind.stage for kind in stages]
     if run.stage and run.stage not in names:
         raise ValueError(f"{run.system} has no stage {run.stage!r}: there are {', '.join(names)}")
+    # Before hours of training, not when a stage's turn comes.
+    gates = _gates(run)
     clips = _read(run, stages, processes, progress)
     for found in clips.values():
         for sentence in found.left_out:
@@ -78,7 +81,8 @@ def train(
                 return None
             raise ValueError(f"{run.out}: stage {kind.stage} comes before {run.stage}, and is not finished")
         if done is None:
-            done = _train_stage(run, kind, previous, before, clips, processes, watcher)
+            gate = gates.get(kind.stage)
+            done = _train_stage(run, kind, previous, before, clips, processes, watcher, gate)
         elif run.stage in ("", kind.stage):
             watcher.say(f"{kind.stage}: finished already, at step {done[1].steps}")
         previous[kind.stage], outcomes[kind.stage] = done
@@ -92,6 +96,9 @@ def train(
             processes.device, processes.size,
         )  # fmt: skip
         write_weights(path, last, provenance)
+        if (gate := gates.get(names[-1])) is not None:
+            watcher.say(f"responsiveness of the finished weights, {len(gate.clips)} clips")
+            add_responsiveness(path, run.system, gate, outcomes[names[-1]].gate)
     processes.barrier()
     return path
 
@@ -133,6 +140,12 @@ def _read(
     return read()
 
 
+def _gates(run: Run) -> dict[str, Gate]:
+    """The gates of the stages, with their clips read. Raises ValueError, in one sentence, where there are none."""
+    configs = {n: s.optimization.gate for n, s in run.config.stages.items() if s.optimization.gate is not None}
+    return {name: Gate.open(config) for name, config in configs.items()}
+
+
 def _inputs(run: Run, stages: Sequence[type[TrainingStage]]) -> InputScheme:
     """The speaker rows that all stages share. Raises ValueError where they want different ones."""
     wanted = {kind.stage: kind.inputs(run.config.stages[kind.stage].stage) for kind in stages}
@@ -151,13 +164,14 @@ def _train_stage(
     clips: Mapping[Split, Clips],
     processes: ProcessGroup,
     watcher: Watcher,
+    gate: Gate | None,
 ) -> tuple[FinishedStage, StageOutcome]:
     settings = run.config.stages[kind.stage]
     folder = run.out / kind.stage
     seed_for(run.config.seed, kind.stage, processes.device)
     stage_run = StageRun(
         kind(settings.stage, previous), settings.optimization, clips["train"], clips.get("val"), folder, processes,
-        watcher, seed=run.config.seed, steps_limit=run.steps_limit, previous=before,
+        watcher, seed=run.config.seed, steps_limit=run.steps_limit, previous=before, gate=gate,
     )  # fmt: skip
     outcome = stage_run.run()
     if processes.is_main:

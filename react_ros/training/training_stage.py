@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 
 from react_ros.config import did_you_mean
 from react_ros.generators import registry
+from react_ros.generators.contract import Generator
+from react_ros.nn.weights import save_weights
 from react_ros.training.data import Batch, Clips
 
 
@@ -78,6 +82,23 @@ class TrainingStage(nn.Module):
     def weights(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """All tensors of the finished system and its config as a plain mapping; called on the last stage only."""
         raise NotImplementedError
+
+    @classmethod
+    def reacts(cls) -> bool:
+        """Whether `listener` makes a generator of this stage: of every last stage, and where it is overridden."""
+        return cls.weights is not TrainingStage.weights or cls.listener is not TrainingStage.listener
+
+    def listener(self) -> Generator:
+        """A generator of the weights as they are now, in eval mode, for the gate.
+
+        Of a last stage, the system with these weights and default parameters; a stage before it may override this, e.g.
+        with the expected reaction as the only sample. Raises ValueError where the system has no parameter `weights`.
+        """
+        with TemporaryDirectory(prefix="gate-") as folder:
+            path = Path(folder) / self.system
+            tensors, config = self.weights()
+            save_weights(path, tensors, self.system, config, {}, "")
+            return registry.create(self.system, weights=str(path))
 
 
 def training_stages(system: str) -> list[type[TrainingStage]]:

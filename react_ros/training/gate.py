@@ -1,0 +1,109 @@
+"""The gate of training: a stage's checkpoints before real speakers, and the choice between them.
+
+Rule: of the validated checkpoints whose validation loss is at most `tolerance` above the lowest, the one with the
+highest gate score is taken. A lower loss on simulated people alone does not make a listener of real ones, and a high
+score alone may be luck with a few clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from react_ros.config import in_range, whole_in_range
+from react_ros.corpus.pool import Progress
+from react_ros.evaluation.behaviour.responsiveness import Responsiveness
+from react_ros.evaluation.responsiveness.clips import SpeakerClip, clips_digest, read_clips
+from react_ros.evaluation.responsiveness.score import responsiveness
+from react_ros.generators.contract import Generator
+
+CONDITIONS = ("own", "still")
+"""What the listener has before it: the clips, and the still face that must not be nodded at."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """The gate of one stage. Raises ValueError for an impossible value."""
+
+    clips: str
+    """Folder of clips of real speakers (npz or films), or a bag, or a corpus, see `react-ros evaluate
+    --responsiveness`."""
+    every: int = 1
+    """Epochs from one gate to the next; the last epoch is always gated."""
+    samples: int = 2
+    """Listeners for each clip."""
+    seed: int = 1
+    tolerance: float = 0.05
+    """Share by which a checkpoint's validation loss may be above the lowest."""
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise ValueError("clips is empty: it must name a folder of clips of real speakers")
+        whole_in_range("every", self.every, 1, 1_000_000, "epochs")
+        whole_in_range("samples", self.samples, 1, 100)
+        whole_in_range("seed", self.seed, 0, 2**31 - 1)
+        in_range("tolerance", self.tolerance, 0.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A gate with its clips read."""
+
+    config: GateConfig
+    clips: Sequence[SpeakerClip]
+    digest: str
+    """Of the clips."""
+
+    @classmethod
+    def open(cls, config: GateConfig, progress: Progress | None = None) -> Gate:
+        """Read the clips. Raises ValueError, in one sentence, where there are none."""
+        report = None if progress is None else (lambda done, total: progress(int(done), int(total or 0)))
+        clips, _ = read_clips(Path(config.clips), progress=report)
+        return cls(config, clips, clips_digest(clips))
+
+    def score(self, listener: Generator) -> Responsiveness:
+        """A checkpoint's figures."""
+        return responsiveness(
+            listener, self.clips, self.config.samples, (self.config.seed,), conditions=CONDITIONS
+        )  # fmt: skip
+
+    def describe(self) -> dict[str, Any]:
+        """Where the clips come from, for the model card; names and digest only."""
+        return {
+            "clips": Path(self.config.clips).name, "count": len(self.clips), "digest": self.digest[:16],
+            "samples": self.config.samples, "seed": self.config.seed, "tolerance": self.config.tolerance,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A validated checkpoint with its gate."""
+
+    step: int
+    loss: float
+    """On the val split, see `TrainingStage.judged_by`."""
+    score: float
+    figures: Mapping[str, float]
+    """Of the validation, and of the gate by "gate: NAME"."""
+
+
+def candidates_left(candidates: Sequence[Candidate], lowest: float, tolerance: float) -> list[Candidate]:
+    """Those that may still be chosen: within the tolerance of the lowest loss, and not behind another in both."""
+    limit = lowest + tolerance * abs(lowest)
+    near = [c for c in candidates if c.loss <= limit]
+    return [c for c in near if not any(_better(other, c) for other in near)]
+
+
+def choose(candidates: Sequence[Candidate], lowest: float, tolerance: float) -> Candidate | None:
+    """The one with the highest score within the tolerance; of equal ones that of lower loss. None: there is none."""
+    near = candidates_left(candidates, lowest, tolerance)
+    return max(near, key=lambda c: (c.score, -c.loss), default=None)
+
+
+def _better(a: Candidate, b: Candidate) -> bool:
+    """Whether a is at least as good as b in both, and better in one, or equal and earlier."""
+    if (a.loss, a.score) == (b.loss, b.score):
+        return a.step < b.step
+    return a.loss <= b.loss and a.score >= b.score
