@@ -7,17 +7,20 @@ score alone may be luck with a few clips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from react_ros.config import in_range, whole_in_range
 from react_ros.corpus.pool import Progress
 from react_ros.evaluation.behaviour.responsiveness import Responsiveness
 from react_ros.evaluation.responsiveness.clips import SpeakerClip, clips_digest, read_clips
 from react_ros.evaluation.responsiveness.score import responsiveness
-from react_ros.generators.contract import Generator
+from react_ros.face import EXPRESSION_58, Floats, Reaction, SpeakerFrame, split_face_model
+from react_ros.generators.contract import Generator, GeneratorInfo, Stream
 
 CONDITIONS = ("own", "still")
 """What the listener has before it: the clips, and the still face that must not be nodded at."""
@@ -75,6 +78,31 @@ class Gate:
             "clips": Path(self.config.clips).name, "count": len(self.clips), "digest": self.digest[:16],
             "samples": self.config.samples, "seed": self.config.seed, "tolerance": self.config.tolerance,
         }  # fmt: skip
+
+
+class ExpectedListener(Generator):
+    """The mean reaction that a network expects, as the only listener: for the gate of a stage that samples nothing."""
+
+    def __init__(self, name: str, expect: Callable[[Sequence[SpeakerFrame]], tuple[Floats, Floats]]) -> None:
+        """expect: frames to a face model (T, 58) and attributes (T, 25)."""
+        self._expect = expect
+        self.info = GeneratorInfo(name, "the expected reaction", (), learned=True, stochastic=False)
+
+    def start(self, *, samples: int = 1, seed: int = 0) -> Stream:
+        raise ValueError(f"the expected reaction of {self.info.name} is for whole clips: it has no stream")
+
+    def generate(self, frames: Iterable[SpeakerFrame], *, samples: int = 1, seed: int = 0) -> list[Reaction]:
+        """The same reaction as every sample."""
+        frames = list(frames)
+        face, attributes = self._expect(frames)
+        face[:, EXPRESSION_58] = face[:, EXPRESSION_58].clip(0.0, 1.0)
+        out = []
+        for frame, own, felt in zip(frames, face, attributes, strict=True):
+            blendshapes, rotation, translation, felt = (
+                np.repeat(x[None], samples, axis=0) for x in (*split_face_model(own), felt)
+            )
+            out.append(Reaction(frame.index, frame.stamp_ns, blendshapes, rotation, translation, felt))
+        return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 LABELS = "clips.yaml"
 """In a folder of clips: NAME: {person: NAME, distress: [[from, to], …]}, s; both may be left out."""
 CLIP_FRAMES = 750
-"""Length into which bags are cut, frames; a rest of at least 10 s is a clip."""
+"""Length into which bags are cut, frames; a rest of at least 10 s is a clip. Most frames of a corpus' clip."""
 LEAST_FRAMES = 50
 """Shorter clips are left out."""
 
@@ -315,7 +315,9 @@ def _of_corpus(path: Path, split: str, limit: int, report: Progress) -> tuple[li
     for number, person in enumerate(speakers):
         report(number, len(speakers))
         try:
-            clips.append(SpeakerClip(person.name, corpus.frames(person)))
+            modality = "attributes" if person.face_model is None else "face_model"
+            frames = corpus.frames(person, min(corpus.length(person, modality), CLIP_FRAMES))
+            clips.append(SpeakerClip(person.name, frames))
         except CorpusError as error:
             problems.append(str(error))
     report(len(speakers), len(speakers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import config_to, in_range, whole_in_range
-from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.face import (
+    ARKIT,
+    ATTRIBUTES,
+    AU,
+    EXPRESSIONS,
+    FACE_MODEL,
+    ROTATION_58,
+    TRANSLATION_58,
+    VA,
+    Floats,
+    SpeakerFrame,
+)
+from react_ros.generators.contract import Generator
 from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.quantizers import Usage
@@ -29,6 +41,7 @@ from react_ros.systems.fsq.model import (
     TokenizerConfig,
 )
 from react_ros.training.data import Batch, Clips, mean_over
+from react_ros.training.gate import ExpectedListener
 from react_ros.training.speaker_augmentation import Dropouts, Variation, statistics, varied, without_modalities
 from react_ros.training.training_stage import FinishedStage, TrainingStage
 
@@ -268,6 +281,21 @@ class EncoderStage(TrainingStage):
             speaker = without_modalities(speaker, self.model.inputs, self.dropouts, rng)
         losses = expectation_losses(self.expectation, self.model(speaker), batch)
         return {"loss": losses.pop("expectation"), **_detached(losses)}
+
+    def listener(self) -> Generator:
+        """The expected reaction as the only listener."""
+        return ExpectedListener(self.system, self.expected)
+
+    @torch.no_grad()
+    def expected(self, frames: Sequence[SpeakerFrame]) -> tuple[Floats, Floats]:
+        """(T, 58) expected face and (T, 25) attributes; weights 0 to 1, rad, m."""
+        rows = torch.from_numpy(self.model.inputs.rows(frames)).to(self.expectation.units.device)
+        reaction = self.expectation(self.model(rows[None]))[0].float()
+        face, emotion = reaction[:, ATTRIBUTES:] * self.expectation.units, reaction[:, :ATTRIBUTES]
+        attributes = torch.cat(
+            [emotion[:, AU].sigmoid(), emotion[:, VA].clamp(-1.0, 1.0), emotion[:, EXPRESSIONS].softmax(-1)], dim=-1
+        )
+        return face.cpu().numpy(), attributes.cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True)
