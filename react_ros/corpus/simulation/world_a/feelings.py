@@ -50,9 +50,9 @@ class Feeling:
         """(751,) 0 to strength."""
         rng = np.random.default_rng(self.seed)
         shape = swell(TIMES, self.onset, self.onset + self.rise, self.release, self.end)
-        knots = np.arange(-25.0, SECONDS + 25.0, rng.uniform(0.5, 2.5))
+        knots = np.arange(-25.0, SECONDS + 25.0, rng.uniform(0.3, 2.0))
         slow = np.interp(TIMES, knots, rng.random(len(knots)))
-        width = max(int(0.35 * FPS), 1)
+        width = max(int(0.2 * FPS), 1)
         slow = np.convolve(np.pad(slow, width, "edge"), np.hanning(2 * width + 1) / width, "same")[width:-width]
         return self.strength * shape * (1.0 - self.sway * np.clip(slow, 0.0, 1.0))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -298,7 +299,8 @@ def _acknowledge(
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     phrases = [p for p in performance.speech.phrases if not p.laughed]
     since = 0.0
-    for p, following in zip(phrases, [*phrases[1:], None], strict=True):
+    for p, following in pairwise([*phrases, None]):
+        assert p is not None
         pause = (following.start if following else SECONDS) - p.end
         if not since:
             since = p.start
