@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -55,21 +55,26 @@ _RANGES: Mapping[int, tuple[float, float, float]] = {
     26: (0.02, 0.2, 0.5),
 }
 _PRIOR_FRAMES = np.select([np.isin(ACTION_UNITS, (1,)), np.isin(ACTION_UNITS, (4,))], [25.0, 50.0], 10.0)
-"""Weight of the initial baselines: those of the brows are learned in 4 s, the others in 2 s (an expression that is there
-at first must not at once become the baseline)."""
+"""Weight of the initial baselines: those of the brows are learned in 4 s, the others in 2 s (an expression that is
+there at first must not at once become the baseline)."""
+
 
 class AffectEstimator:
     """Streaming estimator of one person's 25 attributes; causal, constant memory.
 
     All values are derived by rule. Action units: from ARKit blendshapes by the usual correspondence and, where
-    MediaPipe's channels hardly respond or respond to a person's build (AU1, AU4, AU6, AU9, AU15), from distances between
+    MediaPipe's channels hardly respond or follow a person's build (AU1, AU4, AU6, AU9, AU15), from distances between
     landmarks (`geometry`) as well. Expressions: EMFACS prototypes (Ekman & Friesen 1983) and a softmax with a bias for
-    the neutral face. Distress (raised and drawn brows with closed lids or a raised chin; a mouth torn open) is kept
-    apart from joy: MediaPipe's smile also responds to the stretched mouth of crying and shouting. Valence and arousal:
+    the neutral face. Distress (brows raised and drawn together, with closed lids or a raised chin) and a mouth wide
+    open without lifted corners are kept apart from joy, because MediaPipe's mouthSmile also responds to the stretched
+    mouth of crying and shouting; of AU12 only the rest remains, and distress counts as sadness. Valence and arousal:
     the probability-weighted mean position on the circumplex (Russell 1980), arousal scaled by the activity of the face.
-    No network was trained for it, and it was not validated against a coded corpus. Each action unit is scaled from the
-    person's own baseline to their own 95th percentile over about the last minute; an unknown person has the baseline of
-    the population (`MEASURE_REST`), so that an expression counts from the first frame on.
+
+    No network was trained for it, and it was not validated against a coded corpus. The constants of the geometry are
+    set by eye and by regression on 44 faces of about 35 people (see `MEASURE_REST`); distress rests on one woman's
+    acted crying, held against the smiles of about 20 others. Each action unit is scaled from the person's own baseline
+    to their own 95th percentile over about the last minute; an unknown person has the baseline of the population, so
+    that an expression counts from the first frame on.
     """
 
     def __init__(self) -> None:
@@ -124,7 +129,7 @@ class AffectEstimator:
         self._seen += 1
         deviation, upper_corner = np.zeros(len(MEASURES)), None
         if measured is not None:
-            level = measured - _GAZE_EFFECT @ (look.both("eyeLookDown") - 0.25, look.both("eyeBlink") - 0.1)
+            level = measured - _GAZE_EFFECT @ (np.array([look.both(name) for name in _GAZE]) - _USUAL_GAZE)
             deviation, upper_corner = self._deviation(level, unknown), float(level[_UPPER_CORNER])
         raw, contempt, widened, stretched = _raw_action_units(look, deviation)
         self._shapes.add(raw)
@@ -240,7 +245,7 @@ def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, 
 
 
 def _ramp(value: float, full: float) -> float:
-    return float(np.clip(value / full, 0.0, 1.0))
+    return min(max(float(value) / full, 0.0), 1.0)
 
 
 def _expressions(units: Doubles, contempt: float, widened: float, stretched: float, distress: float) -> Doubles:
@@ -285,7 +290,7 @@ def _valence_arousal(units: Doubles, expressions: Doubles) -> Doubles:
 MEASURES = ("cheek", "nose", "corner", "brow height", "brow slope", "brow gap", "upper corner")
 """The distances that `geometry` measures."""
 MEASURE_REST: Doubles = np.array([0.300, 0.389, -0.018, 0.127, -0.060, 0.293, -0.006])
-"""(7,) mean of `MEASURES` at rest, in their unit, over 44 faces (11 films and 33 photographs of about 40 people, mouth
+"""(7,) mean of `MEASURES` at rest, in their unit, over 44 faces (11 films and 33 photographs of about 35 people, mouth
 measures 32 of them). Read-only."""
 MEASURE_SPREAD: Doubles = np.array([0.018, 0.021, 0.017, 0.024, 0.013, 0.021, 0.016])
 """(7,) standard deviation of `MEASURE_REST` over those faces. Read-only."""
@@ -293,12 +298,14 @@ for _constant in (MEASURE_REST, MEASURE_SPREAD):
     _constant.setflags(write=False)
 
 # Effect on the measures of 1 rad of the pitch of the landmarks, and of eyeLookDown and eyeBlink from 0 to 1: regression
-# within 13 films (9,100 frames) on pitch, gaze, lids, brows, smile and jaw together.
+# within 13 films (6,100 frames) on pitch, gaze, lids, brows, smile and jaw together.
 _PITCH_EFFECT = np.array([-0.044, -0.121, 0.041, 0.073, 0.013, -0.007, 0.0])
 _GAZE_EFFECT = np.array([
     [-0.057, 0.070], [-0.064, 0.067], [0.0, 0.0], [0.051, -0.060], [0.010, -0.007], [-0.011, 0.016], [0.0, 0.0],
 ])  # fmt: skip
 _USUAL_PITCH = -0.12
+_GAZE = ("eyeLookDown", "eyeBlink")
+_USUAL_GAZE = np.array([0.25, 0.1])
 
 _CHEEK, _NOSE, _CORNER, _HEIGHT, _SLOPE, _GAP, _UPPER_CORNER = range(7)
 _BOUND = np.array([0.03, 0.03, 0.03, 0.05, 0.026, 0.04, 0.03])
@@ -326,37 +333,109 @@ def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
     if not np.isfinite(points).all() or np.abs(points).max() > 1e6:
         return None
     across = points[263] - points[33]
-    width = float(np.linalg.norm(across))
+    width = math.hypot(*across)
     if width < 1e-6:
         return None
     across = across / width
     up = points[10] - points[168]
     up = up - across * (up @ across)
-    length = float(np.linalg.norm(up))
+    length = math.hypot(*up)
     if length < 1e-6:
         return None
     up = up / length
-
-    def height(*indices: int) -> float:
-        return float(np.mean(points[list(indices)] @ up))
-
-    unit = height(10) - height(2)
+    height = (points @ up).tolist()
+    unit = height[10] - height[2]
     if unit < 0.2 * width:
         return None
-    corners, brows = height(61, 291), height(55, 285)
-    measured = np.array([
-        (height(145, 374) - height(50, 280)) / unit,
-        (height(133, 362) - height(48, 278)) / unit,
-        (height(13, 14) - corners) / unit,
-        (brows - height(133, 362)) / unit,
-        (brows - height(52, 282)) / unit,
-        float(np.linalg.norm(points[285] - points[55])) / width,
-        (height(13) - corners) / unit,
-    ])  # fmt: skip
+
+    def pair(left: int, right: int) -> float:
+        return (height[left] + height[right]) / 2
+
+    corners, brows, canthi = pair(61, 291), pair(55, 285), pair(133, 362)
+    distances = (
+        pair(145, 374) - pair(50, 280),
+        canthi - pair(48, 278),
+        pair(13, 14) - corners,
+        brows - canthi,
+        brows - pair(52, 282),
+        math.dist(points[285], points[55]) * unit / width,
+        height[13] - corners,
+    )
+    measured = np.array(distances) / unit
     # y of across x up, which points out of the face.
     outward = across[2] * up[0] - across[0] * up[2]
-    pitch = -float(np.arcsin(np.clip(outward, -1.0, 1.0)))
-    return measured - _PITCH_EFFECT * (np.clip(pitch, -0.8, 0.8) - _USUAL_PITCH)
+    pitch = -math.asin(min(max(outward, -1.0), 1.0))
+    return measured - _PITCH_EFFECT * (min(max(pitch, -0.8), 0.8) - _USUAL_PITCH)
+
+
+# Stand-in for the landmarks of simulated people.
+
+MEASURE_EFFECTS: Mapping[int, tuple[float, ...]] = {
+    1: (0.0, 0.0, 0.0, 0.036, 0.022, 0.0, 0.0),
+    2: (0.0, 0.0, 0.0, 0.031, -0.036, 0.010, 0.0),
+    4: (0.0, 0.0, 0.0, -0.030, 0.017, -0.027, 0.0),
+    6: (-0.035, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    9: (0.0, -0.045, 0.0, 0.0, 0.0, 0.0, 0.0),
+    12: (-0.020, -0.020, -0.070, 0.0, 0.0, 0.0, -0.045),
+    15: (0.0, 0.0, 0.030, 0.0, 0.0, 0.0, 0.020),
+    17: (0.0, 0.0, 0.020, 0.0, 0.0, 0.0, 0.005),
+    26: (0.011, 0.0, -0.013, 0.0, 0.0, 0.0, 0.075),
+}
+"""By how much an action unit at full strength moves each of `MEASURES`.
+
+AU1, 2, 4, 12, 17, 26: regression within 12 films of about 10 people (6,400 frames, each film counted as 200 at most),
+times the range of the blendshape on real faces; AU4 and AU15 also from stretches judged by eye (crying, pouting; 2
+people); AU6 and AU9 by hand, from the scale on which `AffectEstimator` reads them."""
+MEASURE_WANDER: Doubles = np.array([0.005, 0.006, 0.008, 0.005, 0.0035, 0.0055, 0.010])
+"""(7,) standard deviation within a person of what blendshapes and gaze do not explain (the same films); its
+autocorrelation falls to 1/e in half a second. Read-only."""
+MEASURE_NOISE: Doubles = np.array([0.0018, 0.0020, 0.0027, 0.0017, 0.0012, 0.0017, 0.0031])
+"""(7,) standard deviation of the noise from frame to frame (median of the films; half to two and a half times as much
+by the size and sharpness of the face). Read-only."""
+_WANDER_FRAMES = 12.0
+_REST_CORRELATION = np.array([
+    [1.00, 0.70, 0.12, -0.32, 0.23, -0.21, -0.17],
+    [0.70, 1.00, 0.20, -0.23, 0.05, -0.03, -0.21],
+    [0.12, 0.20, 1.00, -0.05, 0.11, -0.21, 0.61],
+    [-0.32, -0.23, -0.05, 1.00, -0.31, 0.63, 0.16],
+    [0.23, 0.05, 0.11, -0.31, 1.00, -0.53, -0.20],
+    [-0.21, -0.03, -0.21, 0.63, -0.53, 1.00, -0.09],
+    [-0.17, -0.21, 0.61, 0.16, -0.20, -0.09, 1.00],
+])  # fmt: skip
+"""Of the measures at rest over people (32 faces)."""
+for _constant in (MEASURE_WANDER, MEASURE_NOISE):
+    _constant.setflags(write=False)
+
+
+def simulated_rest(rng: np.random.Generator) -> Doubles:
+    """(7,) `MEASURES` at rest of a simulated person, drawn from the real faces' mean, spread and correlation."""
+    covariance = _REST_CORRELATION * np.outer(MEASURE_SPREAD, MEASURE_SPREAD)
+    drawn = rng.multivariate_normal(MEASURE_REST, covariance, method="cholesky")
+    return np.clip(drawn, MEASURE_REST - 2.5 * MEASURE_SPREAD, MEASURE_REST + 2.5 * MEASURE_SPREAD)
+
+
+def simulated_measures(
+    rest: Doubles, units: Floats | Doubles, blendshapes: Floats | Doubles, rng: np.random.Generator, noise: float = 1.0
+) -> Doubles:
+    """(T, 7) `MEASURES` of a simulated person, as if `geometry` had measured them: a stand-in, no real face.
+
+    rest: (7,) of `simulated_rest`. units: (T, 15) true strengths, 0 to 1, in the order of `ACTION_UNITS`. blendshapes:
+    (T, 52), for gaze and lids. noise: multiple of `MEASURE_NOISE`; the slow wander is always as in `MEASURE_WANDER`.
+    """
+    effects = np.zeros((len(ACTION_UNITS), len(MEASURES)))
+    for unit, effect in MEASURE_EFFECTS.items():
+        effects[ACTION_UNITS.index(unit)] = effect
+    shapes = np.asarray(blendshapes, np.float64)
+    looks = [shapes[:, [ARKIT_INDEX[f"{name}{side}"] for side in ("Left", "Right")]].mean(axis=1) for name in _GAZE]
+    wander, keep = np.empty((len(shapes), len(MEASURES))), float(np.exp(-1.0 / _WANDER_FRAMES))
+    fresh = rng.standard_normal(wander.shape)
+    last = rng.standard_normal(len(MEASURES))
+    for t, draw in enumerate(fresh):
+        last = keep * last + float(np.sqrt(1.0 - keep**2)) * draw
+        wander[t] = last
+    jitter = rng.standard_normal(wander.shape) * MEASURE_NOISE * noise
+    gaze = (np.stack(looks, axis=1) - _USUAL_GAZE) @ _GAZE_EFFECT.T
+    return rest + np.asarray(units, np.float64) @ effects + gaze + wander * MEASURE_WANDER + jitter
 
 
 class _RunningQuantiles:
