@@ -185,7 +185,9 @@ def _write_session(root: Path, world: str, seed: int, tellers: int, audio_rate: 
     for person, name in ((session.speaker, SPEAKER), (session.listener, LISTENER)):
         occurrences = name == LISTENER or not kind.tracked_units
         clip = f"NoXI/{session.chat}/{name}/{_CLIP}"
-        write_person(folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=occurrences)
+        write_person(
+            folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=occurrences
+        )
     return _Written(f"NoXI/{session.chat}/{SPEAKER}/{_CLIP}", session.split, session.number, session.traits)
 
 
@@ -214,7 +216,15 @@ def _write_settings(root: Path, world: str, sessions: int, seed: int, tellers: i
     if kind.by_story:
         appropriate = "The matrices beside the tables say so: they are by story, not by the challenge's rule."
     readme = _README.format(
-        notice=NOTICE, world=world, about=kind.about, appropriate=appropriate, units=units, sessions=sessions, tellers=tellers, made_by=made_by)
+        notice=NOTICE,
+        world=world,
+        about=kind.about,
+        appropriate=appropriate,
+        units=units,
+        sessions=sessions,
+        tellers=tellers,
+        made_by=made_by,
+    )
     (root / "README.txt").write_text(readme, encoding="utf-8")
     settings: dict[str, Any] = {
         "layout": "react2024",

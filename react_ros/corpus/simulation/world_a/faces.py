@@ -69,7 +69,17 @@ TRACKED: Mapping[str, Mapping[str, float]] = {
 }  # fmt: skip
 """Deviations from rest of a full expression, as tracked; names without Left or Right move both sides."""
 
-BENIGN = ("purse", "rolled_lips", "pulled_aside", "grimace", "covered", "lowered_eyes", "raised_eyes", "brow", "knitted")
+BENIGN = (
+    "purse",
+    "rolled_lips",
+    "pulled_aside",
+    "grimace",
+    "covered",
+    "lowered_eyes",
+    "raised_eyes",
+    "brow",
+    "knitted",
+)
 """Movements that mean nothing by themselves: listeners do not answer them."""
 
 _DRIVEN = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "eyeBlinkLeft", "eyeBlinkRight")
@@ -188,7 +198,9 @@ def _background_factor() -> tuple[Doubles, Doubles]:
     # The driven channels' own small background is independent of the others.
     for row, column in zip(driven, range(len(others), 58), strict=True):
         factor[row, column] = 1.0
-    return factor / np.maximum(np.sqrt((factor**2).sum(axis=1)), 1e-6)[:, None], np.where(np.isin(np.arange(58), driven), 0.3, scale)
+    return factor / np.maximum(np.sqrt((factor**2).sum(axis=1)), 1e-6)[:, None], np.where(
+        np.isin(np.arange(58), driven), 0.3, scale
+    )
 
 
 def background(face: TrackedFace, rng: np.random.Generator) -> Doubles:

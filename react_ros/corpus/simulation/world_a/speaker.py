@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.simulation import motion
-from react_ros.corpus.simulation.mouth import lips
 from react_ros.corpus.simulation.motion import TIMES, Doubles, lognormal, swell
+from react_ros.corpus.simulation.mouth import lips
 from react_ros.corpus.simulation.speech import Speech, draw_speaker, draw_talk, render
 from react_ros.corpus.simulation.world_a.faces import as_tracked, background, draw_face, tracked
 from react_ros.corpus.simulation.world_a.feelings import JOYFUL, Feeling, Story
@@ -97,20 +97,20 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
         shown.astype(np.float32),
         rotation.astype(np.float32),
         translation.astype(np.float32),
-        _attributes(shown, feelings, rng),
+        _attributes(shown, (*feelings, *story.movements), rng),
         np.clip(smile, 0.0, 1.0),
         off,
     )
 
 
-def _attributes(shown: Doubles, feelings: tuple[Feeling, ...], rng: np.random.Generator) -> Floats:
+def _attributes(shown: Doubles, movements: tuple[Feeling, ...], rng: np.random.Generator) -> Floats:
     """(751, 25) as the live estimator derives them; landmarks are replaced by simulated measures."""
     from react_ros.corpus.simulation.world_a.geometry import simulated_geometry
     from react_ros.perception.affect import AffectEstimator
 
-    estimator, measures = AffectEstimator(), simulated_geometry(feelings, rng)
+    estimator, measures = AffectEstimator(), simulated_geometry(movements, shown, rng)
     rows = shown.astype(np.float32)
-    return np.stack([estimator.step(rows[k]) for k in range(len(rows))]).astype(np.float32)
+    return np.stack([estimator.step(rows[k], measures=measures[k]) for k in range(len(rows))]).astype(np.float32)
 
 
 def _brows_of_speech(speech: Speech, rng: np.random.Generator, plain: bool) -> Doubles:
@@ -139,7 +139,9 @@ def _chewing(rng: np.random.Generator) -> Doubles:
     out = np.zeros((CLIP_FRAMES, 52))
     for name, size in (("jawOpen", 0.12), ("mouthPucker", 0.15), ("mouthPressLeft", 0.1), ("mouthPressRight", 0.1),
                        ("mouthRollLower", 0.1), ("mouthLeft", 0.1), ("mouthShrugLower", 0.08)):  # fmt: skip
-        out[:, ARKIT_INDEX[name]] = size * rng.uniform(0.3, 1.5) * inside * (beat if name != "mouthPressLeft" else 1.0 - beat)
+        out[:, ARKIT_INDEX[name]] = (
+            size * rng.uniform(0.3, 1.5) * inside * (beat if name != "mouthPressLeft" else 1.0 - beat)
+        )
     return out
 
 
@@ -165,7 +167,8 @@ def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.rando
     """Add gaze, as a tracker reports it, and blinks to (751, 52) deviations, in place. gaze: (751, 2) rad in the head."""
     reach = 0.45 * np.exp(0.2 * rng.standard_normal(4))
     left, right, down, up = (
-        np.clip(value / r, 0.0, 1.0) for value, r in zip((gaze[:, 0], -gaze[:, 0], gaze[:, 1], -gaze[:, 1]), reach, strict=True)
+        np.clip(value / r, 0.0, 1.0)
+        for value, r in zip((gaze[:, 0], -gaze[:, 0], gaze[:, 1], -gaze[:, 1]), reach, strict=True)
     )
     for name, value in (
         ("eyeLookOutLeft", left), ("eyeLookInRight", 1.2 * left), ("eyeLookInLeft", right), ("eyeLookOutRight", right),
