@@ -215,7 +215,9 @@ def _draw_clause(
 ) -> list[Clause]:
     """One clause with the hesitations in it: the parts between its pauses."""
     draw = rng.random()
-    kind = "question" if draw < 0.09 else "short" if draw < (0.4 if short else 0.14) else "opinion" if draw < 0.4 else ""
+    kind = (
+        "question" if draw < 0.09 else "short" if draw < (0.4 if short else 0.14) else "opinion" if draw < 0.4 else ""
+    )
     text = clause_text(rng, kind)
     if kind == "" and rng.random() < 0.3:
         text = f"{text} {'and' if rng.random() < 0.5 else 'because'} {clause_text(rng, 'opinion')}"

@@ -574,9 +574,7 @@ def _add_breath(score: _Score, end: float, seconds: float, rng: np.random.Genera
     np.maximum(score.noise[a:b], shape, out=score.noise[a:b])
 
 
-def _sound_of(
-    score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: Doubles, effort: Doubles
-) -> Floats:
+def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: Doubles, effort: Doubles) -> Floats:
     """(480640,) the clip's sound before the channel: the speaker's tract, breath and effort, then one inverse STFT."""
     if not (score.harmonic.max() > _SILENT or score.noise.max() > _SILENT):
         return np.zeros(_SAMPLES, np.float32)
@@ -593,13 +591,19 @@ def _sound_of(
         return x[low] * (1.0 - part[:, None]) + x[low + 1] * part[:, None]
 
     # (401, active frames) from here on.
-    harmonic, noise, phase = warped(score.harmonic), warped(score.noise), np.ascontiguousarray(score.phase[active].T)[low]
+    harmonic, noise, phase = (
+        warped(score.harmonic),
+        warped(score.noise),
+        np.ascontiguousarray(score.phase[active].T)[low],
+    )
     # The spectra show the harmonics of the network's own pitch, about 200 Hz apart; lower voices would be read an octave
     # too high.
     comb = float(np.interp(speaker.f0, (150.0, 210.0), (4.5, 2.0)))
     loose = gaussian_filter1d(rng.standard_normal(harmonic.shape, dtype=np.float32), 6.0, axis=0)
     loose = gaussian_filter1d(loose, 1.0, axis=1) * np.float32(speaker.loose * 8.7)
-    harmonic, noise = (_contrasted(gaussian_filter1d(x, comb, axis=0), speaker.contrast) + loose for x in (harmonic, noise))
+    harmonic, noise = (
+        _contrasted(gaussian_filter1d(x, comb, axis=0), speaker.contrast) + loose for x in (harmonic, noise)
+    )
     timbre = np.interp(k, (np.arange(10) + 0.5) / 10.0, speaker.timbre)
     knots = rng.standard_normal(int(SECONDS / 0.25) + 3)
     moved = speaker.effort * np.interp(frames, 0.25 * (np.arange(len(knots)) - 1.0), knots)
@@ -611,7 +615,11 @@ def _sound_of(
     noise += 0.7 * leaning + (timbre + speaker.breath + friction)[:, None].astype(np.float32)
 
     tune = score.tune + np.log(np.interp(frames, TIMES, pitch)) + speaker.jitter * rng.standard_normal(_FRAMES)
-    drift = 0.04 * gaussian_filter1d(rng.standard_normal(_FRAMES), 3.0 * _RATE, mode="wrap") * np.sqrt(2 * np.sqrt(np.pi) * 3.0 * _RATE)
+    drift = (
+        0.04
+        * gaussian_filter1d(rng.standard_normal(_FRAMES), 3.0 * _RATE, mode="wrap")
+        * np.sqrt(2 * np.sqrt(np.pi) * 3.0 * _RATE)
+    )
     f0 = np.clip(speaker.f0 * np.exp(tune + drift), 55.0, 600.0)
     wave = np.pad(_pulses(f0, score.voiced), _FFT // 2)
     windows = np.lib.stride_tricks.sliding_window_view(wave, _FFT)[::_HOP][active]
@@ -684,7 +692,7 @@ def _formant_speech(
                 laughed=True,
             )
         )  # fmt: skip
-        sounds += [Sound("laugh", a, b) for a, b in zip(edges, edges[1:], strict=False) if 0.0 <= a and b < SECONDS]
+        sounds += [Sound("laugh", a, b) for a, b in zip(edges, edges[1:], strict=False) if a >= 0.0 and b < SECONDS]
         phrases.append(SpokenPhrase(start, min(start + seconds, SECONDS), "fall", 0.0, (), False, False, True))
     now = max(talk.start, 0.0)
     for clause in talk.clauses:

@@ -69,7 +69,17 @@ TRACKED: Mapping[str, Mapping[str, float]] = {
 }  # fmt: skip
 """Deviations from rest of a full expression, as tracked; names without Left or Right move both sides."""
 
-BENIGN = ("purse", "rolled_lips", "pulled_aside", "grimace", "covered", "lowered_eyes", "raised_eyes", "brow", "knitted")
+BENIGN = (
+    "purse",
+    "rolled_lips",
+    "pulled_aside",
+    "grimace",
+    "covered",
+    "lowered_eyes",
+    "raised_eyes",
+    "brow",
+    "knitted",
+)
 """Movements that mean nothing by themselves: listeners do not answer them."""
 
 _DRIVEN = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "eyeBlinkLeft", "eyeBlinkRight")
@@ -124,7 +134,7 @@ def draw_face(rng: np.random.Generator) -> TrackedFace:
         rest[i] = positive_quantile(z, people.rest[i : i + 1])[0]
     scores = 0.8 * liveliness + 0.6 * np.concatenate([paired_scores(rng, 0.8), rng.standard_normal(6)])
     spread = positive_quantile(scores, people.spread)
-    spread[:52] *= np.where(_MOUTH, 0.4, 0.65)
+    spread[:52] *= np.where(_MOUTH, 0.5, 0.85)
     spread[52:] *= 0.75
     pose, place = np.split(signed_quantile(rng.standard_normal(6), people.rest[52:]), 2)
     place = place + (0.0, 0.0, -rng.uniform(0.0, 0.4) * (rng.random() < 0.4))
@@ -185,7 +195,12 @@ def _background_factor() -> tuple[Doubles, Doubles]:
     factor = np.zeros((58, 58))
     factor[np.ix_(others, np.arange(len(others)))] = vectors * np.sqrt(np.maximum(values, 0.0))
     scale = np.sqrt((factor**2).sum(axis=1))
-    return factor / np.maximum(scale, 1e-6)[:, None], np.where(np.isin(np.arange(58), driven), 0.12, scale)
+    # The driven channels' own small background is independent of the others.
+    for row, column in zip(driven, range(len(others), 58), strict=True):
+        factor[row, column] = 1.0
+    return factor / np.maximum(np.sqrt((factor**2).sum(axis=1)), 1e-6)[:, None], np.where(
+        np.isin(np.arange(58), driven), 0.3, scale
+    )
 
 
 def background(face: TrackedFace, rng: np.random.Generator) -> Doubles:

@@ -50,9 +50,9 @@ class Feeling:
         """(751,) 0 to strength."""
         rng = np.random.default_rng(self.seed)
         shape = swell(TIMES, self.onset, self.onset + self.rise, self.release, self.end)
-        knots = np.arange(-25.0, SECONDS + 25.0, rng.uniform(0.5, 2.5))
+        knots = np.arange(-25.0, SECONDS + 25.0, rng.uniform(0.3, 2.0))
         slow = np.interp(TIMES, knots, rng.random(len(knots)))
-        width = max(int(0.35 * FPS), 1)
+        width = max(int(0.2 * FPS), 1)
         slow = np.convolve(np.pad(slow, width, "edge"), np.hanning(2 * width + 1) / width, "same")[width:-width]
         return self.strength * shape * (1.0 - self.sway * np.clip(slow, 0.0, 1.0))
 
@@ -90,7 +90,7 @@ def draw_story(number: int, seed: int) -> Story:
     density = rng.random()
     # Some people hardly show anything, some are moved all the time.
     gap = 60.0 if density < 0.12 else 12.0 if density < 0.3 else 4.0 if density < 0.65 else 1.6
-    mood = rng.choice(["mixed", "glad", "troubled"], p=(0.5, 0.32, 0.18))
+    mood = rng.choice(["mixed", "glad", "troubled"], p=(0.55, 0.27, 0.18))
     return Story(number, _draw_feelings(rng, gap, str(mood)), _draw_movements(rng), talk)
 
 
@@ -111,14 +111,24 @@ def _draw_feelings(rng: np.random.Generator, gap: float, mood: str) -> tuple[Fee
         length = float(np.clip(lognormal(rng, median, 0.95), 0.3, 20.0))
         if begun and not out:
             length = max(length, 0.8 - time)
-        rise = min(float(rng.uniform(0.12, 0.3) if kind == "surprise" else rng.uniform(0.15, 0.9)), 0.45 * length)
-        fall = min(float(rng.uniform(0.2, 1.2)), 0.5 * length)
+        if kind in ("joy", "polite", "laughter") and rng.random() < 0.35:  # a smile flits by
+            length = float(rng.uniform(0.3, 1.3))
+        quick = kind == "surprise" or rng.random() < 0.5
+        rise = min(float(rng.uniform(0.1, 0.3) if quick else rng.uniform(0.2, 0.9)), 0.45 * length)
+        fall = min(float(rng.uniform(0.12, 0.5) if rng.random() < 0.5 else rng.uniform(0.3, 1.2)), 0.5 * length)
         strength = float(rng.uniform(0.2, 0.55) if kind == "polite" else rng.uniform(0.25, 1.1))
         out.append(
             Feeling(
-                kind, time, rise, time + length - fall, fall, strength, float(rng.uniform(0.0, 0.5)),
+                kind,
+                time,
+                rise,
+                time + length - fall,
+                fall,
+                strength,
+                float(rng.uniform(0.0, 0.5)),
                 float(np.clip(rng.normal(0.75 if kind == "laughter" else 0.4, 0.35), 0.0, 1.0)),
-                float(rng.uniform(0.0, 1.0) if rng.random() < 0.25 else 0.0), int(rng.integers(2**31)),
+                float(rng.uniform(0.0, 1.0) if rng.random() < 0.25 else 0.0),
+                int(rng.integers(2**31)),
             )  # fmt: skip
         )
         mixed = rng.random() < 0.15
@@ -136,8 +146,16 @@ def _draw_movements(rng: np.random.Generator) -> tuple[Feeling, ...]:
         length = float(np.clip(lognormal(rng, 0.9, 0.7), 0.2, 6.0))
         out.append(
             Feeling(
-                kind, time, 0.3 * length, time + 0.65 * length, 0.35 * length, float(rng.uniform(0.2, 1.1)), 0.2, 0.0,
-                0.0, int(rng.integers(2**31)),
+                kind,
+                time,
+                0.3 * length,
+                time + 0.65 * length,
+                0.35 * length,
+                float(rng.uniform(0.2, 1.1)),
+                0.2,
+                0.0,
+                0.0,
+                int(rng.integers(2**31)),
             )  # fmt: skip
         )
         time += length + float(rng.exponential(pause))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -106,7 +107,7 @@ def draw_style(rng: np.random.Generator, blinks_per_minute: float, away: float) 
         head_mimicry=lognormal(rng, 0.25, 0.25),
         head_lag=lognormal(rng, 0.6, 0.1),
         interest=float(rng.uniform(0.3, 1.2)),
-        pleasantness=float(rng.uniform(0.0, 0.06)),
+        pleasantness=float(rng.uniform(0.0, 0.04)),
         blinks_per_minute=blinks_per_minute,
         away=away,
         posture_pitch=float(posture[0]),
@@ -212,7 +213,7 @@ def _smile(
         envelope = f.envelope()
         delay = max(0.2, lognormal(rng, style.delay, 0.15))
         unmoved = rng.random() < (0.1 if f.strength < 0.4 else 0.01)
-        strength, mirth = lognormal(rng, 1.05 * style.smiling, 0.1), rng.random()
+        strength, mirth = lognormal(rng, 1.15 * style.smiling, 0.08), rng.random()
         if f.kind == "contempt":
             strength, unmoved = 0.4 * strength, rng.random() < 0.4
         if unmoved:
@@ -222,7 +223,7 @@ def _smile(
         if f.kind == "laughter" and mirth < style.laughs:
             laughing = np.maximum(laughing, 0.8 * np.clip(answer, 0.0, 1.0))
         answers.append(Answer("joy", f.kind, f.onset, max(f.onset, 0.0) + delay))
-    return np.minimum(_followed(target, 0.1, 0.28), 1.0), _followed(laughing, 0.12, 0.3)
+    return np.minimum(_followed(target, 0.07, 0.18), 1.0), _followed(laughing, 0.1, 0.25)
 
 
 def _sympathise(
@@ -298,7 +299,8 @@ def _acknowledge(
     face = np.zeros((CLIP_FRAMES, len(ARKIT)))
     phrases = [p for p in performance.speech.phrases if not p.laughed]
     since = 0.0
-    for p, following in zip(phrases, [*phrases[1:], None], strict=True):
+    for p, following in pairwise([*phrases, None]):
+        assert p is not None
         pause = (following.start if following else SECONDS) - p.end
         if not since:
             since = p.start
@@ -371,5 +373,3 @@ def _move_head(
     out += style.liveliness * motion.smooth_noise(rng, 3, 0.6) * (0.0012, 0.003, 0.002)
     out[:, 1::-1] += 0.15 * gaussian_filter1d(gaze, 4.0, axis=0)
     return np.clip(out, -0.5, 0.5)
-
-

@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter1d
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.simulation import motion
 from react_ros.corpus.simulation.motion import TIMES, Doubles, lognormal, swell
-from react_ros.corpus.simulation.speech import Speech, draw_speaker, draw_talk, lips, render
+from react_ros.corpus.simulation.mouth import lips
+from react_ros.corpus.simulation.speech import Speech, draw_speaker, draw_talk, render
 from react_ros.corpus.simulation.world_a.faces import as_tracked, background, draw_face, tracked
 from react_ros.corpus.simulation.world_a.feelings import JOYFUL, Feeling, Story
 from react_ros.face import ARKIT_INDEX, FPS, FRAME_SAMPLES, Floats
@@ -54,11 +55,12 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
         for f in feelings
         if f.kind == "laughter" and f.release - f.onset > 0.8 and story.talk > 0.0 and rng.random() < 0.7
     ]
-    pitch, effort = np.ones(CLIP_FRAMES), np.zeros(CLIP_FRAMES)
+    pitch, effort = np.ones(CLIP_FRAMES), np.ones(CLIP_FRAMES)
     for f in feelings:
         envelope = f.envelope()
         pitch *= 1.0 + (_PITCH.get(f.kind, 1.0) - 1.0) * envelope
         effort += _EFFORT.get(f.kind, 0.0) * envelope
+    effort = np.clip(effort, 0.4, 2.5)
     speech = render(draw_talk(rng, voice, story.talk), voice, rng, pitch=pitch, effort=effort, laughs=laughs)
 
     deviation, smile = np.zeros((CLIP_FRAMES, 52)), np.zeros(CLIP_FRAMES)
@@ -72,8 +74,7 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
         else:
             deviation += envelope * tracked(f.kind) * np.exp(0.25 * rng.standard_normal(52))
     deviation += _chewing(rng) if rng.random() < 0.06 else 0.0
-    animation = lognormal(rng, 1.0, 0.4)
-    deviation += lips(speech.sounds, rng) * animation
+    deviation += lips(speech.sounds, jaw=voice.jaw, lips=voice.lips, effort=effort)
     deviation += _brows_of_speech(speech, rng, plain=rng.random() < 0.4)
 
     blinks = motion.draw_blinks(rng, float(rng.uniform(8.0, 34.0)), [p.end for p in speech.phrases])
@@ -96,18 +97,18 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
         shown.astype(np.float32),
         rotation.astype(np.float32),
         translation.astype(np.float32),
-        _attributes(shown, feelings, rng),
+        _attributes(shown, (*feelings, *story.movements), rng),
         np.clip(smile, 0.0, 1.0),
         off,
     )
 
 
-def _attributes(shown: Doubles, feelings: tuple[Feeling, ...], rng: np.random.Generator) -> Floats:
+def _attributes(shown: Doubles, movements: tuple[Feeling, ...], rng: np.random.Generator) -> Floats:
     """(751, 25) as the live estimator derives them; landmarks are replaced by simulated measures."""
     from react_ros.corpus.simulation.world_a.geometry import simulated_geometry
     from react_ros.perception.affect import AffectEstimator
 
-    estimator, measures = AffectEstimator(), simulated_geometry(feelings, rng)
+    estimator, measures = AffectEstimator(), simulated_geometry(movements, shown, rng)
     rows = shown.astype(np.float32)
     return np.stack([estimator.step(rows[k], measures=measures[k]) for k in range(len(rows))]).astype(np.float32)
 
@@ -138,7 +139,9 @@ def _chewing(rng: np.random.Generator) -> Doubles:
     out = np.zeros((CLIP_FRAMES, 52))
     for name, size in (("jawOpen", 0.12), ("mouthPucker", 0.15), ("mouthPressLeft", 0.1), ("mouthPressRight", 0.1),
                        ("mouthRollLower", 0.1), ("mouthLeft", 0.1), ("mouthShrugLower", 0.08)):  # fmt: skip
-        out[:, ARKIT_INDEX[name]] = size * rng.uniform(0.3, 1.5) * inside * (beat if name != "mouthPressLeft" else 1.0 - beat)
+        out[:, ARKIT_INDEX[name]] = (
+            size * rng.uniform(0.3, 1.5) * inside * (beat if name != "mouthPressLeft" else 1.0 - beat)
+        )
     return out
 
 
@@ -164,7 +167,8 @@ def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.rando
     """Add gaze, as a tracker reports it, and blinks to (751, 52) deviations, in place. gaze: (751, 2) rad in the head."""
     reach = 0.45 * np.exp(0.2 * rng.standard_normal(4))
     left, right, down, up = (
-        np.clip(value / r, 0.0, 1.0) for value, r in zip((gaze[:, 0], -gaze[:, 0], gaze[:, 1], -gaze[:, 1]), reach, strict=True)
+        np.clip(value / r, 0.0, 1.0)
+        for value, r in zip((gaze[:, 0], -gaze[:, 0], gaze[:, 1], -gaze[:, 1]), reach, strict=True)
     )
     for name, value in (
         ("eyeLookOutLeft", left), ("eyeLookInRight", 1.2 * left), ("eyeLookInLeft", right), ("eyeLookOutRight", right),
