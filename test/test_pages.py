@@ -12,7 +12,8 @@ from react_ros.pages import Cell, Table
 
 EMPTY = Table(["", "x"], [])
 DEMO = {
-    "title": "t", "film": "", "notices": [], "plot": "", "latency": EMPTY, "facts": [], "files": [],
+    "title": "t", "film": "", "notices": [], "plot": "", "latency": EMPTY, "facts": [], "files": [], "gate": None,
+    "moments": None,
 }  # fmt: skip
 
 

@@ -6,22 +6,26 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from react_ros import assets, bringup
 from react_ros.bags.errors import BagError
-from react_ros.bags.reader import Bag, read_bag
+from react_ros.bags.reader import Bag, BagMessage, read_bag
 from react_ros.bags.timeline import Timeline
+from react_ros.evaluation.behaviour.responsiveness import Moment, Responsiveness
 from react_ros.evaluation.metrics.latency import measure
 from react_ros.evaluation.report.demo_page import FaceTrack, SessionFacts, write_page
+from react_ros.evaluation.responsiveness.recorded import recorded_responsiveness
 from react_ros.evaluation.sessions.health import STATES
-from react_ros.face import ARKIT_INDEX, FRAME_NS
+from react_ros.face import ARKIT_INDEX, FRAME_NS, FaceState
 from react_ros.generators import registry
 from react_ros.machine import describe_machine
+from react_ros.messages.features import frame_from_message
 from react_ros.replay.session_film import Pictures, read_sound, write_film
 from react_ros.runner import Runner
 
@@ -31,6 +35,8 @@ NOTICE = (
     "voice do not belong together. Action units, valence, arousal and expressions are derived from blendshapes and "
     "landmarks by rule, not by a trained detector."
 )
+DISTRESS = ((0.2, 5.6),)
+"""s from the footage's first image, by eye: she cries, then covers her face; afterwards she beams."""
 SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
 CAMERA, AVATAR = "/image_raw/compressed", "/avatar/image/compressed"
 FILES = {"avatar.mp4", "report.html", "bag", "voice.wav"}
@@ -168,7 +174,8 @@ def make_film(bag: Path, path: Path, progress: Progress) -> None:
 def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -> SessionFacts:
     """The facts for the report, from the bag."""
     features = [r.message for r in read_bag(bag, "/speaker/features")]
-    shapes = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/blendshapes")}
+    outputs = list(read_bag(bag, "/avatar/blendshapes"))
+    shapes = {r.message.lineage.frame: r.message for r in outputs}
     models = {r.message.lineage.frame: r.message for r in read_bag(bag, "/avatar/face_model")}
     statuses = [(r.time_ns, r.message) for r in read_bag(bag, "/avatar/status")]
     if not features or not shapes:
@@ -211,6 +218,25 @@ def read_facts(bag: Path, filmed: bool, generator: str, runner: Runner | None) -
             ("bag/", "every topic (mcap), images as JPEG"),
         ],
         film="avatar.mp4",
+        answers=_answers(features, outputs, models, filmed),
+    )
+
+
+def _answers(
+    features: Sequence[Any], outputs: Sequence[BagMessage], models: Mapping[int, Any], filmed: bool
+) -> tuple[Responsiveness, list[Moment]] | None:
+    """Responsiveness of the faces that were shown. models: face model messages by frame."""
+    frames = [frame_from_message(m) for m in features]
+    seen = next((k for k, f in enumerate(frames) if f.face.state != FaceState.MISSING), 0)
+    begin = (frames[seen].stamp_ns - frames[0].stamp_ns) / 1e9
+    still = np.zeros(3, np.float32)
+    rotation = [models[f].rotation if (f := r.message.lineage.frame) in models else still for r in outputs]
+    return recorded_responsiveness(
+        frames,
+        np.array([r.time_ns for r in outputs]),
+        np.array([r.message.weights for r in outputs], np.float32),
+        np.array(rotation, np.float32),
+        distress=[(begin + a, begin + b) for a, b in DISTRESS] if filmed else None,
     )
 
 

@@ -13,7 +13,7 @@ from films import Seer, gray, seen, write_film
 
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.corpus.clips import CorpusError
-from react_ros.corpus.from_video import START_NS, Footage, from_video, perceive
+from react_ros.corpus.from_video import START_NS, Footage, film_frames, from_video, perceive
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.corpus.recorded import DyadRecording, PersonTrack, RecordedCorpus
 from react_ros.face import FRAME_NS
@@ -286,3 +286,14 @@ def test_a_truncated_film_keeps_its_clips_and_is_noted(tmp_path: Path) -> None:
 
 def test_the_fake_perception_of_these_tests_distinguishes_black_from_gray() -> None:
     assert not seen(0.0).state.present and seen(0.5).state.present
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_one_film_gives_the_frames_of_a_live_robot_from_its_first_image_on(tmp_path: Path, silent: bool) -> None:
+    sound = None if silent else clicks(3.0, (), 16_000)
+    path = write_film(tmp_path / "one.mkv", pictures(3.0, start=0.4), sound)
+    frames = film_frames(path, Seer())
+    assert 74 <= len(frames) <= 76
+    assert [f.index for f in frames[:3]] == [0, 1, 2] and frames[2].stamp_ns == 2 * FRAME_NS
+    seen_at = np.array([f.face.blendshapes[0] for f in frames[:74]])
+    np.testing.assert_allclose(seen_at, brightness(np.arange(74) / 25 + 0.4), atol=0.011)

@@ -1,4 +1,4 @@
-"""The one-page report of the demo: motion of human and avatar, latency, files."""
+"""The one-page report of the demo: what it answered, motion of human and avatar, latency, files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from react_ros import pages
+from react_ros.evaluation.behaviour.responsiveness import Moment, Responsiveness
 from react_ros.evaluation.metrics.latency import LatencyReport
 from react_ros.evaluation.report.figures import latency_table
 from react_ros.evaluation.report.plots import svg
+from react_ros.evaluation.report.responsiveness_page import gate_table, moment_table
 
 Series = npt.NDArray[np.float64]
 
@@ -49,6 +51,8 @@ class SessionFacts:
     """(file name beside the page, description)."""
     film: str = ""
     """Name of the film beside the page; empty: none."""
+    answers: tuple[Responsiveness, Sequence[Moment]] | None = None
+    """Responsiveness and moments of the session; None: it was too short."""
 
 
 def write_page(facts: SessionFacts) -> str:
@@ -61,6 +65,8 @@ def write_page(facts: SessionFacts) -> str:
         "demo.html.j2",
         title=facts.title,
         film=facts.film,
+        gate=None if facts.answers is None else gate_table([("this session", facts.answers[0])]),
+        moments=None if facts.answers is None else moment_table(facts.answers[1]),
         notices=[sentence for sentence in facts.notices if sentence],
         plot=_plot(facts),
         latency=latency_table(latency),

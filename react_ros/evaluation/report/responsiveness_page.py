@@ -60,6 +60,8 @@ def gate_table(results: Sequence[tuple[str, Responsiveness]]) -> Table:
     """Every target with each row's figure, its interval, and whether it is met. results: label and result of each."""
     body = []
     for target in TARGETS:
+        if not any(target.condition in r.conditions for _, r in results):
+            continue
         each = [Verdict(target, r.figure(target.figure, target.condition)) for _, r in results]
         cells = [_cell(v.value, target.figure, verdict_word(v)) for v in each]
         body.append([each[0].name, target.text, *cells])

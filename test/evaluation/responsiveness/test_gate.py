@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_speakers import Mirror, speaker
+from made_speakers import SMILE, Mirror, smile_of, speaker
+from recordings import START_NS, features, person, write
 
 from react_ros.evaluation.behaviour.responsiveness import CONDITIONS
 from react_ros.evaluation.responsiveness.clips import (
@@ -19,6 +20,7 @@ from react_ros.evaluation.responsiveness.clips import (
     read_clips,
     write_clip,
 )
+from react_ros.evaluation.responsiveness.recorded import recorded_responsiveness
 from react_ros.evaluation.responsiveness.score import responsiveness
 from react_ros.face import FaceState, SoundState
 
@@ -134,3 +136,30 @@ def test_a_mirror_falls_to_nothing_where_the_face_is_not_the_speakers() -> None:
     assert result.mean("nods a minute", "still") == 0.0
     with pytest.raises(ValueError, match="at least one clip"):
         responsiveness(Mirror(), [])
+
+
+def test_a_bag_gives_its_speaker_in_clips_of_30_s(tmp_path: Path) -> None:
+    written = person(1020)
+    write(tmp_path / "talk", features(written))
+    clips, _ = read_clips(tmp_path / "talk")
+    assert [(c.name, len(c.frames), c.group) for c in clips] == [
+        ("talk-1", 750, "talk"), ("talk-2", 270, "talk")
+    ]  # fmt: skip
+    assert clips[1].frames[3].index == 3
+    np.testing.assert_array_equal(clips[1].frames[3].face.blendshapes, written[753].face.blendshapes)
+
+
+def test_a_session_is_scored_by_the_faces_that_were_shown_when_they_were_shown() -> None:
+    frames = [replace(f, stamp_ns=START_NS + f.stamp_ns) for f in clip().frames]
+    shapes = np.zeros((300, 52), np.float32)
+    shapes[:, SMILE] = 0.7 * smile_of(frames)[:, None]
+    late = np.array([f.stamp_ns + 120_000_000 for f in frames])  # shown 120 ms after the image that it answers
+    found = recorded_responsiveness(frames, late, shapes, np.zeros((300, 3)), distress=((0.0, 1.0),))
+    assert found is not None
+    result, moments = found
+    assert result.mean("smile gain") == pytest.approx(0.7, abs=1e-6) and result.mean("smile lag") == pytest.approx(0.12)
+    assert [(m.time, m.speaker, m.delay) for m in moments] == [
+        (0.0, "distress, 1.0 s", None), (2.4, "smiles", pytest.approx(0.12)), (7.6, "pauses", None)
+    ]  # fmt: skip
+    assert recorded_responsiveness(frames[:40], late, shapes, np.zeros((300, 3))) is None
+    assert recorded_responsiveness(frames, late[:0], shapes[:0], np.zeros((0, 3))) is None
