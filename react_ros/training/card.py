@@ -19,7 +19,7 @@ from react_ros.io import atomic_write
 from react_ros.machine import describe_machine
 from react_ros.nn.weights import save_weights
 from react_ros.training.data import Clips
-from react_ros.training.gate import CONDITIONS, Gate
+from react_ros.training.gate import Gate
 from react_ros.training.stage_run import StageOutcome
 from react_ros.training.training_stage import TrainingStage
 
@@ -61,7 +61,7 @@ def add_responsiveness(path: Path, system: str, gate: Gate, outcome: Mapping[str
     path: of the weights, without suffix. outcome: `StageOutcome.gate` of the last stage. Raises OSError.
     """
     listener = registry.create(system, weights=str(path))
-    result = responsiveness(listener, gate.clips, 4, (1, 2, 3), conditions=CONDITIONS)
+    result = responsiveness(listener, gate.clips, 4, (1, 2, 3), conditions=("own", "still"))
     described = gate.describe()
     chosen = ""
     if outcome:
