@@ -665,8 +665,10 @@ def find_moments(speaker: SpeakerTrack, listeners: ListenerTracks) -> list[Momen
         found = next(((k, what) for k, what in events if p <= k <= p + CUE_FRAMES), None)
         delay = None if found is None else (found[0] - p) / FPS
         out.append(Moment(p / FPS, "pauses", "" if found is None else found[1], delay))
-    for a, b in speaker.distressed:
-        smile, worry = own[a:b].mean(), concern(listeners.blendshapes[a:b, 0]).mean()
-        answer = f"smile {smile:.2f}, concern {worry:.2f}"
-        out.append(Moment(a / FPS, f"distress, {(b - a) / FPS:.1f} s", answer, None))
+    for a, b in runs(speaker.distress):
+        counted = slice(a + DISTRESS_DELAY if a > 0 else a, b)
+        if counted.start < b:
+            smile, worry = own[counted].mean(), concern(listeners.blendshapes[counted, 0]).mean()
+            answer = f"smile {smile:.2f}, concern {worry:.2f}"
+            out.append(Moment(a / FPS, f"distress, {(b - a) / FPS:.1f} s", answer, None))
     return sorted(out, key=lambda m: m.time)
