@@ -53,19 +53,16 @@ def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort
     """
     n = int(SECONDS * _STEPS) + 2
     tracks = np.zeros((6, n))
-    weight = np.zeros(n)
     for s in sounds:
         a, b = int((s.start - _LEAD) * _STEPS), int(np.ceil((s.end - _LEAD) * _STEPS))
         a, b = max(a, 0), min(max(b, a + 1), n)
         if b > a:
             tracks[:, a:b] = np.array(_TARGETS.get(s.kind, _OTHER))[:, None]
-            weight[a:b] = 1.0
-    # Between words of a phrase the lips do not return to rest: gaps up to .12 s keep the mean of both sides.
-    smooth = gaussian_filter1d(tracks, 4.2, axis=1)
-    fast = gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 3.0, axis=1)
+    smooth = np.asarray(gaussian_filter1d(tracks, 4.2, axis=1))
     at = np.minimum((TIMES * _STEPS).astype(np.int64), n - 1)
+    fast = np.asarray(gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 3.0, axis=1))[:, at]
     open_, round_, spread, _, _, protrude = (x[at] for x in smooth)
-    close, bite = np.clip(1.5 * fast[:, at], 0.0, 1.0)
+    close, bite = np.clip(1.5 * fast, 0.0, 1.0)
     loud = np.ones(CLIP_FRAMES) if effort is None else np.sqrt(np.clip(effort, 0.3, 3.0))
     opening = np.clip(jaw * loud * open_ * (1.0 - 0.85 * close) * (1.0 - 0.4 * bite), 0.0, 2.0)
     round_, spread, protrude = lips * round_, lips * spread, lips * protrude
