@@ -19,8 +19,10 @@ _HOP = 80
 """Of the compressor's gain, samples."""
 
 
-_CEPSTRUM = ((3.5, 0.0), (1.6, 0.5), (0.2, 0.7), (1.7, 0.6), (1.7, 0.7), (0.6, 0.7), (0.7, 0.4), (1.3, 0.5), (2.8, 0.7),
-             (0.5, 0.5), (0.8, 0.4), (0.1, 0.4), (1.2, 0.5), (-0.2, 0.3))  # fmt: skip
+_CEPSTRUM = (
+    (4.5, 0.0), (0.9, 0.5), (0.7, 0.8), (1.6, 0.6), (1.6, 0.7), (1.0, 0.7), (0.6, 0.4), (1.5, 0.5), (2.9, 0.7),
+    (0.4, 0.5), (0.9, 0.4), (0.0, 0.4), (1.4, 0.5), (-0.2, 0.3), (0.4, 0.2), (0.1, 0.2), (0.2, 0.2),
+)  # fmt: skip
 """Mean and standard deviation of c1, c2 … of the response: what the voices lack of ten recordings'."""
 
 
@@ -75,7 +77,7 @@ def draw_channel(rng: np.random.Generator) -> Channel:
             for _ in range(3)
         ),
         float(rng.uniform(0.15, 0.6)),
-        float(rng.uniform(15.0, 30.0) if rng.random() < 0.25 else rng.uniform(30.0, 65.0)),
+        float(rng.uniform(17.0, 30.0) if rng.random() < 0.22 else rng.uniform(30.0, 60.0)),
         float(rng.uniform(-9.0, -2.0)),
         float(rng.uniform(0.3, 0.95)) if rng.random() < 0.15 else 0.0,
         float(np.clip(-6.6 + 0.75 * rng.standard_normal(), -8.5, -4.5)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -11,9 +11,6 @@ from scipy.ndimage import gaussian_filter1d
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles
 from react_ros.face import ARKIT, ARKIT_INDEX
-
-if TYPE_CHECKING:
-    from react_ros.corpus.simulation.speech import Sound
 
 _STEPS = 100
 """Per second."""
@@ -43,6 +40,15 @@ _TARGETS: dict[str, tuple[float, float, float, float, float, float]] = {
     "laugh": (0.7, 0.0, 0.4, 0, 0, 0),
 }  # fmt: skip
 _OTHER = (0.25, 0.0, 0.1, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A phoneme of hibari's alphabet, or "laugh" for a burst of laughter; its audible time in the clip, s."""
+
+    kind: str
+    start: float
+    end: float
 
 
 def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort: Doubles | None = None) -> Doubles:

@@ -26,6 +26,8 @@ from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.simulation import voice
 from react_ros.corpus.simulation.channel import Channel, draw_channel, through
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles, lognormal
+from react_ros.corpus.simulation.mouth import Sound
+from react_ros.corpus.simulation.mouth import lips as lips
 from react_ros.corpus.simulation.prosody import Clause, Ending, Talk, draw_clauses
 from react_ros.corpus.simulation.story import CONSONANTS, Phrase, Syllable
 from react_ros.face import FRAME_SAMPLES, SAMPLE_RATE, Floats
@@ -105,15 +107,6 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """A phoneme of hibari's alphabet, or "laugh" for a burst of laughter; its audible time in the clip, s."""
-
-    kind: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
 class SpokenPhrase:
     """What was said between two pauses, or one laugh; s in the clip."""
 
@@ -165,11 +158,11 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
         bend=(float(0.03 * rng.standard_normal()), float(0.03 * rng.standard_normal())),
         timbre=tuple(float(x) for x in 0.25 * rng.standard_normal(10)),
         range=float(rng.uniform(0.45, 1.1)),
-        breath=float(0.05 + 0.45 * rng.standard_normal()),
+        breath=float(0.2 + 0.45 * rng.standard_normal()),
         friction=float(rng.uniform(-0.2, 0.9)),
         tilt=float(rng.uniform(-0.9, 0.9)),
         contrast=float(rng.uniform(1.1, 1.55)),
-        loose=float(rng.uniform(0.05, 0.35)),
+        loose=float(rng.uniform(0.03, 0.26)),
         jitter=float(rng.uniform(0.001, 0.006)),
         shimmer=float(rng.uniform(0.03, 0.12)),
         effort=float(rng.uniform(0.1, 0.35)),
@@ -202,17 +195,15 @@ def render(
     speaker: Speaker,
     rng: np.random.Generator,
     *,
-    pitch: Doubles | None = None,
-    effort: Doubles | None = None,
+    mood: tuple[Doubles, Doubles] | None = None,
     laughs: Sequence[tuple[float, float]] = (),
 ) -> Speech:
     """The speech of a clip, recorded.
 
-    pitch, effort: (751,) factors of the mood on pitch and loudness, about 1. laughs: (start, length) in s; talk pauses
-    around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is missing.
+    mood: (751,) factors on pitch and (751,) on vocal effort, about 1; None for 1. laughs: (start, length) in s; talk
+    pauses around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is missing.
     """
-    pitch = np.ones(CLIP_FRAMES) if pitch is None else pitch
-    effort = np.ones(CLIP_FRAMES) if effort is None else effort
+    pitch, effort = mood or (np.ones(CLIP_FRAMES), np.ones(CLIP_FRAMES))
     speak = _formant_speech if speaker.source == "formants" else _network_speech
     clean, sounds, phrases = speak(talk, speaker, rng, pitch, effort, sorted(laughs))
     babble = np.roll(_babble(), int(rng.integers(_SAMPLES))) if speaker.channel.babble > 0.0 else None
