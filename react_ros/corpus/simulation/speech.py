@@ -633,7 +633,7 @@ def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: 
     knots = rng.standard_normal(int(SECONDS / 0.25) + 3)
     moved = speaker.effort * np.interp(frames, 0.25 * (np.arange(len(knots)) - 1.0), knots)
     moved = (gaussian_filter1d(moved, 4.0) + np.log(np.interp(frames, TIMES, effort)))[active].astype(np.float32)
-    leaning = (0.75 + 0.7 * k)[:, None].astype(np.float32) * moved[None, :]
+    leaning = (0.95 + 0.7 * k)[:, None].astype(np.float32) * moved[None, :]
     shimmer = (speaker.shimmer * rng.standard_normal(len(active))).astype(np.float32)
     harmonic += leaning + (timbre + speaker.tilt * k)[:, None].astype(np.float32) + shimmer[None, :]
     friction = speaker.friction * np.clip((k - 0.2) / 0.1, 0.0, 1.0)
