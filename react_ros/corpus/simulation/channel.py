@@ -20,8 +20,8 @@ _HOP = 80
 
 
 _CEPSTRUM = (
-    (4.5, 0.0), (0.9, 0.5), (0.7, 0.8), (1.6, 0.6), (1.6, 0.7), (1.0, 0.7), (0.6, 0.4), (1.5, 0.5), (2.9, 0.7),
-    (0.4, 0.5), (0.9, 0.4), (0.0, 0.4), (1.4, 0.5), (-0.2, 0.3), (0.4, 0.2), (0.1, 0.2), (0.2, 0.2),
+    (3.9, 0.0), (0.5, 0.5), (0.7, 0.8), (1.6, 0.6), (1.6, 0.7), (1.0, 0.7), (0.6, 0.4), (1.5, 0.5), (2.9, 0.7),
+    (0.4, 0.5), (1.3, 0.4), (0.0, 0.4), (1.4, 0.5), (-0.2, 0.3), (0.4, 0.2), (0.1, 0.2), (0.2, 0.2),
 )  # fmt: skip
 """Mean and standard deviation of c1, c2 … of the response: what the voices lack of ten recordings'."""
 
@@ -60,7 +60,7 @@ class Channel:
 
 def draw_channel(rng: np.random.Generator) -> Channel:
     """A random room and microphone."""
-    room = rng.random() < 0.55
+    room = rng.random() < 0.65
     rt60 = float(rng.uniform(0.15, 0.55)) if room else 0.0
     reflections = [(float(rng.uniform(0.001, 0.02)), float(rng.uniform(0.05, 0.35))) for _ in range(5)] if room else []
     return Channel(
@@ -76,11 +76,11 @@ def draw_channel(rng: np.random.Generator) -> Channel:
              float(rng.uniform(0.25, 1.2)))
             for _ in range(3)
         ),
-        float(rng.uniform(0.15, 0.6)),
-        float(rng.uniform(17.0, 30.0) if rng.random() < 0.22 else rng.uniform(30.0, 60.0)),
+        float(rng.uniform(0.08, 0.48)),
+        float(rng.uniform(17.0, 30.0) if rng.random() < 0.22 else rng.uniform(33.0, 60.0)),
         float(rng.uniform(-9.0, -2.0)),
         float(rng.uniform(0.3, 0.95)) if rng.random() < 0.15 else 0.0,
-        float(np.clip(-6.6 + 0.75 * rng.standard_normal(), -8.5, -4.5)),
+        float(np.clip(-6.3 + 0.75 * rng.standard_normal(), -8.5, -4.5)),
     )  # fmt: skip
 
 

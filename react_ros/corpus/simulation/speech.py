@@ -138,8 +138,8 @@ class Speech:
 
 def draw_speaker(rng: np.random.Generator) -> Speaker:
     """A random speaker. Lower voices have longer tracts."""
-    low = rng.random() < 0.48
-    f0 = float(np.clip(lognormal(rng, 118.0, 0.17) if low else lognormal(rng, 200.0, 0.13), 82.0, 260.0))
+    low = rng.random() < 0.54
+    f0 = float(np.clip(lognormal(rng, 118.0, 0.17) if low else lognormal(rng, 193.0, 0.14), 82.0, 260.0))
     height = np.log(f0 / 88.0) / np.log(245.0 / 88.0)
     tract = float(np.clip(0.845 + 0.165 * height + 0.03 * rng.standard_normal(), 0.82, 1.04))
     draw = rng.random()
@@ -158,11 +158,11 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
         bend=(float(0.03 * rng.standard_normal()), float(0.03 * rng.standard_normal())),
         timbre=tuple(float(x) for x in 0.25 * rng.standard_normal(10)),
         range=float(rng.uniform(0.45, 1.1)),
-        breath=float(0.2 + 0.45 * rng.standard_normal()),
+        breath=float(0.45 + 0.45 * rng.standard_normal()),
         friction=float(rng.uniform(-0.2, 0.9)),
         tilt=float(rng.uniform(-0.9, 0.9)),
-        contrast=float(rng.uniform(1.1, 1.55)),
-        loose=float(rng.uniform(0.03, 0.26)),
+        contrast=float(rng.uniform(1.05, 1.45)),
+        loose=float(rng.uniform(0.03, 0.22)),
         jitter=float(rng.uniform(0.001, 0.006)),
         shimmer=float(rng.uniform(0.03, 0.12)),
         effort=float(rng.uniform(0.1, 0.35)),
@@ -319,7 +319,7 @@ def _two_branches(lh: Floats, ln: Floats, lr: Floats, f0: Floats) -> tuple[Float
     share = np.clip((200.0 - np.arange(_ROWS, dtype=np.float32)) / 60.0, 0.0, 1.0)[:, None] * (f0 > 60.0)
     third = np.exp(2.0 * lr)
     harmonic = 0.5 * np.log(np.exp(2.0 * lh) + share * third)
-    noise = 0.5 * np.log(np.exp(2.0 * ln) + (1.0 - 0.8 * share) * third)
+    noise = 0.5 * np.log(np.exp(2.0 * ln) + (1.0 - 0.7 * share) * third)
     return harmonic.astype(np.float32), noise.astype(np.float32)
 
 
