@@ -60,12 +60,12 @@ class Channel:
 
 def draw_channel(rng: np.random.Generator) -> Channel:
     """A random room and microphone."""
-    room = rng.random() < 0.65
+    room = rng.random() < 0.5
     rt60 = float(rng.uniform(0.15, 0.55)) if room else 0.0
     reflections = [(float(rng.uniform(0.001, 0.02)), float(rng.uniform(0.05, 0.35))) for _ in range(5)] if room else []
     return Channel(
         rt60,
-        float(rng.uniform(0.1, 0.6)),
+        float(rng.uniform(0.1, 0.5)),
         tuple(reflections),
         float(np.exp(rng.uniform(np.log(35.0), np.log(170.0)))),
         float(rng.uniform(5000.0, 7500.0)) if rng.random() < 0.15 else 8000.0,
@@ -80,7 +80,7 @@ def draw_channel(rng: np.random.Generator) -> Channel:
         float(rng.uniform(17.0, 30.0) if rng.random() < 0.22 else rng.uniform(33.0, 60.0)),
         float(rng.uniform(-9.0, -2.0)),
         float(rng.uniform(0.3, 0.95)) if rng.random() < 0.15 else 0.0,
-        float(np.clip(-6.3 + 0.75 * rng.standard_normal(), -8.5, -4.5)),
+        float(np.clip(-6.5 + 0.75 * rng.standard_normal(), -8.5, -4.5)),
     )  # fmt: skip
 
 

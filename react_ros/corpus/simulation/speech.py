@@ -158,10 +158,10 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
         bend=(float(0.03 * rng.standard_normal()), float(0.03 * rng.standard_normal())),
         timbre=tuple(float(x) for x in 0.25 * rng.standard_normal(10)),
         range=float(rng.uniform(0.45, 1.1)),
-        breath=float(0.45 + 0.45 * rng.standard_normal()),
+        breath=float(0.55 + 0.45 * rng.standard_normal()),
         friction=float(rng.uniform(-0.2, 0.9)),
         tilt=float(rng.uniform(-0.9, 0.9)),
-        contrast=float(rng.uniform(1.05, 1.45)),
+        contrast=float(rng.uniform(1.15, 1.6)),
         loose=float(rng.uniform(0.03, 0.22)),
         jitter=float(rng.uniform(0.001, 0.006)),
         shimmer=float(rng.uniform(0.03, 0.12)),
@@ -495,6 +495,8 @@ def _network_speech(
         take = _take(clause, speaker, rng)
         tune, low = _tune(take, clause, speaker, rng)
         now, stop = _room_for(now, take, busy)
+        if now >= SECONDS - 0.1:
+            break
         begin = round(now * _RATE)
         last = begin + take.end if stop is None else min(stop, begin + take.end)
         score.add(begin, take, tune, _FRAMES if stop is None else int(last))
