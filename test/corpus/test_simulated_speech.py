@@ -129,7 +129,7 @@ def test_emphasis_is_heard_where_it_is_claimed() -> None:
 def test_mood_moves_pitch_and_loudness() -> None:
     clause = Clause("nobody knew about the wedding", "", "level", 0.5)
     calm, high, loud = (
-        said(clause, mood=(np.full(751, p), np.full(751, e))) for p, e in ((1.0, 1.0), (1.2, 1.0), (1.0, 1.5))
+        said(clause, pitch=np.full(751, p), effort=np.full(751, e)) for p, e in ((1.0, 1.0), (1.2, 1.0), (1.0, 1.5))
     )
     a, b = (heard_pitch(s.clean / np.abs(s.clean).max()) for s in (calm, high))
     assert np.median(b[b > 0]) == pytest.approx(1.2 * np.median(a[a > 0]), rel=0.06)

@@ -195,15 +195,17 @@ def render(
     speaker: Speaker,
     rng: np.random.Generator,
     *,
-    mood: tuple[Doubles, Doubles] | None = None,
+    pitch: Doubles | None = None,
+    effort: Doubles | None = None,
     laughs: Sequence[tuple[float, float]] = (),
 ) -> Speech:
     """The speech of a clip, recorded.
 
-    mood: (751,) factors on pitch and (751,) on vocal effort, about 1; None for 1. laughs: (start, length) in s; talk
+    pitch, effort: (751,) factors of the mood on pitch and vocal effort, about 1; None for 1. laughs: (start, length) in s; talk
     pauses around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is missing.
     """
-    pitch, effort = mood or (np.ones(CLIP_FRAMES), np.ones(CLIP_FRAMES))
+    pitch = np.ones(CLIP_FRAMES) if pitch is None else pitch
+    effort = np.ones(CLIP_FRAMES) if effort is None else effort
     speak = _formant_speech if speaker.source == "formants" else _network_speech
     clean, sounds, phrases = speak(talk, speaker, rng, pitch, effort, sorted(laughs))
     babble = np.roll(_babble(), int(rng.integers(_SAMPLES))) if speaker.channel.babble > 0.0 else None
