@@ -201,8 +201,9 @@ def render(
 ) -> Speech:
     """The speech of a clip, recorded.
 
-    pitch, effort: (751,) factors of the mood on pitch and vocal effort, about 1; None for 1. laughs: (start, length) in s; talk
-    pauses around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is missing.
+    pitch, effort: (751,) factors of the mood on pitch and vocal effort, about 1; None for 1. laughs: (start, length) in
+    s; talk pauses around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is
+    missing.
     """
     pitch = np.ones(CLIP_FRAMES) if pitch is None else pitch
     effort = np.ones(CLIP_FRAMES) if effort is None else effort
