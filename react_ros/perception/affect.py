@@ -149,7 +149,7 @@ class AffectEstimator:
         units[_AU4] = max(units[_AU4] * (1.0 - 0.35 * unknown), drawn)
         distress = self._distressed(look, units, self._closed, corners)
         # What MediaPipe takes for a smile in crying and shouting is a stretched mouth.
-        units[_AU12] *= (1.0 - distress) * (1.0 - _torn(look, corners))
+        units[_AU12] *= (1.0 - distress) * (1.0 - _torn(look, units[_AU4], corners))
         expressions = _expressions(units, contempt, widened, stretched, distress)
         return join_attributes(units, _valence_arousal(units, expressions), expressions)
 
@@ -171,7 +171,7 @@ class AffectEstimator:
         """
         # What is read as distress hardly counts towards the baseline.
         self._geometry.add(level, max((1.0 - self._distress) ** 2, 0.05))
-        deviation = level - np.clip(self._geometry.at(_BASELINE_QUANTILE), *_BOUNDS)
+        deviation = level - np.clip(self._geometry.at(0.5), *_BOUNDS)
         # People with low brows have a narrow gap; in one person it hardly depends on the height.
         deviation[_GAP] -= (0.1 + 0.3 * unknown) * min(deviation[_HEIGHT], 0.04)
         margin = _MARGIN + unknown * _DOUBT
@@ -212,9 +212,11 @@ class _Look:
         return sum(self.left_right(name)) / 2
 
 
-def _torn(look: _Look, corners: _Corners | None) -> float:
-    """How far the mouth is open without lifted corners, 0 to 1: shouting, wailing."""
-    return 0.0 if corners is None else _ramp(corners[1] - 0.02, 0.03) * _ramp(look.parted - 0.2, 0.2)
+def _torn(look: _Look, drawn: float, corners: _Corners | None) -> float:
+    """How far the mouth is open without lifted corners, 0 to 1: shouting, wailing, bared teeth. drawn: AU4."""
+    if corners is None:
+        return 0.0
+    return _ramp(corners[1] - 0.025 + 0.012 * drawn, 0.025) * _ramp(look.parted - 0.15, 0.15)
 
 
 def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, float, float]:
@@ -225,7 +227,10 @@ def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, 
     eyes_level = 1.0 - both("eyeLookDown")
     cheek_raised = _ramp(-deviation[_CHEEK], 0.05) * eyes_level
     nose_wrinkled = _ramp(-deviation[_NOSE], 0.05) * eyes_level * (1.0 - smile)
-    corner_lowered = _ramp(deviation[_CORNER], 0.025) * (1.0 - smile) * (1.0 - jaw)
+    # A talking mouth lowers its corners too.
+    corner_lowered = (
+        _ramp(deviation[_CORNER], 0.025) * (1.0 - smile) * (1.0 - _ramp(max(jaw, look.parted) - 0.08, 0.12))
+    )
     rolled = (one("mouthRollUpper") + one("mouthRollLower")) / 2
     press = both("mouthPress")
     raw = {
@@ -317,12 +322,10 @@ _USUAL_GAZE = np.array([0.25, 0.1])
 
 _CHEEK, _NOSE, _CORNER, _HEIGHT, _SLOPE, _GAP, _UPPER_CORNER = range(7)
 _BOUNDS = (
-    MEASURE_REST - np.array([0.03, 0.03, 0.03, 0.05, 0.026, 0.04, 0.03]),
-    MEASURE_REST + np.array([0.03, 0.03, 0.016, 0.05, 0.026, 0.04, 0.03]),
+    MEASURE_REST - np.array([0.03, 0.03, 0.005, 0.05, 0.026, 0.04, 0.03]),
+    MEASURE_REST + np.array([0.03, 0.03, 0.03, 0.05, 0.026, 0.04, 0.03]),
 )
-"""Bounds of the baseline around the rest, so that neither a long smile nor a long pout becomes the baseline."""
-_BASELINE_QUANTILE = np.array([0.5, 0.5, 0.7, 0.5, 0.5, 0.5, 0.5])
-"""Mouth corners: most people rather smile than pull them down."""
+"""Bounds of the baseline around the rest, so that a smile held for a minute does not become the baseline."""
 _MARGIN = np.array([0.0, 0.006, 0.008, 0.012, 0.004, 0.006, 0.0])
 """Deviation that does not count: what talking, gaze and noise move."""
 _DOUBT = np.array([0.0, 0.006, 0.012, 0.014, 0.010, 0.006, 0.0])
