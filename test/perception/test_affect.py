@@ -169,7 +169,7 @@ def crying_woman(landmarker) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
     return np.array(times), np.array(film)
 
 
-# What a woman shows in the demo's film, judged by eye: (from, to) in s. The first images are left out: the pipeline sees
+# What a woman shows in the demo's film, judged by eye: (from, to) in s. Without the first images: the pipeline sees
 # nobody before a face has been there for a tenth of a second.
 SAD, CRYING, WORRIED, CALM, SMILING = (0.15, 0.5), (0.5, 5.7), (6.2, 8.0), (8.7, 9.2), (9.8, 11.2)
 
