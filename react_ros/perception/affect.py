@@ -59,6 +59,10 @@ _PRIOR_FRAMES = np.select([np.isin(ACTION_UNITS, (1,)), np.isin(ACTION_UNITS, (4
 there at first must not at once become the baseline)."""
 
 
+_Corners = tuple[float, float]
+"""The measures "corner" and "upper corner" of a frame."""
+
+
 class AffectEstimator:
     """Streaming estimator of one person's 25 attributes; causal, constant memory.
 
@@ -71,8 +75,8 @@ class AffectEstimator:
     the probability-weighted mean position on the circumplex (Russell 1980), arousal scaled by the activity of the face.
 
     No network was trained for it, and it was not validated against a coded corpus. The constants of the geometry are
-    set by eye and by regression on 44 faces of about 35 people (see `MEASURE_REST`); distress rests on one woman's
-    acted crying, held against the smiles of about 20 others. Each action unit is scaled from the person's own baseline
+    set by eye and by regression on 59 faces of about 50 people (see `MEASURE_REST`); distress rests on one woman's
+    acted crying, held against the smiles of about 25 others. Each action unit is scaled from the person's own baseline
     to their own 95th percentile over about the last minute; an unknown person has the baseline of the population, so
     that an expression counts from the first frame on.
     """
@@ -127,21 +131,25 @@ class AffectEstimator:
         look = _Look(shapes)
         unknown = _GEOMETRY_PRIOR_FRAMES / (_GEOMETRY_PRIOR_FRAMES + self._seen)
         self._seen += 1
-        deviation, upper_corner = np.zeros(len(MEASURES)), None
+        deviation, corners = np.zeros(len(MEASURES)), None
         if measured is not None:
             level = measured - _GAZE_EFFECT @ (np.array([look.both(name) for name in _GAZE]) - _USUAL_GAZE)
-            deviation, upper_corner = self._deviation(level, unknown), float(level[_UPPER_CORNER])
+            deviation, corners = self._deviation(level, unknown), (float(level[_CORNER]), float(level[_UPPER_CORNER]))
         raw, contempt, widened, stretched = _raw_action_units(look, deviation)
         self._shapes.add(raw)
         rest = np.minimum(self._shapes.at(_REST_QUANTILE), self._highest_rest)
         scale = np.maximum(self._shapes.at(_FULL_QUANTILE) - rest, self._least_scale)
         units = np.clip((raw - rest) / scale, 0.0, 1.0)
+        shut = _ramp(look.both("eyeBlink") - 0.35, 0.25)
+        # A quarter of a second: longer than a blink, which also pulls the brows.
+        self._closed = shut if self._closed is None else self._closed + 0.2 * (shut - self._closed)
+        drawn = _ramp(-deviation[_GAP], 0.02) * (1.0 - max(shut - self._closed, 0.0))
         # The geometry of the brows has its own baseline. Until a person is known, a low brow may be their build.
         units[_AU1] = max(units[_AU1], _ramp(max(deviation[_HEIGHT], 1.5 * deviation[_SLOPE]), 0.04))
-        units[_AU4] = max(units[_AU4] * (1.0 - 0.35 * unknown), _ramp(-deviation[_GAP], 0.02))
-        distress = self._distressed(look, units, upper_corner)
+        units[_AU4] = max(units[_AU4] * (1.0 - 0.35 * unknown), drawn)
+        distress = self._distressed(look, units, self._closed, corners)
         # What MediaPipe takes for a smile in crying and shouting is a stretched mouth.
-        units[_AU12] *= (1.0 - distress) * (1.0 - _torn(look, upper_corner))
+        units[_AU12] *= (1.0 - distress) * (1.0 - _torn(look, units[_AU4], corners))
         expressions = _expressions(units, contempt, widened, stretched, distress)
         return join_attributes(units, _valence_arousal(units, expressions), expressions)
 
@@ -163,27 +171,25 @@ class AffectEstimator:
         """
         # What is read as distress hardly counts towards the baseline.
         self._geometry.add(level, max((1.0 - self._distress) ** 2, 0.05))
-        deviation = level - np.clip(self._geometry.at(_BASELINE_QUANTILE), MEASURE_REST - _BOUND, MEASURE_REST + _BOUND)
+        deviation = level - np.clip(self._geometry.at(0.5), *_BOUNDS)
         # People with low brows have a narrow gap; in one person it hardly depends on the height.
-        deviation[_GAP] -= (0.1 + 0.3 * unknown) * deviation[_HEIGHT]
+        deviation[_GAP] -= (0.1 + 0.3 * unknown) * min(deviation[_HEIGHT], 0.04)
         margin = _MARGIN + unknown * _DOUBT
         return np.sign(deviation) * np.maximum(np.abs(deviation) - margin, 0.0)
 
-    def _distressed(self, look: _Look, units: Doubles, upper_corner: float | None) -> float:
+    def _distressed(self, look: _Look, units: Doubles, closed: float, corners: _Corners | None) -> float:
         """Distress, 0 to 1: brows drawn and raised, with closed lids or a raised chin, and no laughing mouth.
 
         It fades within half a second, or within seconds while the eyes stay closed (hands hide a crying face).
         """
-        shut = _ramp(look.both("eyeBlink") - 0.35, 0.25)
-        # A quarter of a second: longer than a blink.
-        self._closed = shut if self._closed is None else self._closed + 0.2 * (shut - self._closed)
         raised, drawn = units[_AU1], units[_AU4]
         chin = _ramp(look.one("mouthShrugLower") - 0.1, 0.2)
         laughing = _ramp(look.both("mouthSmile") - 0.2, 0.5) * _ramp(look.parted - 0.1, 0.2)
-        if upper_corner is not None:
-            laughing *= _ramp(0.015 - upper_corner, 0.03)
-        now = min(1.4 * float(np.sqrt(drawn * (0.2 + 0.8 * raised))), 1.0) * max(self._closed, chin * raised)
-        last = self._distress * (0.993 if self._closed > 0.8 else 0.9)
+        if corners is not None:
+            laughing *= max(_ramp(-0.05 - corners[0], 0.03), _ramp(0.015 - corners[1], 0.03))
+        brows = _ramp(math.sqrt(drawn * (0.1 + 0.9 * raised)) - 0.12, 0.6)
+        now = brows * max(closed, chin * raised)
+        last = self._distress * (0.993 if closed > 0.8 else 0.9)
         self._distress = max(now, last) * (1.0 - laughing)
         return self._distress
 
@@ -206,9 +212,11 @@ class _Look:
         return sum(self.left_right(name)) / 2
 
 
-def _torn(look: _Look, upper_corner: float | None) -> float:
-    """How far the mouth is open without lifted corners, 0 to 1: shouting, wailing."""
-    return 0.0 if upper_corner is None else _ramp(upper_corner - 0.02, 0.03) * _ramp(look.parted - 0.2, 0.2)
+def _torn(look: _Look, drawn: float, corners: _Corners | None) -> float:
+    """How far the mouth is open without lifted corners, 0 to 1: shouting, wailing, bared teeth. drawn: AU4."""
+    if corners is None:
+        return 0.0
+    return _ramp(corners[1] - 0.025 + 0.012 * drawn, 0.025) * _ramp(look.parted - 0.15, 0.15)
 
 
 def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, float, float]:
@@ -219,7 +227,10 @@ def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, 
     eyes_level = 1.0 - both("eyeLookDown")
     cheek_raised = _ramp(-deviation[_CHEEK], 0.05) * eyes_level
     nose_wrinkled = _ramp(-deviation[_NOSE], 0.05) * eyes_level * (1.0 - smile)
-    corner_lowered = _ramp(deviation[_CORNER], 0.025) * (1.0 - smile) * (1.0 - jaw)
+    # A talking mouth lowers its corners too.
+    corner_lowered = (
+        _ramp(deviation[_CORNER], 0.025) * (1.0 - smile) * (1.0 - _ramp(max(jaw, look.parted) - 0.08, 0.12))
+    )
     rolled = (one("mouthRollUpper") + one("mouthRollLower")) / 2
     press = both("mouthPress")
     raw = {
@@ -273,7 +284,9 @@ def _expressions(units: Doubles, contempt: float, widened: float, stretched: flo
         "fear": score(min(brows, max(stretched, widened)), au[1], au[2], au[4], widened, au[7], stretched, au[26])
         * pleasant,
         "disgust": score(au[9], au[9], max(au[15], au[10]), au[17]) * pleasant,
-        "anger": score(min(au[4], max(au[7], au[23], au[24])), au[4], au[7], max(au[23], au[24])) * pleasant,
+        "anger": score(min(au[4], max(au[7], au[23], au[24])), au[4], au[7], max(au[23], au[24]))
+        * pleasant
+        * (1.0 - 0.8 * au[1]),
         "contempt": score(contempt, contempt, max(au[12], au[14])),
     }
     logits = _SHARPNESS * np.array([scores[name] for name in EXPRESSION_NAMES])
@@ -289,32 +302,33 @@ def _valence_arousal(units: Doubles, expressions: Doubles) -> Doubles:
 
 MEASURES = ("cheek", "nose", "corner", "brow height", "brow slope", "brow gap", "upper corner")
 """The distances that `geometry` measures."""
-MEASURE_REST: Doubles = np.array([0.300, 0.389, -0.018, 0.127, -0.060, 0.293, -0.006])
-"""(7,) mean of `MEASURES` at rest, in their unit, over 44 faces (11 films and 33 photographs of about 35 people, mouth
-measures 32 of them). Read-only."""
-MEASURE_SPREAD: Doubles = np.array([0.018, 0.021, 0.017, 0.024, 0.013, 0.021, 0.016])
+MEASURE_REST: Doubles = np.array([0.299, 0.388, -0.020, 0.131, -0.060, 0.296, -0.002])
+"""(7,) mean of `MEASURES` at rest, in their unit, over 59 faces (27 films and 32 photographs of about 50 people; mouth
+and cheeks: the 47 of them whose mouth is at rest). Read-only."""
+MEASURE_SPREAD: Doubles = np.array([0.017, 0.019, 0.015, 0.028, 0.0125, 0.0195, 0.016])
 """(7,) standard deviation of `MEASURE_REST` over those faces. Read-only."""
 for _constant in (MEASURE_REST, MEASURE_SPREAD):
     _constant.setflags(write=False)
 
 # Effect on the measures of 1 rad of the pitch of the landmarks, and of eyeLookDown and eyeBlink from 0 to 1: regression
-# within 13 films (6,100 frames) on pitch, gaze, lids, brows, smile and jaw together.
-_PITCH_EFFECT = np.array([-0.044, -0.121, 0.041, 0.073, 0.013, -0.007, 0.0])
+# within 27 films (9,250 frames) on pitch, gaze, lids, brows, smile and jaw together; what is not significant is 0.
+_PITCH_EFFECT = np.array([-0.050, -0.121, 0.036, 0.074, 0.014, 0.0, -0.043])
 _GAZE_EFFECT = np.array([
-    [-0.057, 0.070], [-0.064, 0.067], [0.0, 0.0], [0.051, -0.060], [0.010, -0.007], [-0.011, 0.016], [0.0, 0.0],
+    [-0.060, 0.072], [-0.046, 0.055], [0.0, 0.0], [0.043, -0.049], [0.009, 0.0], [0.0, 0.0], [0.011, -0.018],
 ])  # fmt: skip
 _USUAL_PITCH = -0.12
 _GAZE = ("eyeLookDown", "eyeBlink")
 _USUAL_GAZE = np.array([0.25, 0.1])
 
 _CHEEK, _NOSE, _CORNER, _HEIGHT, _SLOPE, _GAP, _UPPER_CORNER = range(7)
-_BOUND = np.array([0.03, 0.03, 0.03, 0.05, 0.026, 0.04, 0.03])
-"""Bound of the baseline around the rest, so that a smile held for a minute does not become the baseline."""
-_BASELINE_QUANTILE = np.array([0.5, 0.5, 0.7, 0.5, 0.5, 0.5, 0.5])
-"""Mouth corners: most people rather smile than pull them down."""
+_BOUNDS = (
+    MEASURE_REST - np.array([0.03, 0.03, 0.005, 0.05, 0.026, 0.04, 0.03]),
+    MEASURE_REST + np.array([0.03, 0.03, 0.03, 0.05, 0.026, 0.04, 0.03]),
+)
+"""Bounds of the baseline around the rest, so that a smile held for a minute does not become the baseline."""
 _MARGIN = np.array([0.0, 0.006, 0.008, 0.012, 0.004, 0.006, 0.0])
 """Deviation that does not count: what talking, gaze and noise move."""
-_DOUBT = np.array([0.0, 0.006, 0.012, 0.012, 0.010, 0.006, 0.0])
+_DOUBT = np.array([0.0, 0.006, 0.012, 0.014, 0.010, 0.006, 0.0])
 """Further deviation that does not count while the person is unknown: half the spread over people, or more."""
 _GEOMETRY_PRIOR_FRAMES = 100.0
 
@@ -371,38 +385,38 @@ def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
 # Stand-in for the landmarks of simulated people.
 
 MEASURE_EFFECTS: Mapping[int, tuple[float, ...]] = {
-    1: (0.0, 0.0, 0.0, 0.036, 0.022, 0.0, 0.0),
-    2: (0.0, 0.0, 0.0, 0.031, -0.036, 0.010, 0.0),
-    4: (0.0, 0.0, 0.0, -0.030, 0.017, -0.027, 0.0),
+    1: (0.0, 0.0, 0.0, 0.045, 0.028, 0.0, 0.0),
+    2: (0.0, 0.0, 0.0, 0.014, -0.038, 0.017, 0.0),
+    4: (0.0, 0.0, 0.0, -0.030, 0.012, -0.025, 0.0),
     6: (-0.035, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     9: (0.0, -0.045, 0.0, 0.0, 0.0, 0.0, 0.0),
-    12: (-0.020, -0.020, -0.070, 0.0, 0.0, 0.0, -0.045),
+    12: (-0.023, -0.022, -0.067, 0.0, 0.0, 0.0, -0.029),
     15: (0.0, 0.0, 0.030, 0.0, 0.0, 0.0, 0.020),
     17: (0.0, 0.0, 0.020, 0.0, 0.0, 0.0, 0.005),
-    26: (0.011, 0.0, -0.013, 0.0, 0.0, 0.0, 0.075),
+    26: (0.012, 0.0, -0.025, 0.0, 0.0, 0.0, 0.063),
 }
 """By how much an action unit at full strength moves each of `MEASURES`.
 
-AU1, 2, 4, 12, 17, 26: regression within 12 films of about 10 people (6,400 frames, each film counted as 200 at most),
-times the range of the blendshape on real faces; AU4 and AU15 also from stretches judged by eye (crying, pouting; 2
-people); AU6 and AU9 by hand, from the scale on which `AffectEstimator` reads them."""
-MEASURE_WANDER: Doubles = np.array([0.005, 0.006, 0.008, 0.005, 0.0035, 0.0055, 0.010])
+AU1, 2, 4, 12, 26: the regression within 27 films that gaze and pitch are from, times the range of the blendshape on
+real faces (0.8, 0.8, 0.6, 1, 0.5); AU4's gap also from crying, AU15 and AU17 from pouting, judged by eye (5 people);
+AU6 and AU9 by hand, from the scale on which `AffectEstimator` reads them."""
+MEASURE_WANDER: Doubles = np.array([0.0055, 0.006, 0.0095, 0.0055, 0.0035, 0.0055, 0.0125])
 """(7,) standard deviation within a person of what blendshapes and gaze do not explain (the same films); its
 autocorrelation falls to 1/e in half a second. Read-only."""
-MEASURE_NOISE: Doubles = np.array([0.0018, 0.0020, 0.0027, 0.0017, 0.0012, 0.0017, 0.0031])
+MEASURE_NOISE: Doubles = np.array([0.0018, 0.0021, 0.0020, 0.0019, 0.0013, 0.0017, 0.0020])
 """(7,) standard deviation of the noise from frame to frame (median of the films; half to two and a half times as much
 by the size and sharpness of the face). Read-only."""
 _WANDER_FRAMES = 12.0
 _REST_CORRELATION = np.array([
-    [1.00, 0.70, 0.12, -0.32, 0.23, -0.21, -0.17],
-    [0.70, 1.00, 0.20, -0.23, 0.05, -0.03, -0.21],
-    [0.12, 0.20, 1.00, -0.05, 0.11, -0.21, 0.61],
-    [-0.32, -0.23, -0.05, 1.00, -0.31, 0.63, 0.16],
-    [0.23, 0.05, 0.11, -0.31, 1.00, -0.53, -0.20],
-    [-0.21, -0.03, -0.21, 0.63, -0.53, 1.00, -0.09],
-    [-0.17, -0.21, 0.61, 0.16, -0.20, -0.09, 1.00],
+    [1.00, 0.71, 0.22, -0.46, 0.28, -0.27, -0.10],
+    [0.71, 1.00, 0.16, -0.28, 0.12, -0.04, -0.25],
+    [0.22, 0.16, 1.00, -0.22, 0.11, -0.15, 0.34],
+    [-0.46, -0.28, -0.22, 1.00, -0.41, 0.59, -0.05],
+    [0.28, 0.12, 0.11, -0.41, 1.00, -0.46, -0.25],
+    [-0.27, -0.04, -0.15, 0.59, -0.46, 1.00, -0.07],
+    [-0.10, -0.25, 0.34, -0.05, -0.25, -0.07, 1.00],
 ])  # fmt: skip
-"""Of the measures at rest over people (32 faces)."""
+"""Of the measures at rest over people (the 47 faces)."""
 for _constant in (MEASURE_WANDER, MEASURE_NOISE):
     _constant.setflags(write=False)
 

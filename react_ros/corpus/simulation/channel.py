@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
@@ -18,9 +19,11 @@ _HOP = 80
 """Of the compressor's gain, samples."""
 
 
-_CEPSTRUM = ((-1.1, 0.0), (0.2, 0.5), (0.0, 0.7), (-0.4, 0.7), (0.3, 0.5), (0.3, 0.6), (1.5, 0.7), (0.0, 0.5), (0.7, 0.5),
-             (-0.2, 0.4), (0.7, 0.5), (-0.1, 0.3))  # fmt: skip
-"""Mean and standard deviation of c3, c4 … of the responses: what the voices lack of the means and spreads of ten recordings."""
+_CEPSTRUM = (
+    (3.9, 0.0), (0.5, 0.5), (0.7, 0.8), (1.6, 0.6), (1.6, 0.7), (1.0, 0.7), (0.6, 0.4), (1.5, 0.5), (2.9, 0.7),
+    (0.4, 0.5), (1.3, 0.4), (0.0, 0.4), (1.4, 0.5), (-0.2, 0.3), (0.4, 0.2), (0.1, 0.2), (0.2, 0.2),
+)  # fmt: skip
+"""Mean and standard deviation of c1, c2 … of the response: what the voices lack of ten recordings'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Channel:
     tilt: float
     """dB per octave about 1 kHz."""
     cepstrum: tuple[float, ...]
-    """Mel-cepstral coefficients of the response from c3 on, natural logarithm of power (as `perception.acoustics.mfcc`)."""
+    """Mel-cepstral coefficients c1, c2 … of the response, of the natural logarithm of power (as `acoustics.mfcc`)."""
     bells: tuple[tuple[float, float, float], ...]
     """Frequency, Hz; gain, dB; width, octaves."""
     compression: float
@@ -57,27 +60,27 @@ class Channel:
 
 def draw_channel(rng: np.random.Generator) -> Channel:
     """A random room and microphone."""
-    room = rng.random() < 0.55
+    room = rng.random() < 0.5
     rt60 = float(rng.uniform(0.15, 0.55)) if room else 0.0
     reflections = [(float(rng.uniform(0.001, 0.02)), float(rng.uniform(0.05, 0.35))) for _ in range(5)] if room else []
     return Channel(
         rt60,
-        float(rng.uniform(0.1, 0.6)),
+        float(rng.uniform(0.1, 0.5)),
         tuple(reflections),
         float(np.exp(rng.uniform(np.log(35.0), np.log(170.0)))),
         float(rng.uniform(5000.0, 7500.0)) if rng.random() < 0.15 else 8000.0,
-        float(np.clip(-1.3 + 1.0 * rng.standard_normal(), -3.5, 1.5)),
+        float(np.clip(-1.0 + 0.6 * rng.standard_normal(), -3.0, 1.0)),
         tuple(m + s * float(rng.standard_normal()) for m, s in _CEPSTRUM),
         tuple(
             (float(np.exp(rng.uniform(np.log(120.0), np.log(7500.0)))), float(rng.uniform(-5.0, 5.0)),
              float(rng.uniform(0.25, 1.2)))
             for _ in range(3)
         ),
-        float(rng.uniform(0.1, 0.6)),
-        float(rng.uniform(15.0, 30.0) if rng.random() < 0.25 else rng.uniform(30.0, 65.0)),
-        float(rng.uniform(-7.0, 0.0)),
+        float(rng.uniform(0.08, 0.48)),
+        float(rng.uniform(17.0, 30.0) if rng.random() < 0.22 else rng.uniform(33.0, 60.0)),
+        float(rng.uniform(-9.0, -2.0)),
         float(rng.uniform(0.3, 0.95)) if rng.random() < 0.15 else 0.0,
-        float(np.clip(-6.9 + 1.1 * rng.standard_normal(), -9.5, -4.6)),
+        float(np.clip(-6.5 + 0.75 * rng.standard_normal(), -8.5, -4.5)),
     )  # fmt: skip
 
 
@@ -87,12 +90,12 @@ def through(sound: Floats, channel: Channel, rng: np.random.Generator, babble: F
     babble: (n,) other people's voices, needed where the channel has some.
     """
     n = len(sound)
-    size = scipy.fft.next_fast_len(n + SAMPLE_RATE // 2, real=True)
+    size = int(scipy.fft.next_fast_len(n + SAMPLE_RATE // 2, real=True) or 0)
     hertz = np.maximum(np.arange(size // 2 + 1, dtype=np.float32) * np.float32(SAMPLE_RATE / size), 5.0)
     response = _microphone(hertz, channel)
     if channel.reverberation > 0.0:
-        response = response * scipy.fft.rfft(_room(channel, rng), size)
-    out = scipy.fft.irfft(scipy.fft.rfft(sound.astype(np.float32), size) * response, size)[:n]
+        response = response * _rfft(_room(channel, rng), size)
+    out = _irfft(_rfft(sound.astype(np.float32), size) * response, size)[:n]
     active = _active(out)
     if active.any():
         out = _compressed(out, channel.compression, active)
@@ -101,7 +104,7 @@ def through(sound: Floats, channel: Channel, rng: np.random.Generator, babble: F
         out, speech = np.zeros(n, np.float32), 1.0
     noise = _noise(rng, size, hertz, channel)[:n]
     if channel.babble > 0.0 and babble is not None:
-        others = scipy.fft.irfft(scipy.fft.rfft(babble.astype(np.float32), size) * response, size)[:n]
+        others = _irfft(_rfft(babble.astype(np.float32), size) * response, size)[:n]
         scale = others.std()
         if scale > 0.0:
             noise = np.sqrt(1.0 - channel.babble) * noise + np.sqrt(channel.babble) * others / scale
@@ -119,6 +122,14 @@ def through(sound: Floats, channel: Channel, rng: np.random.Generator, babble: F
     over = np.abs(out) > 0.7
     out[over] = np.sign(out[over]) * (0.7 + 0.29 * np.tanh((np.abs(out[over]) - 0.7) / 0.29))
     return out.astype(np.float32)
+
+
+def _rfft(x: Floats, size: int) -> npt.NDArray[np.complex64]:
+    return np.asarray(scipy.fft.rfft(x, size))
+
+
+def _irfft(x: npt.NDArray[np.complex64], size: int) -> Floats:
+    return np.asarray(scipy.fft.irfft(x, size))
 
 
 def _active(sound: Floats) -> np.ndarray:
@@ -148,7 +159,7 @@ def _microphone(hertz: Floats, channel: Channel) -> Floats:
     for centre, gain, width in channel.bells:
         decibels += gain * np.exp(-0.5 * ((octaves - np.log2(centre / 1000.0)) / width) ** 2)
     mel = 41.0 * np.log10(1.0 + hertz / 700.0) / np.log10(1.0 + SAMPLE_RATE / 2 / 700.0) - 0.5
-    cosines = np.cos(np.pi / 40.0 * np.outer(np.arange(3, 3 + len(channel.cepstrum)), _GRID)) * np.sqrt(2.0 / 40.0)
+    cosines = np.cos(np.pi / 40.0 * np.outer(np.arange(1, 1 + len(channel.cepstrum)), _GRID)) * np.sqrt(2.0 / 40.0)
     ripple = np.interp(mel, _GRID, np.array(channel.cepstrum) @ cosines)
     decibels += 10.0 / np.log(10.0) * ripple
     out = 10.0 ** (decibels / 20.0) / np.sqrt(1.0 + (channel.high_pass / hertz) ** 4)
@@ -178,5 +189,5 @@ def _noise(rng: np.random.Generator, size: int, hertz: Floats, channel: Channel)
     shape = shape / np.sqrt(1.0 + (channel.high_pass / hertz) ** 4)
     if channel.low_pass < 8000.0:
         shape = shape / np.sqrt(1.0 + (hertz / channel.low_pass) ** 16)
-    noise = scipy.fft.irfft(spectrum * shape.astype(np.float32), size)
+    noise = _irfft(spectrum * shape.astype(np.float32), size)
     return (noise / noise.std()).astype(np.float32)

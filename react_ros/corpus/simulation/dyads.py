@@ -83,7 +83,7 @@ class World:
     tracked_units: bool
     """Whether speakers' action units are degrees, as perception derives them; else occurrences, as annotators code."""
     by_story: bool
-    """Whether listeners are appropriate for the speakers of the same story; else for speakers with similar attributes."""
+    """Whether listeners are appropriate for the speakers of their story; else for speakers with similar attributes."""
 
 
 def _early(index: int, seed: int, tellers: int, audio_rate: int) -> RenderedSession:
@@ -128,10 +128,11 @@ def simulate(
 ) -> None:
     """Write a simulated corpus. The same seed gives the same bytes; a larger corpus begins with the same sessions.
 
-    out: a folder that does not exist or is empty; it appears when it is complete. world: of `WORLDS`. sessions: at least those of two
-    stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6. audio_rate: Hz. jobs:
-    processes, None for one per core. progress: called with (sessions done, in all). Raises ValueError for an impossible
-    number, FileExistsError for a folder in use, OSError.
+    out: a folder that does not exist or is empty; it appears when it is complete. world: of `WORLDS`. sessions: at
+    least those of two stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6.
+    audio_rate: Hz. jobs: processes, None for one per core. progress: called with (sessions done, in all). Raises
+    ValueError for an impossible number, CorpusError where a package is missing, FileExistsError for a folder in use,
+    OSError.
     """
     _check(out, world, sessions, seed, tellers, audio_rate, jobs)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -216,15 +217,9 @@ def _write_settings(root: Path, world: str, sessions: int, seed: int, tellers: i
     if kind.by_story:
         appropriate = "The matrices beside the tables say so: they are by story, not by the challenge's rule."
     readme = _README.format(
-        notice=NOTICE,
-        world=world,
-        about=kind.about,
-        appropriate=appropriate,
-        units=units,
-        sessions=sessions,
-        tellers=tellers,
-        made_by=made_by,
-    )
+        notice=NOTICE, world=world, about=kind.about, appropriate=appropriate, units=units, sessions=sessions,
+        tellers=tellers, made_by=made_by,
+    )  # fmt: skip
     (root / "README.txt").write_text(readme, encoding="utf-8")
     settings: dict[str, Any] = {
         "layout": "react2024",

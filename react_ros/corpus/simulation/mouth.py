@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -11,9 +11,6 @@ from scipy.ndimage import gaussian_filter1d
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles
 from react_ros.face import ARKIT, ARKIT_INDEX
-
-if TYPE_CHECKING:
-    from react_ros.corpus.simulation.speech import Sound
 
 _STEPS = 100
 """Per second."""
@@ -45,6 +42,15 @@ _TARGETS: dict[str, tuple[float, float, float, float, float, float]] = {
 _OTHER = (0.25, 0.0, 0.1, 0.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A phoneme of hibari's alphabet, or "laugh" for a burst of laughter; its audible time in the clip, s."""
+
+    kind: str
+    start: float
+    end: float
+
+
 def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort: Doubles | None = None) -> Doubles:
     """(751, 52) blendshapes of lips and jaw for phonemes in time; magnitudes as trackers report them for real talkers.
 
@@ -53,19 +59,16 @@ def lips(sounds: Sequence[Sound], *, jaw: float = 1.0, lips: float = 1.0, effort
     """
     n = int(SECONDS * _STEPS) + 2
     tracks = np.zeros((6, n))
-    weight = np.zeros(n)
     for s in sounds:
         a, b = int((s.start - _LEAD) * _STEPS), int(np.ceil((s.end - _LEAD) * _STEPS))
         a, b = max(a, 0), min(max(b, a + 1), n)
         if b > a:
             tracks[:, a:b] = np.array(_TARGETS.get(s.kind, _OTHER))[:, None]
-            weight[a:b] = 1.0
-    # Between words of a phrase the lips do not return to rest: gaps up to .12 s keep the mean of both sides.
-    smooth = gaussian_filter1d(tracks, 4.2, axis=1)
-    fast = gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 3.0, axis=1)
+    smooth = np.asarray(gaussian_filter1d(tracks, 4.2, axis=1))
     at = np.minimum((TIMES * _STEPS).astype(np.int64), n - 1)
+    fast = np.asarray(gaussian_filter1d(tracks[_CLOSE : _BITE + 1], 3.0, axis=1))[:, at]
     open_, round_, spread, _, _, protrude = (x[at] for x in smooth)
-    close, bite = np.clip(1.5 * fast[:, at], 0.0, 1.0)
+    close, bite = np.clip(1.5 * fast, 0.0, 1.0)
     loud = np.ones(CLIP_FRAMES) if effort is None else np.sqrt(np.clip(effort, 0.3, 3.0))
     opening = np.clip(jaw * loud * open_ * (1.0 - 0.85 * close) * (1.0 - 0.4 * bite), 0.0, 2.0)
     round_, spread, protrude = lips * round_, lips * spread, lips * protrude

@@ -1,21 +1,21 @@
 """What a simulated speaker says and how: clauses of everyday talk, their endings, pauses and disfluencies.
 
-Pauses are drawn from three kinds (brief, medium and long: Campione and Véronis 2002); 6 to 10 disfluencies per 100 words
-(Li and Tilsen 2015); most pauses at clause boundaries follow a rise (O'Shaughnessy 1992); a region of low pitch invites
-an answer (Ward and Tsukahara 2000).
+Pauses are drawn from three kinds (brief, medium and long: Campione and Véronis 2002); 6 to 10 disfluencies per 100
+words (Li and Tilsen 2015); most pauses at clause boundaries follow a rise (O'Shaughnessy 1992); a region of low pitch
+invites an answer (Ward and Tsukahara 2000).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 Ending = Literal["fall", "level", "rise", "held"]
 
-PAUSES = ((0.35, 0.12), (0.5, 0.45), (0.15, 1.4))
+PAUSES = ((0.46, 0.08), (0.41, 0.33), (0.13, 1.2))
 """Share and median, s, of brief, medium and long pauses within a turn."""
 FILLERS = ("ˈʌmmm", "ˈʌʌʌ", "ˈɛɹmm", "mmm")
 """Phonemes of filled pauses."""
@@ -42,8 +42,8 @@ _SLOTS: dict[str, tuple[str, ...]] = {
               "a bike", "the wedding", "the computer", "that letter", "the garden", "the match", "our holiday",
               "the washing machine", "the photographs", "a bottle of wine", "the exam", "that funny film"),
     "adj": ("great", "awful", "strange", "funny", "tired", "lovely", "difficult", "expensive", "boring", "amazing",
-            "embarrassing", "quiet", "perfect", "terrible", "nice", "crazy", "sad", "beautiful", "too late", "impossible",
-            "ridiculous", "all right", "pretty scary", "much better", "a bit weird"),
+            "embarrassing", "quiet", "perfect", "terrible", "nice", "crazy", "sad", "beautiful", "too late",
+            "impossible", "ridiculous", "all right", "pretty scary", "much better", "a bit weird"),
     "adv": ("really", "just", "actually", "only", "kind of", "almost", "never", "always", "finally", "honestly",
             "suddenly", "still", "probably", "simply"),
     "feel": ("happy", "nervous", "so relieved", "angry", "proud", "lonely", "worried", "excited", "ashamed", "hopeful",
@@ -205,8 +205,6 @@ def draw_clauses(
 
 
 def _with_pause(clause: Clause, pause: float) -> Clause:
-    from dataclasses import replace
-
     return replace(clause, pause=pause)
 
 
@@ -219,7 +217,7 @@ def _draw_clause(
         "question" if draw < 0.09 else "short" if draw < (0.4 if short else 0.14) else "opinion" if draw < 0.4 else ""
     )
     text = clause_text(rng, kind)
-    if kind == "" and rng.random() < 0.3:
+    if kind == "" and rng.random() < 0.5:
         text = f"{text} {'and' if rng.random() < 0.5 else 'because'} {clause_text(rng, 'opinion')}"
     words = text.split()
     tempo = float(np.exp(0.08 * rng.standard_normal()))

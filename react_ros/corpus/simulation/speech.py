@@ -1,8 +1,8 @@
-"""The speech of simulated people: drawn talk, rendered by a small network with an identity, prosody and a recording's channel.
+"""The speech of simulated people: drawn talk, rendered with an identity, prosody and a recording's channel.
 
-The network of hibari-tts (Apache-2.0) gives pitch, a harmonic and a noise spectrum per 12.5 ms of an English phrase; all
-that makes a person (pitch, tract, breath, effort, tempo) is changed there, before the sound exists. One voice in fifteen
-is the formant synthesiser of `voice`. 30 s take about 0.7 s of one core.
+The network of hibari-tts (Apache-2.0) gives pitch, a harmonic and a noise spectrum per 12.5 ms of an English phrase;
+all that makes a person (pitch, tract, breath, effort, tempo) is changed there, before the sound exists. One voice in
+fifteen is the formant synthesiser of `voice`. 30 s take about 0.5 s of one core.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from react_ros.corpus.clips import CLIP_FRAMES, CorpusError
 from react_ros.corpus.simulation import voice
 from react_ros.corpus.simulation.channel import Channel, draw_channel, through
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles, lognormal
+from react_ros.corpus.simulation.mouth import Sound
+from react_ros.corpus.simulation.mouth import lips as lips
 from react_ros.corpus.simulation.prosody import Clause, Ending, Talk, draw_clauses
 from react_ros.corpus.simulation.story import CONSONANTS, Phrase, Syllable
 from react_ros.face import FRAME_SAMPLES, SAMPLE_RATE, Floats
@@ -42,6 +45,8 @@ _ROWS = 490
 """Rows of 20 Hz of the network's spectra that are used: 8 kHz of the shortest tract."""
 _FRAMES = -(-CLIP_FRAMES * FRAME_SAMPLES // _HOP) + 1
 _SAMPLES = CLIP_FRAMES * FRAME_SAMPLES
+_LEAD = 3.5
+"""Frames by which the sound precedes the network's durations (vowels, closures, sibilants and nasals agree)."""
 _SILENT = -20.0
 """Log amplitude."""
 _NOT_SOUNDS = frozenset(" ˈˌː.,?!;:—…")
@@ -102,15 +107,6 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """A phoneme of hibari's alphabet, or "laugh" for a burst of laughter; its audible time in the clip, s."""
-
-    kind: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
 class SpokenPhrase:
     """What was said between two pauses, or one laugh; s in the clip."""
 
@@ -142,8 +138,8 @@ class Speech:
 
 def draw_speaker(rng: np.random.Generator) -> Speaker:
     """A random speaker. Lower voices have longer tracts."""
-    low = rng.random() < 0.48
-    f0 = float(np.clip(lognormal(rng, 118.0, 0.17) if low else lognormal(rng, 200.0, 0.13), 82.0, 260.0))
+    low = rng.random() < 0.54
+    f0 = float(np.clip(lognormal(rng, 118.0, 0.17) if low else lognormal(rng, 193.0, 0.14), 82.0, 260.0))
     height = np.log(f0 / 88.0) / np.log(245.0 / 88.0)
     tract = float(np.clip(0.845 + 0.165 * height + 0.03 * rng.standard_normal(), 0.82, 1.04))
     draw = rng.random()
@@ -160,16 +156,16 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
         f0=f0,
         tract=tract,
         bend=(float(0.03 * rng.standard_normal()), float(0.03 * rng.standard_normal())),
-        timbre=tuple(float(x) for x in 0.35 * rng.standard_normal(10)),
+        timbre=tuple(float(x) for x in 0.25 * rng.standard_normal(10)),
         range=float(rng.uniform(0.45, 1.1)),
-        breath=float(-0.15 + 0.45 * rng.standard_normal()),
+        breath=float(0.55 + 0.45 * rng.standard_normal()),
         friction=float(rng.uniform(-0.2, 0.9)),
-        tilt=float(rng.uniform(-1.3, 0.9)),
-        contrast=float(rng.uniform(1.0, 1.5)),
-        loose=float(rng.uniform(0.1, 0.4)),
+        tilt=float(rng.uniform(-0.9, 0.9)),
+        contrast=float(rng.uniform(1.15, 1.6)),
+        loose=float(rng.uniform(0.03, 0.22)),
         jitter=float(rng.uniform(0.001, 0.006)),
         shimmer=float(rng.uniform(0.03, 0.12)),
-        effort=float(rng.uniform(0.2, 0.45)),
+        effort=float(rng.uniform(0.1, 0.35)),
         tempo=float(rng.uniform(1.0, 1.4)),
         wobble=float(rng.uniform(0.05, 0.2)),
         pauses=lognormal(rng, 1.0, 0.3),
@@ -205,8 +201,9 @@ def render(
 ) -> Speech:
     """The speech of a clip, recorded.
 
-    pitch, effort: (751,) factors of the mood on pitch and loudness, about 1. laughs: (start, length) in s; talk pauses
-    around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is missing.
+    pitch, effort: (751,) factors of the mood on pitch and vocal effort, about 1; None for 1. laughs: (start, length) in
+    s; talk pauses around them, and a phrase that runs into one is broken off. Raises CorpusError where hibari-tts is
+    missing.
     """
     pitch = np.ones(CLIP_FRAMES) if pitch is None else pitch
     effort = np.ones(CLIP_FRAMES) if effort is None else effort
@@ -300,6 +297,35 @@ def _speak(phonemes: str, speed: float) -> tuple[list[Floats], npt.NDArray[np.fl
     return [o[0] for o in out[:6]], edges, known
 
 
+def _tokens(known: str, edges: npt.NDArray[np.float64]) -> list[tuple[str, float, float]]:
+    """Characters with first and last frame: a vowel has its stress mark's time too, and sounds meet at spaces."""
+    at = edges - _LEAD
+    out: list[tuple[str, float, float]] = []
+    for i, c in enumerate(known):
+        a, b = float(at[i + 1]), float(at[i + 2])
+        before, after = known[i - 1 : i] if i else "", known[i + 1 : i + 2]
+        if before and before in "ˈˌ":
+            a = float(at[i])
+        elif before == " ":
+            a -= 0.5 * float(at[i + 1] - at[i])
+        if after == " " and c not in _NOT_SOUNDS:
+            b += 0.5 * float(at[i + 3] - at[i + 2])
+        out.append((c, a, b))
+    return out
+
+
+def _two_branches(lh: Floats, ln: Floats, lr: Floats, f0: Floats) -> tuple[Floats, Floats]:
+    """(harmonic, noise), (490, n) each: the network's third branch, whose phases hold its own pitch, is divided.
+
+    Towards a phrase's end it carries most of the voice; where it is voiced, and below 4 kHz, it goes to the harmonics.
+    """
+    share = np.clip((200.0 - np.arange(_ROWS, dtype=np.float32)) / 60.0, 0.0, 1.0)[:, None] * (f0 > 60.0)
+    third = np.exp(2.0 * lr)
+    harmonic = 0.5 * np.log(np.exp(2.0 * lh) + share * third)
+    noise = 0.5 * np.log(np.exp(2.0 * ln) + (1.0 - 0.7 * share) * third)
+    return harmonic.astype(np.float32), noise.astype(np.float32)
+
+
 def _take(clause: Clause, speaker: Speaker, rng: np.random.Generator) -> _Take:
     """A clause with its lengthenings and the wobble of its tempo."""
     phonemes = clause.phonemes or phonemes_of(clause.text)
@@ -312,10 +338,9 @@ def _take(clause: Clause, speaker: Speaker, rng: np.random.Generator) -> _Take:
     speed = float(np.clip(speaker.tempo * clause.tempo, 0.5, 2.0))
     (lh, th, ln, lr, _, f0), edges, known = _speak(" ".join(words) + mark, speed)
     lh, th, ln, lr = lh[:_ROWS], th[:_ROWS], ln[:_ROWS], lr[:_ROWS]
-    # The third branch has phases that hold the network's own pitch: as noise it fits any.
-    noise = 0.5 * np.log(np.exp(2.0 * ln) + np.exp(2.0 * lr))
+    lh, noise = _two_branches(lh, ln, lr, f0)
     level = np.maximum(lh[5:200].max(axis=0), noise[5:].max(axis=0) + 1.0)
-    audible = np.flatnonzero(level > level.max() - 5.0)
+    audible = np.flatnonzero(level > level.max() - 4.2)
     first, last = int(audible[0]), int(audible[-1])
     voiced = f0 > 60.0
     loud = lh[5:200].max(axis=0)
@@ -324,7 +349,7 @@ def _take(clause: Clause, speaker: Speaker, rng: np.random.Generator) -> _Take:
     if voiced.any():
         tune = np.interp(np.arange(len(f0)), np.flatnonzero(voiced), tune[voiced])
         tune -= np.median(tune[voiced])
-    tokens = [(c, float(edges[i + 1]) - 0.5, float(edges[i + 2]) - 0.5) for i, c in enumerate(known)]
+    tokens = _tokens(known, edges)
     marks = [
         (c, max(a, first - 0.5), min(b, last + 0.5)) for c, a, b in tokens
         if c not in _NOT_SOUNDS and b > first and a < last
@@ -355,7 +380,7 @@ def _take(clause: Clause, speaker: Speaker, rng: np.random.Generator) -> _Take:
 
     def resampled(x: Floats) -> Floats:
         x = np.ascontiguousarray(x.T)
-        return x[low] * (1.0 - part) + x[low + 1] * part
+        return (x[low] * (1.0 - part) + x[low + 1] * part).astype(np.float32)
 
     stresses, ends = _stressed(tokens, clause.emphasis, rng)
     return _Take(
@@ -390,7 +415,9 @@ def _tune(take: _Take, clause: Clause, speaker: Speaker, rng: np.random.Generato
     n = len(take.pitch)
     t = np.arange(n) / _RATE
     out = speaker.range * take.pitch + 0.05 * rng.standard_normal()
-    heard = np.flatnonzero(take.voiced[: int(take.end)])
+    loud = take.harmonic[:, 5:200].max(axis=1)
+    # The network's voice goes on, inaudibly, after a phrase's end: endings count from the last loud frame.
+    heard = np.flatnonzero((take.voiced & (loud > loud.max() - 2.3))[: int(take.end)])
     end = (heard[-1] + 1) / _RATE if len(heard) else n / _RATE
     begin = heard[0] / _RATE if len(heard) else 0.0
     out -= 0.1 * np.clip((t - begin) / max(end - begin, 0.3), 0.0, 1.0) - 0.05
@@ -471,6 +498,8 @@ def _network_speech(
         take = _take(clause, speaker, rng)
         tune, low = _tune(take, clause, speaker, rng)
         now, stop = _room_for(now, take, busy)
+        if now >= SECONDS - 0.1:
+            break
         begin = round(now * _RATE)
         last = begin + take.end if stop is None else min(stop, begin + take.end)
         score.add(begin, take, tune, _FRAMES if stop is None else int(last))
@@ -519,9 +548,9 @@ def _add_laugh(
 ) -> None:
     """Bursts of an aspirated vowel, falling in pitch and loudness, and an intake of breath."""
     vowel = "ʌɛɑɪæ"[int(rng.integers(5))]
-    (lh, th, ln, lr, _, _), edges, known = _speak("".join(f"h{vowel}" for _ in range(4)) + ".", 1.1)
-    lh, th, ln, lr = (np.ascontiguousarray(x[:_ROWS].T) for x in (lh, th, ln, lr))
-    noise = 0.5 * np.log(np.exp(2.0 * ln) + np.exp(2.0 * lr))
+    (lh, th, ln, lr, _, f0), edges, known = _speak("".join(f"h{vowel}" for _ in range(4)) + ".", 1.1)
+    lh, th, ln, lr = lh[:_ROWS], np.ascontiguousarray(th[:_ROWS].T), ln[:_ROWS], lr[:_ROWS]
+    lh, noise = (np.ascontiguousarray(x.T) for x in _two_branches(lh, ln, lr, f0))
     breath = float(rng.uniform(0.15, 0.3)) * min(seconds, 1.5) if seconds > 0.8 else 0.0
     count = max(int((seconds - breath) * speaker.laugh_rate), 1)
     length = (seconds - breath) / count
@@ -588,7 +617,7 @@ def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: 
 
     def warped(x: Floats) -> Floats:
         x = np.ascontiguousarray(x[active].T)
-        return x[low] * (1.0 - part[:, None]) + x[low + 1] * part[:, None]
+        return (x[low] * (1.0 - part[:, None]) + x[low + 1] * part[:, None]).astype(np.float32)
 
     # (401, active frames) from here on.
     harmonic, noise, phase = (
@@ -596,25 +625,28 @@ def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: 
         warped(score.noise),
         np.ascontiguousarray(score.phase[active].T)[low],
     )
-    # The spectra show the harmonics of the network's own pitch, about 200 Hz apart; lower voices would be read an octave
-    # too high.
+    # The spectra show the harmonics of the network's own pitch, about 200 Hz apart; lower voices would be
+    # read an octave too high.
     comb = float(np.interp(speaker.f0, (150.0, 210.0), (4.5, 2.0)))
     loose = gaussian_filter1d(rng.standard_normal(harmonic.shape, dtype=np.float32), 6.0, axis=0)
     loose = gaussian_filter1d(loose, 1.0, axis=1) * np.float32(speaker.loose * 8.7)
     harmonic, noise = (
-        _contrasted(gaussian_filter1d(x, comb, axis=0), speaker.contrast) + loose for x in (harmonic, noise)
+        _contrasted(np.asarray(gaussian_filter1d(x, comb, axis=0), np.float32), speaker.contrast) + loose
+        for x in (harmonic, noise)
     )
     timbre = np.interp(k, (np.arange(10) + 0.5) / 10.0, speaker.timbre)
     knots = rng.standard_normal(int(SECONDS / 0.25) + 3)
     moved = speaker.effort * np.interp(frames, 0.25 * (np.arange(len(knots)) - 1.0), knots)
     moved = (gaussian_filter1d(moved, 4.0) + np.log(np.interp(frames, TIMES, effort)))[active].astype(np.float32)
-    leaning = (0.75 + 0.7 * k)[:, None].astype(np.float32) * moved[None, :]
+    leaning = (0.95 + 0.7 * k)[:, None].astype(np.float32) * moved[None, :]
     shimmer = (speaker.shimmer * rng.standard_normal(len(active))).astype(np.float32)
     harmonic += leaning + (timbre + speaker.tilt * k)[:, None].astype(np.float32) + shimmer[None, :]
     friction = speaker.friction * np.clip((k - 0.2) / 0.1, 0.0, 1.0)
     noise += 0.7 * leaning + (timbre + speaker.breath + friction)[:, None].astype(np.float32)
 
     tune = score.tune + np.log(np.interp(frames, TIMES, pitch)) + speaker.jitter * rng.standard_normal(_FRAMES)
+    flutter = gaussian_filter1d(rng.standard_normal(_FRAMES), 2.0) * 2.66
+    tune += (0.004 + speaker.jitter) * flutter
     drift = (
         0.04
         * gaussian_filter1d(rng.standard_normal(_FRAMES), 3.0 * _RATE, mode="wrap")
@@ -624,17 +656,17 @@ def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: 
     wave = np.pad(_pulses(f0, score.voiced), _FFT // 2)
     windows = np.lib.stride_tricks.sliding_window_view(wave, _FFT)[::_HOP][active]
     hann = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_FFT) / _FFT)).astype(np.float32)
-    spectrum = np.ascontiguousarray(scipy.fft.rfft(windows * (hann / (_FFT / 4)), axis=1).T)
+    spectrum = np.ascontiguousarray(np.asarray(scipy.fft.rfft(windows * (hann / (_FFT / 4)), axis=1)).T)
     turn = np.tanh(phase) * np.float32(np.pi)
     rotation = np.empty(turn.shape, np.complex64)
     np.cos(turn, out=rotation.real)
     np.sin(turn, out=rotation.imag)
-    rotation *= np.exp(np.minimum(harmonic, 7.0))
+    rotation *= np.exp(np.minimum(harmonic, 11.0))
     spectrum = spectrum * rotation
     random = rng.standard_normal((_BINS, 2 * len(active)), dtype=np.float32).view(np.complex64)
-    random *= np.exp(np.minimum(noise, 7.0))
+    random *= np.exp(np.minimum(noise, 9.0))
     spectrum += random
-    pieces = scipy.fft.irfft(np.ascontiguousarray(spectrum.T), _FFT, axis=1) * hann
+    pieces = np.asarray(scipy.fft.irfft(np.ascontiguousarray(spectrum.T), _FFT, axis=1)) * hann
     out = np.zeros((_FRAMES + 3, _HOP), np.float32)
     # Hann squared at a quarter's hop sums to 1.5.
     pieces = pieces.reshape(len(active), 4, _HOP) / np.float32(1.5)
@@ -644,9 +676,9 @@ def _sound_of(score: _Score, speaker: Speaker, rng: np.random.Generator, pitch: 
 
 
 def _contrasted(spectrum: Floats, factor: float) -> Floats:
-    """(401, n) log spectra whose peaks and valleys about the mean over 1 kHz are deeper by a factor."""
-    broad = np.asarray(uniform_filter1d(spectrum, 51, axis=0))
-    return broad + np.float32(factor) * (spectrum - broad)
+    """(401, n) log spectra whose peaks and valleys about the mean over 1.8 kHz are deeper by a factor."""
+    broad = np.asarray(uniform_filter1d(spectrum, 91, axis=0))
+    return (broad + np.float32(factor) * (spectrum - broad)).astype(np.float32)
 
 
 def _pulses(f0: Doubles, voiced: npt.NDArray[np.bool_]) -> Floats:
@@ -688,11 +720,11 @@ def _formant_speech(
         edges = start + np.arange(count + 1) * seconds / count
         built.append(
             Phrase(
-                tuple(Syllable(a, b, "h", "a", 0.3) for a, b in zip(edges, edges[1:], strict=False)), "fall", 0.0,
+                tuple(Syllable(a, b, "h", "a", 0.3) for a, b in pairwise(edges)), "fall", 0.0,
                 laughed=True,
             )
         )  # fmt: skip
-        sounds += [Sound("laugh", a, b) for a, b in zip(edges, edges[1:], strict=False) if a >= 0.0 and b < SECONDS]
+        sounds += [Sound("laugh", a, b) for a, b in pairwise(edges) if a >= 0.0 and b < SECONDS]
         phrases.append(SpokenPhrase(start, min(start + seconds, SECONDS), "fall", 0.0, (), False, False, True))
     now = max(talk.start, 0.0)
     for clause in talk.clauses:

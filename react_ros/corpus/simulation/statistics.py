@@ -1,7 +1,7 @@
 """Statistics of real people before a camera, from which simulated people are drawn (real_speakers.json).
 
-They are what this project's own perception reported of 21 short clips of about 20 adults: a small sample, to be used for
-ranges and shapes of distributions. The file holds no picture, no sound and nobody's track.
+They are what this project's own perception reported of 21 short clips of about 20 adults: a small sample, to be used
+for ranges and shapes of distributions. The file holds no picture, no sound and nobody's track.
 """
 
 from __future__ import annotations

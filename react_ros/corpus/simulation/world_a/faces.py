@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from react_ros.corpus.simulation.motion import Doubles
+from react_ros.corpus.simulation.motion import Doubles, smooth_noise
 from react_ros.corpus.simulation.statistics import paired_scores, positive_quantile, real_people, signed_quantile
 from react_ros.face import ARKIT, ARKIT_INDEX
 
@@ -63,7 +63,9 @@ TRACKED: Mapping[str, Mapping[str, float]] = {
     "rolled_lips": {"mouthRollLower": 0.5, "mouthRollUpper": 0.2, "mouthPress": 0.2},
     "pulled_aside": {"mouthRight": 0.4, "mouthDimpleRight": 0.25, "mouthPressRight": 0.15},
     "grimace": {"mouthStretch": 0.35, "mouthLowerDown": 0.3, "mouthUpperUp": 0.2, "browInnerUp": 0.2, "jawLeft": 0.06},
-    "covered": {"mouthPucker": 0.25, "mouthShrugLower": 0.15, "jawOpen": 0.15, "mouthPress": 0.15, "mouthRollUpper": 0.2},
+    "covered": {
+        "mouthPucker": 0.25, "mouthShrugLower": 0.15, "jawOpen": 0.15, "mouthPress": 0.15, "mouthRollUpper": 0.2,
+    },
     "lowered_eyes": {"eyeLookDown": 0.6, "eyeBlink": 0.3, "browInnerUp": -0.05},
     "raised_eyes": {"eyeLookUp": 0.35, "browOuterUp": 0.15, "browInnerUp": 0.1},
 }  # fmt: skip
@@ -137,7 +139,7 @@ def draw_face(rng: np.random.Generator) -> TrackedFace:
     spread[:52] *= np.where(_MOUTH, 0.5, 0.85)
     spread[52:] *= 0.75
     pose, place = np.split(signed_quantile(rng.standard_normal(6), people.rest[52:]), 2)
-    place = place + (0.0, 0.0, -rng.uniform(0.0, 0.4) * (rng.random() < 0.4))
+    place[2] -= rng.uniform(0.0, 0.4) * (rng.random() < 0.4)
     smile, grin = _draw_smile(rng)
     return TrackedFace(
         rest=np.where(_DEAD, 0.0, rest),
@@ -205,8 +207,6 @@ def _background_factor() -> tuple[Doubles, Doubles]:
 
 def background(face: TrackedFace, rng: np.random.Generator) -> Doubles:
     """(751, 58) spontaneous motion: correlated as measured, with the measured memory; most of it upwards from rest."""
-    from react_ros.corpus.simulation.motion import smooth_noise
-
     factor, share = _background_factor()
     slow, fast = smooth_noise(rng, 58, 0.26), smooth_noise(rng, 58, 0.05)
     pose_slow = smooth_noise(rng, 58, 0.42)

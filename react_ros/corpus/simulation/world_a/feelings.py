@@ -129,7 +129,7 @@ def _draw_feelings(rng: np.random.Generator, gap: float, mood: str) -> tuple[Fee
                 float(np.clip(rng.normal(0.75 if kind == "laughter" else 0.4, 0.35), 0.0, 1.0)),
                 float(rng.uniform(0.0, 1.0) if rng.random() < 0.25 else 0.0),
                 int(rng.integers(2**31)),
-            )  # fmt: skip
+            )
         )
         mixed = rng.random() < 0.15
         time += length * float(rng.uniform(0.3, 0.9)) if mixed else length + float(rng.exponential(gap)) + 0.2
@@ -156,7 +156,7 @@ def _draw_movements(rng: np.random.Generator) -> tuple[Feeling, ...]:
                 0.0,
                 0.0,
                 int(rng.integers(2**31)),
-            )  # fmt: skip
+            )
         )
         time += length + float(rng.exponential(pause))
     return tuple(out)

@@ -164,7 +164,7 @@ def _gaze(rng: np.random.Generator, speech: Speech) -> tuple[Doubles, Doubles]:
 
 
 def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.random.Generator) -> None:
-    """Add gaze, as a tracker reports it, and blinks to (751, 52) deviations, in place. gaze: (751, 2) rad in the head."""
+    """Add gaze (751, 2), rad in the head, and blinks, as tracked, to (751, 52) deviations, in place."""
     reach = 0.45 * np.exp(0.2 * rng.standard_normal(4))
     left, right, down, up = (
         np.clip(value / r, 0.0, 1.0)
@@ -172,7 +172,8 @@ def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.rando
     )
     for name, value in (
         ("eyeLookOutLeft", left), ("eyeLookInRight", 1.2 * left), ("eyeLookInLeft", right), ("eyeLookOutRight", right),
-        ("eyeLookDownLeft", down), ("eyeLookDownRight", down), ("eyeLookUpLeft", 0.6 * up), ("eyeLookUpRight", 0.6 * up),
+        ("eyeLookDownLeft", down), ("eyeLookDownRight", down), ("eyeLookUpLeft", 0.6 * up),
+        ("eyeLookUpRight", 0.6 * up),
     ):  # fmt: skip
         deviation[:, ARKIT_INDEX[name]] += value
     deep = rng.uniform(0.5, 0.8)
