@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from react_ros import assets, bringup
-from react_ros.cli.demo import VOICES
 from react_ros.cli.progress import progress
 from react_ros.evaluation.metrics.latency import STAGES, Distribution, measure
 from react_ros.machine import describe_machine
+from react_ros.media.footage import VOICES
 from react_ros.runner import Runner
 
 if TYPE_CHECKING:

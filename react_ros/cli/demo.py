@@ -25,18 +25,16 @@ from react_ros.evaluation.sessions.health import STATES
 from react_ros.face import ARKIT_INDEX, FRAME_NS, FaceState
 from react_ros.generators import registry
 from react_ros.machine import describe_machine
+from react_ros.media.footage import DISTRESS, FACE, write_voice
 from react_ros.messages.features import frame_from_message
 from react_ros.replay.session_film import Pictures, read_sound, write_film
 from react_ros.runner import Runner
 
-FACE, VOICES = "demo-face", [f"demo-voice-{n}" for n in range(1, 6)]
 NOTICE = (
     "The human is footage of one person without sound, and the voice is that of another person reading aloud: face and "
     "voice do not belong together. Action units, valence, arousal and expressions are derived from blendshapes and "
     "landmarks by rule, not by a trained detector."
 )
-DISTRESS = ((0.2, 5.6),)
-"""s from the footage's first image, by eye: she cries, then covers her face; afterwards she beams."""
 SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
 CAMERA, AVATAR = "/image_raw/compressed", "/avatar/image/compressed"
 FILES = {"avatar.mp4", "report.html", "bag", "voice.wav"}
@@ -127,19 +125,6 @@ def film_seconds(path: Path) -> float:
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
         return (container.duration or 0) / 1e6
-
-
-def write_voice(path: Path, seconds: float) -> Path:
-    """Write the demo's voice: recorded sentences with pauses between them, cut to the given duration. Returns path."""
-    import soundfile
-
-    parts = []
-    rate = 16_000
-    for name in VOICES:
-        pcm, rate = soundfile.read(assets.resolve(name), dtype="int16")
-        parts += [pcm, np.zeros(round(0.6 * rate), np.int16)]
-    soundfile.write(path, np.concatenate(parts)[: round(seconds * rate)], rate)
-    return path
 
 
 def write_results(out: Path, filmed: bool, generator: str, runner: Runner | None, progress: Progress) -> None:

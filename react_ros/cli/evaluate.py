@@ -84,8 +84,9 @@ def evaluate(
     responsiveness: Annotated[
         Path | None,
         typer.Option(
-            help="do generators answer the speakers in a folder of clips (npz or films), a bag or a corpus? Needs no "
-            "recorded listener; 4 samples; default rows: every rule and learned system",
+            help="do generators answer the speakers in a folder of clips (npz or films), a bag, a corpus, or the "
+            "demo's and tests' own footage (the word footage)? Needs no recorded listener; 4 samples; default rows: "
+            "every rule and learned system",
             metavar="PATH",
         ),
     ] = None,

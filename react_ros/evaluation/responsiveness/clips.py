@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from react_ros.face import (
 from react_ros.io import atomic_write, sha256, sha256_of
 
 FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+FOOTAGE = "footage"
+"""In place of a path: the films of real people that the demo and the tests use."""
 LABELS = "clips.yaml"
 """In a folder of clips: NAME: {person: NAME, distress: [[from, to], …]}, s; both may be left out."""
 CLIP_FRAMES = 750
@@ -181,14 +184,19 @@ def read_clips(
 ) -> tuple[list[SpeakerClip], list[str]]:
     """The speakers in a folder of clips (npz, films), one such file, a bag, or a corpus (its split's speakers).
 
-    limit: at most so many clips; 0: all. progress: called with (done, in all). Returns the clips in order of name, and
-    a sentence for each that could not be used. Raises ValueError, in one sentence, where nothing can be used.
+    path: also the word "footage", where no file has that name: the films of real people that the demo and the tests
+    use, the demo's with its voice. limit: at most so many clips; 0: all. progress: called with (done, in all). Returns
+    the clips in order of name, and a sentence for each that could not be used. Raises ValueError, in one sentence,
+    where nothing can be used.
     """
     report = progress or (lambda _done, _total: None)
     path = path.expanduser()
-    if not path.exists():
+    footage = str(path) == FOOTAGE and not path.exists()
+    if not footage and not path.exists():
         raise ValueError(f"{path} does not exist: give a folder of clips (npz or films), a bag or a corpus")
-    if _is_bag(path):
+    if footage:
+        clips, problems = _of_footage(report), []
+    elif _is_bag(path):
         clips, problems = _of_bag(path, report)
     elif path.is_dir() and not _files(path):
         clips, problems = _of_corpus(path, split, limit, report)
@@ -261,23 +269,46 @@ def _labels(folder: Path) -> dict[str, dict[str, Any]]:
     return out
 
 
-def film_clip(film: Path) -> list[SpeakerFrame]:
+def film_clip(film: Path, sound: Path | None = None) -> list[SpeakerFrame]:
     """The frames of a film's speaker as the live robot perceives them; cached by the film and the perception's code.
 
-    Raises MediaError, in one sentence, for a film that cannot be read, and MissingAsset for a missing model.
+    sound: an audio file that begins with the film; None: the film's own, where it has any. Raises MediaError, in one
+    sentence, for a film that cannot be read, and MissingAsset for a missing model.
     """
     from react_ros import assets
     from react_ros.corpus.from_video import film_frames
     from react_ros.evaluation.corpora.source_digest import source_digest
 
     code = source_digest("react_ros.perception.pipeline", "react_ros.corpus.from_video")
-    cached = assets.cache_dir() / "speaker-clips" / f"{sha256(sha256_of(film) + code)}.npz"
+    heard = sha256_of(sound) if sound is not None else ""
+    cached = assets.cache_dir() / "speaker-clips" / f"{sha256(sha256_of(film) + heard + code)}.npz"
     with suppress(ValueError):
         return read_clip(cached)
-    frames = film_frames(film)
+    frames = film_frames(film, sound=sound)
     with suppress(OSError):
         write_clip(cached, frames)
     return frames
+
+
+def _of_footage(report: Progress) -> list[SpeakerClip]:
+    from react_ros import assets
+    from react_ros.media import footage
+    from react_ros.media.film_reader import film_times
+
+    clips = []
+    for number, (name, person) in enumerate(footage.FILMS.items()):
+        report(number, len(footage.FILMS))
+        film = assets.resolve(name)
+        if name != footage.FACE:
+            clips.append(SpeakerClip(name, film_clip(film), person))
+            continue
+        times = film_times(film)
+        assert times.stop_ns is not None
+        with TemporaryDirectory(prefix="footage-") as folder:
+            voice = footage.write_voice(Path(folder) / "voice.wav", (times.stop_ns - times.pictures_ns) / 1e9)
+            clips.append(SpeakerClip(name, film_clip(film, voice), person, footage.DISTRESS))
+    report(len(clips), len(clips))
+    return clips
 
 
 def _of_bag(path: Path, report: Progress) -> tuple[list[SpeakerClip], list[str]]:
