@@ -285,15 +285,8 @@ def test_more_stories_begin_with_the_same_ones():
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("simulated") / "corpus"
     told: list[tuple[int, int]] = []
-    simulate(
-        out,
-        world="early",
-        sessions=14,
-        seed=3,
-        tellers=4,
-        jobs=1,
-        progress=lambda done, total: told.append((done, total)),
-    )
+    settings = {"world": "early", "sessions": 14, "seed": 3, "tellers": 4, "jobs": 1}
+    simulate(out, **settings, progress=lambda done, total: told.append((done, total)))
     assert told == [(i + 1, 14) for i in range(14)]
     return out
 
