@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from react_ros.bags.timeline import Numbers, timeline_of
 from react_ros.evaluation.behaviour.responsiveness import (
@@ -17,14 +18,14 @@ from react_ros.evaluation.behaviour.responsiveness import (
     find_moments,
 )
 from react_ros.evaluation.responsiveness.clips import LEAST_FRAMES, SpeakerClip
-from react_ros.face import FRAME_NS, Floats, SpeakerFrame
+from react_ros.face import FRAME_NS, SpeakerFrame
 
 
 def recorded_responsiveness(
     frames: Sequence[SpeakerFrame],
     shown: Numbers,
-    blendshapes: Floats,
-    rotation: Floats,
+    blendshapes: npt.NDArray[np.floating],
+    rotation: npt.NDArray[np.floating],
     *,
     distress: Intervals | None = None,
 ) -> tuple[Responsiveness, list[Moment]] | None:
