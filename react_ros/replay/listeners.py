@@ -21,6 +21,7 @@ from react_ros.generators.stream_settings import Delay
 from react_ros.messages.features import MAX_SAMPLES
 from react_ros.messages.listener_stream import ListenerSettings
 from react_ros.nn.weights import weights_with_digest
+from react_ros.package import code_version
 from react_ros.replay.speaker_frames import BagFrame
 
 
@@ -229,6 +230,11 @@ class ReplayListeners:
 
     def sentences(self) -> list[str]:
         """For users, one sentence each."""
-        count = self._missing
+        count, changed = self._missing, []
+        if self.comparison.same < self.comparison.compared:
+            then, now = {s.settings.code for s in self._streams}, code_version()
+            if then != {now}:
+                former = " and ".join(sorted(code or "an unknown version" for code in then))
+                changed = [f"the reactions were recorded by react_ros {former}, and this is {now}: listeners changed"]
         missing = f"{count} frames that were answered are not in the recording: each is replaced by the one before"
-        return self.notices + ([missing] if count else [])
+        return self.notices + changed + ([missing] if count else [])

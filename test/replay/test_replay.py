@@ -49,6 +49,7 @@ from react_ros.messages.types import OUR_AUDIO
 from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import ReplayReport, replay
 from react_ros.replay.speaker_frames import perception_parameters
+from react_ros.systems.attentive import generator as attentive
 
 ATTENTIVE = registry.create("attentive")
 
@@ -106,6 +107,17 @@ def test_the_recorded_reactions_are_reproduced_to_the_bit(name: str, delay: int,
         assert a.header == b.header and a.delay == b.delay and a.action_chunk == b.action_chunk
         assert np.array_equal(a.blendshapes, b.blendshapes)
     assert reproduced(replay(tmp_path / "bag-again", tmp_path / "third"))
+
+
+def test_a_listener_that_another_version_has_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule has no weights by which a replay could tell."""
+    frames = person(60)
+    with monkeypatch.context() as former:
+        former.setattr(attentive, "HEAD_POLE", 0.1)
+        bag = write(tmp_path / "bag", features(frames), answered(ATTENTIVE, frames))
+    report = again(bag)
+    assert report.comparison.same < report.comparison.compared == 60
+    assert [n for n in report.notices if "recorded by react_ros an unknown version, and this is" in n]
 
 
 def test_frames_that_never_reached_the_recorded_listener_are_left_out(tmp_path: Path) -> None:
