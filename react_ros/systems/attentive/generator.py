@@ -288,7 +288,10 @@ class AttentiveStream(Stream):
         flash = s.flash * (s.flash_left > 0.0)[:, None]
         target = np.empty_like(s.drives)
         pleasant = p.pleasantness * s.engaged
-        target[:, SMILE_DRIVE] = np.minimum(smile + pleasant + flash[:, 0], 1.0) * calm
+        smile_to = np.minimum(smile + pleasant + flash[:, 0], 1.0) * calm
+        # No smile begins at signs of distress; one that is there waits until the signs have lasted.
+        smile_to -= self._motion.doubt * np.maximum(smile_to - s.drives[:, SMILE_DRIVE], 0.0)
+        target[:, SMILE_DRIVE] = smile_to
         target[:, UP_DRIVE] = brow_up + flash[:, 1]
         # Brows are never lowered during a smile.
         smiling = np.maximum(np.maximum(smile, target[:, SMILE_DRIVE]), s.drives_out[:, SMILE_DRIVE])

@@ -51,6 +51,8 @@ class SpeakerMotion:
         """Frames since the speaker last smiled."""
         self.distress = 0.0
         """0 to 1: 1 once signs of distress have lasted for .7 s, 0 a second or two after them, sooner with joy."""
+        self.doubt = 0.0
+        """0 to 1: signs of distress in this frame, or just before; at once, where `distress` waits."""
         self._evidence = 0.0
         """Running mean of the evidence, 0 to 1."""
         self._rest = _Rest()
@@ -65,6 +67,7 @@ class SpeakerMotion:
         row = self.history[self.now]
         if not face.state.present:
             self._absent = min(self._absent + 1, HISTORY)
+            self.doubt = 0.0
             self._add_evidence(0.0, 0.04)
             row[:] = 0.0
         else:
@@ -93,8 +96,9 @@ class SpeakerMotion:
         # Knitted brows alone may be thought, and with joy they are laughter: the inner brows up or the corners of the
         # mouth down must come with them (FACS: AU1 + AU4, AU15).
         units = max(float(a[_AU15]), min(float(a[_AU1]), float(a[_AU4])))
-        evidence = (float(a[_SAD] + a[_FEAR]) + 0.7 * float(a[_ANGER]) + 0.8 * units) * (1.0 - happy)
+        evidence = (float(a[_SAD] + a[_FEAR]) + 0.8 * float(a[_ANGER]) + 0.8 * units) * (1.0 - happy)
         seen = _ramp(evidence, *_EVIDENCE)
+        self.doubt = max(seen, 0.8 * self.doubt)
         self._add_evidence(seen, 0.05 if seen > self._evidence else 0.04 + 0.08 * happy)
 
     def _add_evidence(self, seen: float, pace: float) -> None:
