@@ -15,8 +15,9 @@ from react_ros.corpus.clips import EVALUATED_FRAMES, CorpusError, Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.face import Floats
+from react_ros.generators.speaker_inputs import RUNNING_MEAN, InputScheme
 from react_ros.io import sha256
-from react_ros.training.dataset_cache import OF_SPEAKER, WIDTHS, CachedSplit, Integers, open_split
+from react_ros.training.dataset_cache import OF_SPEAKER, CachedSplit, Integers, open_split, widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Batch:
     """B crops of T frames. Invalid frames and absent modalities are 0."""
 
     speaker: Tensor
-    """(B, T, INPUTS) float32, see `generators.speaker_inputs`."""
+    """(B, T, inputs) float32, rows of the clips' `InputScheme`."""
     speaker_attributes: Tensor
     """(B, T, 25) float32 of the speaker; 0 without a face."""
     face_model: Tensor
@@ -64,6 +65,8 @@ class Clips:
         """A sentence for each unusable clip."""
         self.scheme = parts[0].corpus.scheme
         """Meaning of the first 52 coefficients of a face model: "arkit52" or "faceverse"."""
+        self.inputs = parts[0].inputs
+        """The columns of the speakers' rows."""
         self.digest = sha256("".join(p.content for p in parts))
         """SHA-256 over the content of all source files."""
 
@@ -71,7 +74,7 @@ class Clips:
         return len(self.lengths)
 
     def speaker(self, clip: int) -> Floats:
-        """(T, INPUTS) of one clip, read-only."""
+        """(T, inputs) of one clip, read-only."""
         return self._rows("speaker", clip)
 
     def speaker_attributes(self, clip: int) -> Floats:
@@ -88,7 +91,9 @@ class Clips:
 
     def batch(self, clips: Integers, starts: Integers, frames: int) -> Batch:
         """Crops of `frames` frames, one from each of `clips` (B,) at first frames `starts` (B,)."""
-        arrays = {name: np.zeros((len(clips), frames, width), np.float32) for name, width in WIDTHS.items()}
+        arrays = {
+            name: np.zeros((len(clips), frames, width), np.float32) for name, width in widths(self.inputs).items()
+        }
         counts = np.clip(self.lengths[clips] - starts, 0, frames)
         for b, (clip, start, count) in enumerate(zip(clips, starts, counts, strict=True)):
             for name, array in arrays.items():
@@ -177,6 +182,7 @@ def load_clips(
     split: Split,
     frames: int = EVALUATED_FRAMES,
     *,
+    inputs: InputScheme = RUNNING_MEAN,
     needs: Collection[str] = (),
     who: str = "this",
     jobs: int = 0,
@@ -184,9 +190,9 @@ def load_clips(
 ) -> Clips:
     """The usable dyads of a split, of all corpora that have the split.
 
-    frames: of each clip (MARS: at most). needs: see `TrainingStage.needs`; who: the subject of the error message.
-    Modalities that a corpus lacks and that are not needed are 0, see `Batch.has_face_model`. Arrays are cached under
-    the content of the files and the code that reads them. jobs: processes, 0 for one a core.
+    frames: of each clip (MARS: at most). inputs: the speakers' rows. needs: see `TrainingStage.needs`; who: the subject
+    of the error message. Modalities that a corpus lacks and that are not needed are 0, see `Batch.has_face_model`.
+    Arrays are cached under the content of the files and the code that reads them. jobs: processes, 0 for one a core.
     Raises CorpusError where no corpus has the split, no clip is usable, or a needed modality is missing.
     """
     given = [c if isinstance(c, Corpus) else open_corpus(c, CorpusConfig(frames=frames)) for c in corpora]
@@ -200,7 +206,7 @@ def load_clips(
                 "they cannot be trained on together"
             )
     expect_modalities(opened, needs, who)
-    clips = Clips([open_split(corpus, split, frames, jobs, progress) for corpus in opened])
+    clips = Clips([open_split(corpus, split, frames, inputs, jobs, progress) for corpus in opened])
     if not len(clips):
         raise CorpusError(
             f"{opened[0].root} has no usable clips in its {split} split"

@@ -28,15 +28,22 @@ from react_ros.corpus.pool import Progress, processes, spread
 from react_ros.corpus.reader import Corpus
 from react_ros.corpus.sounds import VERSION as SOUND_VERSION
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
-from react_ros.generators.speaker_inputs import INPUTS, attribute_inputs, speaker_inputs
+from react_ros.generators.speaker_inputs import InputScheme, attribute_inputs
 from react_ros.io import atomic_write, sha256, sha256_of
 
 # No torch here: importing it would cost each process that reads clips seconds.
 
 Integers = npt.NDArray[np.int64]
-OF_SPEAKER = {"speaker": INPUTS, "speaker_attributes": ATTRIBUTES}
-OF_LISTENER = {"face_model": FACE_MODEL, "attributes": ATTRIBUTES}
-WIDTHS = OF_SPEAKER | OF_LISTENER
+_ARRAYS = ("speaker", "speaker_attributes", "face_model", "attributes")
+OF_SPEAKER = _ARRAYS[:2]
+
+
+def widths(inputs: InputScheme) -> dict[str, int]:
+    """The arrays of a clip, with their widths."""
+    return {
+        "speaker": inputs.inputs, "speaker_attributes": ATTRIBUTES, "face_model": FACE_MODEL, "attributes": ATTRIBUTES
+    }  # fmt: skip
+
 
 _CODE = (
     face,
@@ -71,15 +78,19 @@ class CachedSplit:
     """A sentence for each unusable clip."""
     arrays: dict[str, Floats]
     """(persons, frames, width) each, memory-mapped."""
+    inputs: InputScheme
+    """The rows of the speakers."""
     has: dict[str, bool]
     """Whether the corpus has attributes, face_model, audio."""
 
 
-def open_split(corpus: Corpus, split: Split, frames: int, jobs: int, progress: Progress | None) -> CachedSplit:
+def open_split(
+    corpus: Corpus, split: Split, frames: int, inputs: InputScheme, jobs: int, progress: Progress | None
+) -> CachedSplit:
     """The split's clips from the cache; computed and cached at the first call.
 
-    frames: of each clip (MARS: at most). Raises CorpusError for a split without clips, and for a corpus with neither
-    attributes nor face models.
+    frames: of each clip (MARS: at most). inputs: the speakers' rows. Raises CorpusError for a split without clips, and
+    for a corpus with neither attributes nor face models.
     """
     dyads = corpus.dyads(split)
     if not dyads:
@@ -93,11 +104,11 @@ def open_split(corpus: Corpus, split: Split, frames: int, jobs: int, progress: P
     }
     store = FeatureCache(corpus.config.cache)
     content = _content(corpus, persons, frames, store.folder, jobs)
-    key = sha256("".join([content, str(SOUND_VERSION), *map(_source, (*_CODE, None))]))
+    key = sha256("".join([content, inputs.name, str(SOUND_VERSION), *map(_source, (*_CODE, None))]))
     folder = store.folder / "clips" / key
     opened = _open(folder)
     if opened is None:
-        _build(corpus, persons, frames, folder, jobs, progress)
+        _build(corpus, persons, frames, inputs, folder, jobs, progress)
         opened = _open(folder)
         if opened is None:
             raise CorpusError(f"{folder} cannot be read back: is the disk full or failing")
@@ -118,6 +129,7 @@ def open_split(corpus: Corpus, split: Split, frames: int, jobs: int, progress: P
         np.array([lengths[i] for i in used], np.int64),
         index["left_out"],
         arrays,
+        inputs,
         has,
     )
 
@@ -174,6 +186,7 @@ def _build(
     corpus: Corpus,
     persons: dict[Role, list[PersonClip]],
     frames: int,
+    inputs: InputScheme,
     folder: Path,
     jobs: int,
     progress: Progress | None,
@@ -182,13 +195,13 @@ def _build(
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
     try:
-        for name, width in WIDTHS.items():
+        for name, width in widths(inputs).items():
             count = len(persons["speaker" if name in OF_SPEAKER else "listener"])
             np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", np.float32, (count, frames, width)).flush()
         items: list[tuple[Role, int, PersonClip]] = [
             (role, row, person) for role, people in persons.items() for row, person in enumerate(people)
         ]
-        done = spread(partial(_fill, corpus, temporary, frames), items, jobs=jobs, progress=progress)
+        done = spread(partial(_fill, corpus, temporary, frames, inputs), items, jobs=jobs, progress=progress)
         index: dict[str, Any] = {role: [] for role in persons}
         for (role, _, _), (length, _) in zip(items, done, strict=True):
             index[role].append(length)
@@ -206,13 +219,15 @@ def _build(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(corpus: Corpus, folder: Path, frames: int, item: tuple[Role, int, PersonClip]) -> tuple[int, str]:
+def _fill(
+    corpus: Corpus, folder: Path, frames: int, inputs: InputScheme, item: tuple[Role, int, PersonClip]
+) -> tuple[int, str]:
     """Write one person's rows; returns the number of frames and "", or 0 and the reason in a sentence."""
     role, row, person = item
     try:
         if role == "speaker":
             speaker = list(corpus.frames(person, frames))
-            arrays = {"speaker": speaker_inputs(speaker), "speaker_attributes": attribute_inputs(speaker)}
+            arrays = {"speaker": inputs.rows(speaker), "speaker_attributes": attribute_inputs(speaker)}
         else:
             arrays = {}
             if person.face_model is not None:
@@ -231,7 +246,7 @@ def _fill(corpus: Corpus, folder: Path, frames: int, item: tuple[Role, int, Pers
 def _open(folder: Path) -> tuple[dict[str, Floats], dict[str, Any]] | None:
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in WIDTHS}
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
     except (OSError, ValueError, EOFError):
         return None
     return arrays, index

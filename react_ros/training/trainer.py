@@ -9,6 +9,7 @@ from pathlib import Path
 from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
+from react_ros.generators.speaker_inputs import RUNNING_MEAN, InputScheme, input_scheme
 from react_ros.package import code_version
 from react_ros.training import run_folder
 from react_ros.training.card import Provenance, write_weights
@@ -108,10 +109,17 @@ def _read(
         if run.stage in ("", kind.stage):
             expect_modalities(run.corpora, kind.needs, f"stage {kind.stage} of {run.system}")
 
+    inputs = _inputs(run, stages)
+
     def read() -> dict[Split, Clips]:
         return {
             split: load_clips(
-                run.corpora, split, run.config.frames, jobs=run.jobs, progress=progress(split) if progress else None
+                run.corpora,
+                split,
+                run.config.frames,
+                inputs=inputs,
+                jobs=run.jobs,
+                progress=progress(split) if progress else None,
             )
             for split in wanted
         }
@@ -123,6 +131,16 @@ def _read(
         return found
     processes.barrier()
     return read()
+
+
+def _inputs(run: Run, stages: Sequence[type[TrainingStage]]) -> InputScheme:
+    """The speaker rows that all stages share. Raises ValueError where they want different ones."""
+    wanted = {kind.stage: kind.inputs(run.config.stages[kind.stage].stage) for kind in stages}
+    names = list(dict.fromkeys(name for name in wanted.values() if name is not None))
+    if len(names) > 1:
+        each = ", ".join(f"{stage}: {name}" for stage, name in wanted.items() if name is not None)
+        raise ValueError(f"the stages of {run.system} want different rows of the speaker ({each}): they share one")
+    return input_scheme(names[0]) if names else RUNNING_MEAN
 
 
 def _train_stage(

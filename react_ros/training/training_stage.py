@@ -45,6 +45,11 @@ class TrainingStage(nn.Module):
     """The validation figure of `measure` by which the best epoch is chosen: lower is better."""
 
     @classmethod
+    def inputs(cls, config: Any) -> str | None:
+        """The name of the speaker rows (`InputScheme`) that the stage is trained on; None: it uses none, or any."""
+        return None
+
+    @classmethod
     def expect_fit(cls, config: Any, previous: Mapping[str, Any]) -> None:
         """Raise ValueError, in one sentence, where the config contradicts those of earlier stages, by stage name."""
 

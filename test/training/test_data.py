@@ -14,7 +14,7 @@ from tiny_corpus import write_mars, write_react2024
 from react_ros.corpus.clips import CorpusError
 from react_ros.corpus.reader import CorpusConfig, open_corpus
 from react_ros.face import ATTRIBUTES, FACE_MODEL
-from react_ros.generators.speaker_inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, speaker_inputs
+from react_ros.generators.speaker_inputs import FACE_PRESENT, INPUTS, SOUND_PRESENT, InputScheme, speaker_inputs
 from react_ros.training import dataset_cache
 from react_ros.training.data import CropOrder, load_clips, windows
 
@@ -76,7 +76,7 @@ def test_a_second_load_maps_the_cached_arrays_and_reads_no_clip(
     def never(*_: object) -> None:
         raise AssertionError("a clip is read again")
 
-    monkeypatch.setattr(dataset_cache, "speaker_inputs", never)
+    monkeypatch.setattr(InputScheme, "rows", never)
     monkeypatch.setattr(dataset_cache, "_digest", never)
     again = load_clips([root], "train", 30, jobs=1)
     np.testing.assert_array_equal(again.speaker(0), whole)

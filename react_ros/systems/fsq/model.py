@@ -8,17 +8,17 @@ past and from the speaker's sound and face. Choices that the poster leaves open 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import in_range, whole_in_range
-from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, VA
-from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.generators.speaker_inputs import RUNNING_MEAN, InputScheme, input_scheme
 from react_ros.nn.attention import CausalConv1d, ConvolutionCache, DecoderLayer, LayerCache
-from react_ros.nn.face_units import face_units
+from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT, face_units
 from react_ros.nn.quantizers import Quantized, Quantizer, QuantizerConfig
 from react_ros.systems.fsq.annotation import Annotation
 
@@ -66,6 +66,11 @@ class PredictorConfig:
     """Frames of the encoded speaker in the cross-attention; the encoder's own memory is longer."""
     encoder_layers: int = 2
     dropout: float = 0.1
+    inputs: str = RUNNING_MEAN.name
+    """The rows of the speaker, see `InputScheme`."""
+    speaker: Literal["encoding", "expectation"] = "encoding"
+    """What the layers are told of the speaker: the encoder's output, or only the 83 numbers of the mean reaction that
+    was regressed from it. The second leaves no room for particulars of the training speakers."""
 
     def __post_init__(self) -> None:
         whole_in_range("width", self.width, 4, 4096)
@@ -78,6 +83,9 @@ class PredictorConfig:
         whole_in_range("cross_window", self.cross_window, 1, 10_000, "frames")
         whole_in_range("encoder_layers", self.encoder_layers, 1, 8)
         in_range("dropout", self.dropout, 0.0, 0.9)
+        input_scheme(self.inputs)
+        if self.speaker not in ("encoding", "expectation"):
+            raise ValueError(f"speaker is {self.speaker!r}: it must be encoding or expectation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,23 +253,24 @@ class SpeakerEncoder(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, width: int, layers: int, dropout: float) -> None:
+    def __init__(self, inputs: InputScheme, width: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(INPUTS))
-        self.register_buffer("deviation", torch.ones(INPUTS))
-        self.face = nn.Linear(FACE_INPUTS.stop - FACE_INPUTS.start + 1, width)
-        self.sound = nn.Linear(SOUND_INPUTS.stop - SOUND_INPUTS.start + 1, width)
+        self.inputs = inputs
+        self.register_buffer("mean", torch.zeros(inputs.inputs))
+        self.register_buffer("deviation", torch.ones(inputs.inputs))
+        self.face = nn.Linear(inputs.face.stop - inputs.face.start + 1, width)
+        self.sound = nn.Linear(inputs.sound.stop - inputs.sound.start + 1, width)
         self.dropout = nn.Dropout(dropout)
         self.memory = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.norm = nn.LayerNorm(width)
 
     def fit(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the (INPUTS,) mean and standard deviation of the inputs, over frames in which they are present."""
+        """Set the (inputs,) mean and standard deviation of the inputs, over frames in which they are present."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
 
     def forward(self, speaker: Tensor) -> Tensor:
-        """(B, T, INPUTS) to (B, T, width)."""
+        """(B, T, inputs) to (B, T, width)."""
         hidden, _ = self.memory(self.dropout(self._embed(speaker)))
         return self.norm(hidden)
 
@@ -270,7 +279,7 @@ class SpeakerEncoder(nn.Module):
         return self.mean.new_zeros(self.memory.num_layers, 1, self.memory.hidden_size)
 
     def step(self, speaker: Tensor, state: Tensor) -> Tensor:
-        """(1, INPUTS) to (1, width); `state` is changed in place."""
+        """(1, inputs) to (1, width); `state` is changed in place."""
         x = self._embed(speaker)
         for layer in range(self.memory.num_layers):
             weights = [
@@ -282,10 +291,41 @@ class SpeakerEncoder(nn.Module):
 
     def _embed(self, speaker: Tensor) -> Tensor:
         x = ((speaker - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
-        has_face, has_sound = speaker[..., FACE_PRESENT, None], speaker[..., SOUND_PRESENT, None]
-        face = self.face(torch.cat([x[..., FACE_INPUTS] * has_face, has_face], dim=-1))
-        sound = self.sound(torch.cat([x[..., SOUND_INPUTS] * has_sound, has_sound], dim=-1))
+        inputs = self.inputs
+        has_face, has_sound = speaker[..., inputs.face_present, None], speaker[..., inputs.sound_present, None]
+        face = self.face(torch.cat([x[..., inputs.face] * has_face, has_face], dim=-1))
+        sound = self.sound(torch.cat([x[..., inputs.sound] * has_sound, has_sound], dim=-1))
         return F.gelu(face + sound)
+
+
+class Expectation(nn.Module):
+    """Linear regression of the mean reaction on the encoded speaker."""
+
+    units: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, ATTRIBUTES + FACE_MODEL)
+        units = torch.ones(FACE_MODEL)
+        units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
+        self.register_buffer("units", units, persistent=False)
+
+    def forward(self, encoding: Tensor) -> Tensor:
+        """(…, width) to (…, 83): logits of action units, valence, arousal, logits of expressions, 58 coefficients.
+
+        The coefficients are in `units`.
+        """
+        return self.read(encoding)
+
+    def reaction(self, encoding: Tensor) -> Tensor:
+        """(…, width) to (…, 83): the same with probabilities for logits."""
+        expected = self.read(encoding)
+        emotion = expected[..., :ATTRIBUTES]
+        parts = [
+            emotion[..., AU].sigmoid(), 2.0 * emotion[..., VA], emotion[..., EXPRESSIONS].softmax(-1),
+            4.0 * expected[..., ATTRIBUTES:],
+        ]  # fmt: skip
+        return torch.cat(parts, dim=-1)
 
 
 class Predictor(nn.Module):
@@ -299,7 +339,10 @@ class Predictor(nn.Module):
         super().__init__()
         self.config, self.groups, self.size = config, groups, size
         width = config.width
-        self.encoder = SpeakerEncoder(width, config.encoder_layers, config.dropout)
+        self.encoder = SpeakerEncoder(input_scheme(config.inputs), width, config.encoder_layers, config.dropout)
+        if config.speaker == "expectation":
+            self.expectation = Expectation(width)
+            self.expected_in = nn.Linear(ATTRIBUTES + FACE_MODEL, width)
         self.nobody = nn.Parameter(torch.zeros(width))
         self.speaker_in = nn.Linear(width, width)
         self.past = nn.ModuleList(nn.Embedding(size + 1, width) for _ in range(groups))
@@ -318,7 +361,7 @@ class Predictor(nn.Module):
     def forward(self, past: Tensor, memory: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, T, groups, size) of frame t's token.
 
-        past: (B, T, groups), the token of frame t - 1, `size` where masked. memory: (B, T, width) of the encoder.
+        past: (B, T, groups), the token of frame t - 1, `size` where masked. memory: (B, T, width) of `told`.
         tokens: (B, T, groups), the token of frame t: the logits of a group depend on the groups before it.
         """
         x = self._run(past, memory)
@@ -328,6 +371,12 @@ class Predictor(nn.Module):
             if group < self.groups - 1:
                 x = x + self.said[group](tokens[..., group])
         return torch.stack(out, dim=-2)
+
+    def told(self, encoding: Tensor) -> Tensor:
+        """(…, width) of the encoder to what the layers are told of the speaker, (…, width)."""
+        if self.config.speaker == "encoding":
+            return encoding
+        return self.expected_in(self.expectation.reaction(encoding))
 
     def start(self, samples: int) -> list[LayerCache]:
         """Caches for `samples` listeners of one speaker, and one more whose past is masked; on the weights' device."""

@@ -13,7 +13,7 @@ from react_ros.face import Reaction, SpeakerFrame
 from react_ros.generators.contract import Stream, sample_rngs
 from react_ros.generators.idle_blending import IdleBlending
 from react_ros.generators.sanitize import sanitize
-from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
+from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.nn.device import CapturedStep, choose_device
 from react_ros.nn.weights import load_into, load_weights
 from react_ros.systems.fsq.annotation import Annotation
@@ -40,6 +40,7 @@ class Loaded:
         self.annotation = {
             name: getattr(networks, f"annotation_{name}").numpy().astype(np.float64) for name in Annotation.PARAMETERS
         }
+        self.inputs = input_scheme(model.predictor.inputs)
         self.networks = networks.eval().requires_grad_(False).to(self.device)
         own = model.sampling
         self.sampling = Sampling(
@@ -55,7 +56,7 @@ class Loaded:
 
     @torch.inference_mode()
     def step(self, samples: int) -> CapturedStep:
-        """The step of a new stream: speaker (1, INPUTS) and uniform numbers (S, groups) to (S, 58) and (S, 25)."""
+        """The step of a new stream: speaker (1, inputs) and uniform numbers (S, groups) to (S, 58) and (S, 25)."""
         predictor, tokenizer = self.networks.predictor, self.networks.tokenizer
         device, unconditional = self.device, predictor.unconditional()
         position = torch.zeros((), dtype=torch.int64, device=device)
@@ -64,7 +65,7 @@ class Loaded:
         layers, faces = predictor.start(samples), tokenizer.start(samples)
 
         def step(speaker: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-            memory = predictor.encoder.step(speaker, memory_state)
+            memory = predictor.told(predictor.encoder.step(speaker, memory_state))
             x = predictor.step(past, memory, layers, position)
             past.copy_(predictor.sample(x, unconditional, uniform, self.sampling))
             decoded = tokenizer.step(past, faces, position)
@@ -73,7 +74,10 @@ class Loaded:
 
         caches = [cache for layer in layers for cache in layer]
         state = [position, past, memory_state, *(t for cache in caches for t in cache), *faces.tensors]
-        inputs = [torch.zeros(1, INPUTS, device=device), torch.zeros(samples, predictor.groups, device=device)]
+        inputs = [
+            torch.zeros(1, self.inputs.inputs, device=device),
+            torch.zeros(samples, predictor.groups, device=device),
+        ]
         return CapturedStep(step, inputs, state, device)
 
 
@@ -83,7 +87,7 @@ class FsqStream(Stream):
     def __init__(self, loaded: Loaded, samples: int, seed: int) -> None:
         self._rngs = sample_rngs(seed, samples, purpose=4)
         self.samples, self.seed = samples, seed
-        self._inputs, self._blending = SpeakerInputs(), IdleBlending(seed, samples)
+        self._inputs, self._blending = loaded.inputs.start(), IdleBlending(seed, samples)
         self._annotation = Annotation(loaded.annotation, sample_rngs(seed, samples, purpose=5))
         self._step = loaded.step(samples)
         self._uniform = np.empty((samples, loaded.networks.predictor.groups), np.float32)

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from react_ros.config import config_to, in_range, whole_in_range
 from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.quantizers import Usage
 from react_ros.systems.fsq import annotation
 from react_ros.systems.fsq.model import (
+    Expectation,
     ModelConfig,
     Networks,
     Predictor,
@@ -27,7 +29,7 @@ from react_ros.systems.fsq.model import (
     TokenizerConfig,
 )
 from react_ros.training.data import Batch, Clips, mean_over
-from react_ros.training.speaker_augmentation import Dropouts, statistics, without_modalities
+from react_ros.training.speaker_augmentation import Dropouts, Variation, statistics, varied, without_modalities
 from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 
@@ -220,25 +222,13 @@ def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
         yield batch, decoded, quantized.indices
 
 
-class Expectation(nn.Module):
-    """Linear regression of the mean reaction on the encoded speaker: the encoder's training signal."""
-
-    units: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(width, ATTRIBUTES + FACE_MODEL)
-        units = torch.ones(FACE_MODEL)
-        units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
-        self.register_buffer("units", units, persistent=False)
-
-    def forward(self, memory: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Losses of the expected reaction to `memory` (B, T, width), the encoded speaker."""
-        expected = self.read(memory).float()
-        emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
-        face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / self.units).square(), batch.valid)
-        total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
-        return {"expectation": total, **emotion, "face": face}
+def expectation_losses(expectation: Expectation, encoding: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Losses of the mean reaction that is expected of `encoding` (B, T, width): the encoder's training signal."""
+    expected = expectation(encoding).float()
+    emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
+    face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / expectation.units).square(), batch.valid)
+    total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
+    return {"expectation": total, **emotion, "face": face}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +236,7 @@ class EncoderStageConfig:
     model: PredictorConfig = field(default_factory=PredictorConfig)
     """Of the predictor whose encoder is trained; must equal that of the predictor stage."""
     dropouts: Dropouts = field(default_factory=Dropouts)
+    variation: Variation = field(default_factory=Variation)
 
 
 class EncoderStage(TrainingStage):
@@ -257,17 +248,25 @@ class EncoderStage(TrainingStage):
 
     def __init__(self, config: EncoderStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
-        self.dropouts = config.dropouts
-        self.model = SpeakerEncoder(config.model.width, config.model.encoder_layers, config.model.dropout)
+        self.dropouts, self.variation = config.dropouts, config.variation
+        model = config.model
+        self.model = SpeakerEncoder(input_scheme(model.inputs), model.width, model.encoder_layers, model.dropout)
         self.expectation = Expectation(config.model.width)
+
+    @classmethod
+    def inputs(cls, config: EncoderStageConfig) -> str:
+        return config.model.inputs
 
     def prepare(self, clips: Clips) -> None:
         mean, deviation = statistics(clips)
         self.model.fit(mean, deviation)
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        speaker = without_modalities(batch.speaker, self.dropouts, rng) if self.training else batch.speaker
-        losses = self.expectation(self.model(speaker), batch)
+        speaker = batch.speaker
+        if self.training:
+            speaker = varied(speaker, self.model.inputs, self.variation, rng)
+            speaker = without_modalities(speaker, self.model.inputs, self.dropouts, rng)
+        losses = expectation_losses(self.expectation, self.model(speaker), batch)
         return {"loss": losses.pop("expectation"), **_detached(losses)}
 
 
@@ -293,11 +292,14 @@ class Corruption:
 class PredictorStageConfig:
     model: PredictorConfig = field(default_factory=PredictorConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
+    variation: Variation = field(default_factory=Variation)
     corruption: Corruption = field(default_factory=Corruption)
     nobody: float = 0.15
     """Probability that the speaker is masked, for classifier-free guidance, see `Sampling.guidance`."""
     expectation: float = 0.5
-    """Weight of the encoder's loss (`Expectation`)."""
+    """Weight of the encoder's loss (`expectation_losses`)."""
+    freeze: bool = False
+    """Whether the pre-trained encoder stays as it is."""
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -318,6 +320,10 @@ class PredictorStage(TrainingStage):
         if previous["encoder"].model != config.model:
             raise ValueError("stages.encoder.stage.model and stages.predictor.stage.model must be the same")
 
+    @classmethod
+    def inputs(cls, config: PredictorStageConfig) -> str:
+        return config.model.inputs
+
     def __init__(self, config: PredictorStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
         self.config = config
@@ -329,13 +335,21 @@ class PredictorStage(TrainingStage):
         quantizer = tokenizer.quantizer
         predictor = Predictor(config.model, quantizer.groups, quantizer.size)
         predictor.encoder.load_state_dict(encoded.part("model."))
+        bottleneck = config.model.speaker == "expectation"
+        expectation = predictor.expectation if bottleneck else Expectation(config.model.width)
+        expectation.load_state_dict(encoded.part("expectation."))
+        if config.freeze:
+            predictor.encoder.requires_grad_(False)
+            expectation.requires_grad_(False)
         self.networks = Networks(tokenizer.requires_grad_(False), predictor)
-        self.expectation = Expectation(config.model.width)
-        self.expectation.load_state_dict(encoded.part("expectation."))
+        if not bottleneck:
+            self.expectation = expectation
 
     def train(self, mode: bool = True) -> PredictorStage:
         super().train(mode)
         self.networks.tokenizer.eval()
+        if self.config.freeze:
+            self.networks.predictor.encoder.eval()
         return self
 
     @torch.no_grad()
@@ -360,10 +374,13 @@ class PredictorStage(TrainingStage):
         past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
         speaker = batch.speaker
         if self.training:
-            speaker = without_modalities(speaker, self.config.dropouts, rng)
+            speaker = varied(speaker, predictor.encoder.inputs, self.config.variation, rng)
+            speaker = without_modalities(speaker, predictor.encoder.inputs, self.config.dropouts, rng)
             past = corrupted(past, tokens, predictor.size, self.config.corruption, rng)
-        memory = predictor.encoder(speaker)
-        expectation = self.expectation(memory, batch)["expectation"]
+        encoding = predictor.encoder(speaker)
+        known = predictor.expectation if self.config.model.speaker == "expectation" else self.expectation
+        expectation = expectation_losses(known, encoding, batch)["expectation"]
+        memory = predictor.told(encoding)
         if self.training:
             unknown = torch.rand(len(memory), 1, 1, generator=rng, device=memory.device) < self.config.nobody
             memory = torch.where(unknown, predictor.nobody.to(memory.dtype), memory)

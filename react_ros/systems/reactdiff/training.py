@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from react_ros.config import config_to, in_range
-from react_ros.generators.speaker_inputs import INPUTS
+from react_ros.generators.speaker_inputs import INPUTS, RUNNING_MEAN
 from react_ros.systems.reactdiff.mmt import ListenerLatents, Mmt, MmtConfig, Shift, face_units
 from react_ros.systems.reactdiff.model import Latent, LatentConfig, ModelConfig, Networks
 from react_ros.systems.reactdiff.style import StyleConfig
@@ -139,7 +139,9 @@ class MmtStage(TrainingStage):
         self.model.encoder.fit(*statistics(clips))
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
+        speaker = batch.speaker
+        if self.training:
+            speaker = without_modalities(speaker, RUNNING_MEAN, self.config.dropouts, rng)
         rows, valid = encoder_inputs(batch, speaker, self.config.model)
         x0 = self.model.encoder(rows)
         from_speaker = self._losses(self.model.decoder(x0), batch, valid)
@@ -252,7 +254,9 @@ class DiffusionStage(TrainingStage):
         self.model.fit(x0, speaker)
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
-        speaker = without_modalities(batch.speaker, self.config.dropouts, rng) if self.training else batch.speaker
+        speaker = batch.speaker
+        if self.training:
+            speaker = without_modalities(speaker, RUNNING_MEAN, self.config.dropouts, rng)
         unknown = self.config.unknown if self.training else 0.0
         return {"loss": self._data.error(batch, speaker, rng, self.config.error, unknown=unknown)}
 

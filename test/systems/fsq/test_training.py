@@ -25,6 +25,7 @@ from react_ros.generators.speaker_inputs import (
     FACE_INPUTS,
     FACE_PRESENT,
     INPUTS,
+    RUNNING_MEAN,
     SOUND_INPUTS,
     SOUND_PRESENT,
     speaker_inputs,
@@ -203,7 +204,7 @@ def test_a_dropped_modality_is_encoded_as_missing_like_live(sense: str) -> None:
     blank: Any = Face() if sense == "face" else Sound()
     live = torch.from_numpy(speaker_inputs([replace(f, **{sense: blank}) for f in frames]))
     told = torch.from_numpy(speaker_inputs(frames)).expand(40, -1, -1)
-    out = without_modalities(told, Dropouts(**ALWAYS), seeded())
+    out = without_modalities(told, RUNNING_MEAN, Dropouts(**ALWAYS), seeded())
     present = FACE_PRESENT if sense == "face" else SOUND_PRESENT
     lost = [crop for crop in out if not crop[:, present].any()]
     assert 10 < len(lost) < 30, "one or the other"
@@ -213,7 +214,7 @@ def test_a_dropped_modality_is_encoded_as_missing_like_live(sense: str) -> None:
 
 def test_gaps_drop_one_modality_in_one_stretch_only() -> None:
     told = torch.rand(400, 50, INPUTS, generator=seeded()) + 0.5
-    out = without_modalities(told, Dropouts(clip=0.0, gap=1.0), seeded(1))
+    out = without_modalities(told, RUNNING_MEAN, Dropouts(clip=0.0, gap=1.0), seeded(1))
     face = torch.tensor([*range(*FACE_INPUTS.indices(INPUTS)), FACE_PRESENT])
     sound = torch.tensor([*range(*SOUND_INPUTS.indices(INPUTS)), SOUND_PRESENT])
     assert torch.equal(torch.cat([face, sound]).sort().values, torch.arange(INPUTS)), "together they are all columns"
@@ -223,7 +224,7 @@ def test_gaps_drop_one_modality_in_one_stretch_only() -> None:
     assert not (blind & deaf).any()
     assert ((blind | deaf).int().diff(dim=1).abs().sum(1) <= 2).all(), "one stretch"
     assert float((blind | deaf).float().mean()) == pytest.approx(1 / 3, abs=0.04)
-    assert torch.equal(without_modalities(told, Dropouts(**NEVER), seeded(1)), told)
+    assert torch.equal(without_modalities(told, RUNNING_MEAN, Dropouts(**NEVER), seeded(1)), told)
 
 
 def test_past_tokens_are_replaced_and_masked_with_the_configured_shares() -> None:
