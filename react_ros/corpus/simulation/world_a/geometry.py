@@ -15,10 +15,9 @@ from react_ros.perception.affect import simulated_measures, simulated_rest
 UNITS: Mapping[str, Mapping[int, float]] = {
     "joy": {6: 0.6}, "laughter": {6: 0.8, 9: 0.1}, "polite": {6: 0.2}, "sadness": {1: 0.8, 4: 0.5, 15: 0.7},
     "pout": {1: 0.3, 15: 0.6}, "crying": {1: 0.7, 4: 0.8, 6: 0.6, 15: 0.3},
-
-    "sobbing": {1: 0.8, 4: 0.9, 6: 0.6, 15: 0.3}, "pain": {4: 1.0, 6: 0.8, 9: 0.5}, "worry": {1: 0.9, 4: 0.5, 15: 0.2}, "anger": {4: 1.0, 9: 0.1},
-    "shouting": {4: 0.8, 9: 0.3}, "disgust": {9: 0.9, 4: 0.4, 15: 0.3}, "surprise": {1: 0.9}, "contempt": {},
-    "knitted": {4: 0.6}, "brow": {1: 0.5},
+    "sobbing": {1: 0.8, 4: 0.9, 6: 0.6, 15: 0.3}, "pain": {4: 1.0, 6: 0.8, 9: 0.5}, "worry": {1: 0.9, 4: 0.5, 15: 0.2},
+    "anger": {4: 1.0, 9: 0.1}, "shouting": {4: 0.8, 9: 0.3}, "disgust": {9: 0.9, 4: 0.4, 15: 0.3},
+    "surprise": {1: 0.9}, "contempt": {}, "knitted": {4: 0.6}, "brow": {1: 0.5},
 }  # fmt: skip
 """Action units of each expression that show in the geometry of a face, 0 to 1 in the full expression."""
 
