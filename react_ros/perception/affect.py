@@ -143,7 +143,7 @@ class AffectEstimator:
         shut = _ramp(look.both("eyeBlink") - 0.35, 0.25)
         # A quarter of a second: longer than a blink, which also pulls the brows.
         self._closed = shut if self._closed is None else self._closed + 0.2 * (shut - self._closed)
-        drawn = _ramp(-deviation[_GAP], 0.02) * (1.0 - max(shut - self._closed, 0.0))
+        drawn = _ramp(-deviation[_GAP], 0.02) * max(1.0 - 1.5 * max(shut - self._closed, 0.0), 0.0)
         # The geometry of the brows has its own baseline. Until a person is known, a low brow may be their build.
         units[_AU1] = max(units[_AU1], _ramp(max(deviation[_HEIGHT], 1.5 * deviation[_SLOPE]), 0.04))
         units[_AU4] = max(units[_AU4] * (1.0 - 0.35 * unknown), drawn)
@@ -376,8 +376,10 @@ def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
         height[13] - corners,
     )
     measured = np.array(distances) / unit
-    # y of across x up, which points out of the face.
-    outward = across[2] * up[0] - across[0] * up[2]
+    # Elevation of across x up, which points out of the face, once the eyes are level in the image.
+    rightwards, level = across[1] * up[2] - across[2] * up[1], math.hypot(across[0], across[1])
+    upwards = across[2] * up[0] - across[0] * up[2]
+    outward = (upwards * across[0] - rightwards * across[1]) / max(level, 1e-6)
     pitch = -math.asin(min(max(outward, -1.0), 1.0))
     return measured - _PITCH_EFFECT * (min(max(pitch, -0.8), 0.8) - _USUAL_PITCH)
 

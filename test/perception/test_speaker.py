@@ -277,6 +277,40 @@ def test_the_four_seconds_begin_anew_when_the_other_was_less_salient_or_out_of_s
         assert scene.show(speaker, other, s=0.4).person == 2
 
 
+def test_false_detections_now_and_then_at_the_same_place_are_no_person():
+    scene = Scene()
+    for _ in range(10):
+        assert scene.show(face(0.5)).state == FaceState.NOBODY
+        assert scene.show(s=0.6).state == FaceState.NOBODY
+
+
+def test_only_somebody_in_sight_follows_a_speaker_who_left():
+    scene, second, third = Scene(), face(0.75, 0.2), face(0.2, 0.1)
+    scene.show(face(0.5, 0.3), second, third, s=1)
+    scene.show(second, third, s=1.3)
+    view = scene.show(third, s=0.4)
+    assert view.person == 2 and view.face is third and view.state == FaceState.TRACKED
+
+
+def test_attention_does_not_pass_on_while_the_speaker_is_hidden_for_a_moment():
+    scene, speaker, other = Scene(), face(0.3, 0.1), face(0.7, 0.3)
+    scene.show(speaker, s=1)
+    scene.show(speaker, other, s=3.9)
+    assert scene.show(other, s=0.6).person == 1
+    assert scene.show(speaker, other).person == 2
+
+
+def test_for_a_new_speaker_the_four_seconds_begin_anew():
+    scene, second, large = Scene(), face(0.5, 0.1), face(0.7, 0.3)
+    scene.show(face(0.3, 0.12), s=1)
+    scene.show(face(0.3, 0.12), second, large, s=3.5)
+    scene.show(second, large, s=1)
+    scene.show(s=0.6)
+    assert scene.show(second).person == 2
+    assert scene.show(second, large, s=3.9).person == 2
+    assert scene.show(second, large, s=0.4).person == 3
+
+
 def test_a_passer_by_who_is_briefly_larger_does_not_steal_the_robots_attention():
     scene, speaker = Scene(), face(0.4)
     scene.show(speaker, s=2)
