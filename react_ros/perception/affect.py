@@ -333,7 +333,7 @@ _DOUBT = np.array([0.0, 0.006, 0.012, 0.014, 0.010, 0.006, 0.0])
 _GEOMETRY_PRIOR_FRAMES = 100.0
 
 
-def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
+def geometry(landmarks: Floats | Doubles, aspect: float = 1.0) -> Doubles | None:
     """(7,) `MEASURES` of a face, independent of its position, size, roll and, to first order, pitch.
 
     landmarks: (478, 3) as in `DetectedFace` (indices of MediaPipe's canonical face model). aspect: image height over
