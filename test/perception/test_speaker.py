@@ -294,6 +294,13 @@ def test_false_detections_beside_somebody_new_delay_their_choice_by_a_tenth_of_a
     assert last.face is not None and last.face.box[0] == pytest.approx(0.425) and last.person == 1
 
 
+def test_a_false_detection_that_has_gone_is_not_waited_for():
+    scene, small = Scene(), face(0.3, 0.15)
+    scene.show(small)
+    scene.show(small, face(0.6, 0.3))
+    assert [scene.show(small).state for _ in range(2)] == [FaceState.NOBODY, FaceState.TRACKED]
+
+
 def test_false_detections_now_and_then_at_the_same_place_are_no_person():
     scene = Scene()
     for _ in range(10):
