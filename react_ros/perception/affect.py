@@ -273,9 +273,11 @@ def _expressions(units: Doubles, contempt: float, widened: float, stretched: flo
     def score(key: float, *parts: float) -> float:
         return float(np.sqrt(max(key, 0.0) * (sum(parts) / len(parts))))
 
-    # Two of the three signs are enough (EMFACS lists such variants); brows raised as a whole are surprise or fear.
-    signs = sorted((au[1], au[4], au[15]))[1:]
-    sad = score(max(au[15], min(au[1], au[4])), *signs) * (1.0 - 0.5 * au[2])
+    # Two of the signs are enough (EMFACS lists such variants). Lowered corners alone may be a person's build, and brows
+    # that are raised as a whole are surprise or fear.
+    lowered = au[15] * (0.5 + 0.5 * max(au[1], au[4], au[17]))
+    oblique = min(au[1], au[4]) * (1.0 - 0.5 * au[2])
+    sad = score(max(lowered, oblique), *sorted((au[1], au[4], au[15], min(au[15], au[17])))[2:])
     scores = {
         "neutral": _NEUTRAL_SCORE,
         "happy": score(au[12], au[6], au[12]) * (1.0 - distress),
