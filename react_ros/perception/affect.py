@@ -233,6 +233,7 @@ def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, 
     )
     rolled = (one("mouthRollUpper") + one("mouthRollLower")) / 2
     press = both("mouthPress")
+    # AU4 saturates slowly: a frown is anything from 0.2 (high brows) to 0.9 (low brows).
     raw = {
         1: one("browInnerUp"),
         2: both("browOuterUp"),
