@@ -227,7 +227,7 @@ def test_at_first_the_decoder_of_vqdiff_reads_the_latents_before_quantization() 
     settling, after = (float(stage.loss(batch, progress, seeded())["reconstruction"]) for progress in (0.0, 0.9))
     real = latents.pairs(batch, 10, "offline")
     with torch.no_grad():
-        direct = latents.errors(stage.model.decoder(stage.model.encode(real.attributes)), real)
+        direct = latents.errors(stage.model.decoder(stage.model.encode(real.attributes)), real, stage.model.window)
     assert settling == pytest.approx(25.0 * float(direct["attributes"]) + 25.0 * float(direct["face"]), rel=1e-5)
     assert after != pytest.approx(settling, rel=1e-5)
 

@@ -12,23 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import config_to, in_range, whole_in_range
-from react_ros.face import ARKIT, ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
+from react_ros.face import ARKIT, AU, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
 from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.quantizers import Usage
+from react_ros.nn.speaker_encoder import Expectation, SpeakerEncoder
 from react_ros.systems.fsq import annotation
 from react_ros.systems.fsq.model import (
-    Expectation,
     ModelConfig,
     Networks,
     Predictor,
     PredictorConfig,
     Sampling,
-    SpeakerEncoder,
     Tokenizer,
     TokenizerConfig,
 )
 from react_ros.training.data import Batch, Clips, mean_over
+from react_ros.training.expectation import emotion_losses, expectation_losses
 from react_ros.training.speaker_augmentation import Dropouts, Variation, statistics, varied, without_modalities
 from react_ros.training.training_stage import FinishedStage, TrainingStage
 
@@ -194,19 +194,6 @@ class TokenizerStage(TrainingStage):
         }
 
 
-def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Losses of D_emotion's outputs (B, T, 25) against attributes (B, T, 25): units, affect, expressions, unlikely."""
-    likely = emotion[..., EXPRESSIONS].log_softmax(-1)
-    real = attributes[..., EXPRESSIONS]
-    units = F.binary_cross_entropy_with_logits(emotion[..., AU], attributes[..., AU].clamp(0.0, 1.0), reduction="none")
-    return {
-        "units": mean_over(units, valid),
-        "affect": mean_over((emotion[..., VA] - attributes[..., VA]).square(), valid),
-        "expressions": mean_over(-(real * likely).sum(-1), valid),
-        "unlikely": mean_over(((likely.exp() + 2e-3).log() - (real + 2e-3).log()).abs(), valid),
-    }
-
-
 def _detached(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: loss.detach() for name, loss in losses.items()}
 
@@ -220,15 +207,6 @@ def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
         batch = clips.batch(part, np.zeros_like(part), int(clips.lengths[part].max())).to(device)
         decoded, quantized = model(batch.face_model, batch.attributes)
         yield batch, decoded, quantized.indices
-
-
-def expectation_losses(expectation: Expectation, encoding: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Losses of the mean reaction that is expected of `encoding` (B, T, width): the encoder's training signal."""
-    expected = expectation(encoding).float()
-    emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
-    face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / expectation.units).square(), batch.valid)
-    total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
-    return {"expectation": total, **emotion, "face": face}
 
 
 @dataclass(frozen=True, slots=True)
