@@ -43,7 +43,7 @@ class ReactDiff(ChunkedGenerator):
             model.notice,
             model.sha256,
             model.parameters,
-            stochastic=self.config.diffusion and self.config.temperature > 0.0,
+            stochastic=self.config.diffusion and model.sampling.temperature > 0.0,
             offline=model.offline,
         )
 
