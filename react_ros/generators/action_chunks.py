@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from react_ros.face import ARKIT, Floats, Reaction, SpeakerFrame
+from react_ros.face import ARKIT, FACE_MODEL, Floats, Reaction, SpeakerFrame
 from react_ros.generators.chunk_model import ChunkModel, chunk_rngs
 from react_ros.generators.chunk_schedule import ChunkSchedule
 from react_ros.generators.chunk_workers import (
@@ -87,21 +87,25 @@ def _row(chunk: ActionChunk, k: int) -> Floats:
 
 
 MOVEMENTS: tuple[tuple[list[int], float, int], ...] = (
-    (list(range(52, 58)), 0.012, 10),
+    (list(range(len(ARKIT), FACE_MODEL)), 0.01, 10),
     ([i for i, name in enumerate(ARKIT) if name.startswith(("eyeBlink", "eyeLook"))], 0.1, 3),
 )
 """Columns that move together; the largest change in rad (m, weights) that counts as rest; and frames of a transition:
 the head, and the eyes."""
 _BEFORE, _AFTER = 2, 6
 """Frames around the current one within which a movement is looked for."""
+_PATIENCE = 10
+"""Frames of a chunk in which what counts as rest grows by its first value, so that a head that always sways a little
+does not follow one chunk to its end. A nod of 4 degrees is finished nevertheless."""
 
 
 class _Movement:
     """The head or the eyes of S listeners, each following one chunk at a time.
 
     A listener passes to the newest chunk where the one it follows is at rest, so that a movement that has begun is
-    finished; at the latest where that chunk ends. What the new chunk differs by at that moment is added to it, and
-    fades over some frames (inertialization, Bollo 2018): the shape of its movement stays.
+    finished, and the newest one is not within a movement; at the latest where the followed chunk ends. What the new
+    chunk differs by at that moment is added to it, and fades over some frames (inertialization, Bollo 2018): the shape
+    of its movement stays.
     """
 
     def __init__(self, columns: list[int], rest: float, frames: int, first: ActionChunk) -> None:
@@ -117,7 +121,7 @@ class _Movement:
         out = np.empty_like(self._offset)
         self._since += 1
         for s, followed in enumerate(self._followed):
-            if followed is not newest and self._may_pass(followed, s, k):
+            if followed is not newest and self._may_pass(followed, newest, s, k):
                 self._offset[s] = self._value(followed, s, k) + self._faded(s) - self._value(newest, s, k)
                 self._since[s] = 0
                 self._followed[s] = newest
@@ -132,12 +136,18 @@ class _Movement:
         left = max(1.0 - self._since[s] / (self._frames + 1), 0.0)
         return (left * left * (3.0 - 2.0 * left)) * self._offset[s]
 
-    def _may_pass(self, followed: ActionChunk, s: int, k: int) -> bool:
+    def _may_pass(self, followed: ActionChunk, newest: ActionChunk, s: int, k: int) -> bool:
         at = k - followed.first_frame
         if at + 1 >= followed.reactions.shape[1]:
             return True
-        near = followed.reactions[s, max(at - _BEFORE, 0) : at + _AFTER + 1][:, self.columns]
-        return bool((near.max(0) - near.min(0)).max() < self._rest)
+        rest = self._rest * (1.0 + at / _PATIENCE)
+        return self._change(followed, s, k, _AFTER) < rest and self._change(newest, s, k, 1) < rest
+
+    def _change(self, chunk: ActionChunk, s: int, k: int, after: int) -> float:
+        """The largest change of a column from `_BEFORE` frames ago until `after` frames ahead."""
+        at = k - chunk.first_frame
+        near = chunk.reactions[s, max(at - _BEFORE, 0) : at + after + 1][:, self.columns]
+        return float((near.max(0) - near.min(0)).max()) if len(near) else 0.0
 
 
 class ChunkedStream(Stream):

@@ -16,7 +16,7 @@ from react_ros.generators.contract import sample_rngs
 from react_ros.generators.idle_blending import IdleBlending
 from react_ros.generators.noise import FieldNoise, Noise
 from react_ros.generators.sanitize import sanitize
-from react_ros.generators.speaker_inputs import InputScheme
+from react_ros.generators.speaker_inputs import SCHEMES, InputScheme
 from react_ros.nn.device import choose_device, one_thread
 from react_ros.nn.weights import load_into, load_weights
 from react_ros.systems.reactdiff.config import ReactDiffConfig
@@ -58,8 +58,9 @@ class ReactDiffChunkModel(ChunkModel):
         rows = model.mmt.features.scheme
         if rows is None:
             raise ValueError(
-                f"{weights.path} was trained on rows of {model.mmt.features.inputs} numbers, which live rows do not "
-                "have: live listeners need weights of the live features"
+                f"{weights.path} was trained on rows of {model.mmt.features.inputs} numbers, but live rows have "
+                f"{' or '.join(str(scheme.inputs) for scheme in SCHEMES.values())}: live listeners need weights of the "
+                "live features"
             )
         self._rows = rows
         networks = Networks(model)
