@@ -200,7 +200,7 @@ class Autoencoder(nn.Module):
 
 
 class LatentScale(nn.Module):
-    """Latents to [-1, 1], each dimension by its minimum and maximum over the training windows."""
+    """Latents to [-1, 1], each dimension by its range over the training windows."""
 
     low: Tensor
     high: Tensor
@@ -210,10 +210,20 @@ class LatentScale(nn.Module):
         self.register_buffer("low", -torch.ones(latent))
         self.register_buffer("high", torch.ones(latent))
 
-    def fit(self, latents: Tensor) -> None:
-        """Take the ranges of all training windows' latents (N, D)."""
-        self.low.copy_(latents.amin(0))
-        self.high.copy_(latents.amax(0))
+    def fit(self, latents: Tensor, *, trimmed: bool = False) -> None:
+        """Take the ranges of all training windows' latents (N, D).
+
+        trimmed: from the 0.2nd to the 99.8th percentile instead of minimum to maximum. What a latent says by less than
+        the noise of the lowest level is averaged away: single outliers must not make everything else small.
+        """
+        if trimmed:
+            ordered = latents.sort(0).values
+            edge = int(0.002 * len(latents))
+            low, high = ordered[edge], ordered[len(latents) - 1 - edge]
+        else:
+            low, high = latents.amin(0), latents.amax(0)
+        self.low.copy_(low)
+        self.high.copy_(high)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, D) to the scale of the diffusion."""

@@ -38,7 +38,8 @@ _MOTION = 3.0
 _FACE_UNITS = torch.ones(FACE_MODEL)
 _FACE_UNITS[ROTATION_58], _FACE_UNITS[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 10.0 * TRANSLATION_UNIT
 _MOVED_UNITS = torch.ones(FACE_MODEL)
-_MOVED_UNITS[ROTATION_58], _MOVED_UNITS[TRANSLATION_58] = 2.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
+_MOVED_UNITS[ROTATION_58], _MOVED_UNITS[TRANSLATION_58] = 0.8 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
+_MOVED_UNITS[[i for i, name in enumerate(ARKIT) if name.startswith("eyeBlink")]] = 0.4
 _SHOWN_CLIPS = 40
 """Validation clips from which the model card's figures are computed."""
 
@@ -99,8 +100,8 @@ def over(error: Tensor, weight: Tensor) -> Tensor:
 def errors(shown: DecodedWindows, real: Pairs, window: WindowConfig) -> dict[str, Tensor]:
     """Mean squared errors of the 25 attributes, and of the 58 coefficients scaled to a listener's usual motion.
 
-    Where windows hold whole reactions, head motion counts for more, and the frame-to-frame differences of the face are
-    an error of their own: a nod and a blink are small and short.
+    Where windows hold whole reactions, head and eyelids count for more, and the frame-to-frame differences of the face
+    are an error of their own: a nod and a blink are small and short.
     """
     whole = window.content == "reaction"
     face = (shown.face - real.face) / (_MOVED_UNITS if whole else _FACE_UNITS).to(real.face)
@@ -362,7 +363,7 @@ class LatentDiffusionStage(TrainingStage):
             found.append(self.networks.autoencoder.encode(real.content(self.window)[real.whole > 0.0]))
         if not found:
             raise ValueError(f"no clip is as long as a window, {self.frames} frames")
-        self.networks.scale.fit(torch.cat(found))
+        self.networks.scale.fit(torch.cat(found), trimmed=self.window.segments > 1)
 
     def pairs(self, batch: Batch, rng: torch.Generator) -> Pairs:
         """The batch's windows: in training with speaker dropout, in validation only those whose speaker is known."""
