@@ -68,6 +68,9 @@ def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_F
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="a new folder", metavar="OUT")],
+    world: Annotated[
+        str, typer.Option(help="a: people like real ones (needs hibari-tts); early: those of version 0.1")
+    ] = "a",
     sessions: Annotated[int, typer.Option(help="number of sessions: two people, 30 s")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed writes the same files")] = 7,
     tellers: Annotated[
@@ -82,6 +85,7 @@ def simulate(
     with user_errors(), progress("simulating dyads") as report:
         write(
             out,
+            world=world,
             sessions=sessions,
             seed=seed,
             tellers=tellers,

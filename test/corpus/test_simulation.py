@@ -285,7 +285,8 @@ def test_more_stories_begin_with_the_same_ones():
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("simulated") / "corpus"
     told: list[tuple[int, int]] = []
-    simulate(out, sessions=14, seed=3, tellers=4, jobs=1, progress=lambda done, total: told.append((done, total)))
+    settings = {"world": "early", "sessions": 14, "seed": 3, "tellers": 4, "jobs": 1}
+    simulate(out, **settings, progress=lambda done, total: told.append((done, total)))
     assert told == [(i + 1, 14) for i in range(14)]
     return out
 
@@ -295,7 +296,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_the_same_seed_writes_the_same_bytes_in_any_number_of_processes(corpus, tmp_path):
-    simulate(tmp_path / "again", sessions=14, seed=3, tellers=4, jobs=2)
+    simulate(tmp_path / "again", world="early", sessions=14, seed=3, tellers=4, jobs=2)
     again = contents(tmp_path / "again")
     assert again.keys() == contents(corpus).keys()
     for name, data in contents(corpus).items():
@@ -364,6 +365,7 @@ def test_another_audio_rate_is_the_same_sound():
         ({"seed": -1}, "seed is -1"),
         ({"audio_rate": 100}, "audio_rate is 100"),
         ({"jobs": 0}, "jobs is 0"),
+        ({"world": "erly"}, "there is no world 'erly' .did you mean 'early'"),
     ],
 )
 def test_impossible_numbers_are_refused_in_one_sentence(wrong, sentence, tmp_path):
@@ -375,7 +377,7 @@ def test_impossible_numbers_are_refused_in_one_sentence(wrong, sentence, tmp_pat
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="name a folder that is new or empty"):
-        simulate(tmp_path, sessions=14, seed=3)
+        simulate(tmp_path, world="early", sessions=14, seed=3)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -385,5 +387,5 @@ def test_what_was_interrupted_leaves_nothing_that_looks_complete(tmp_path, monke
 
     monkeypatch.setattr(dyads, "_write_session", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "out", sessions=14, seed=3, tellers=4, jobs=1)
+        simulate(tmp_path / "out", world="early", sessions=14, seed=3, tellers=4, jobs=1)
     assert not list(tmp_path.iterdir())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from footage import first_image, images
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from react_ros import assets
-from react_ros.face import FaceState
+from react_ros.face import ARKIT_INDEX, FaceState
 from react_ros.perception.landmarks import DetectedFace, FaceLandmarker
 from react_ros.perception.speaker import SpeakerConfig, SpeakerTracker, salience
 
@@ -20,12 +23,28 @@ STEP = 40 * MS
 ASPECT = 0.75
 
 
-def face(x: float, size: float = 0.2, y: float = 0.5, yaw: float = 0.0) -> DetectedFace:
-    """A face at (x, y) of the image, `size` of its width wide and high."""
-    box = np.array([x - size / 2, y - size / 2 / ASPECT, x + size / 2, y + size / 2 / ASPECT], np.float32)
-    zeros = np.zeros(3, np.float32)
-    turned = np.array([0, yaw, 0], np.float32)
-    return DetectedFace(np.zeros(52, np.float32), turned, zeros, np.zeros((478, 3), np.float32), box, ASPECT)
+def face(
+    x: float,
+    size: float = 0.2,
+    y: float = 0.5,
+    yaw: float = 0.0,
+    *,
+    tall: float = 1.0,
+    pitch: float = 0.0,
+    roll: float = 0.0,
+    aspect: float = ASPECT,
+    jaw: float = 0.0,
+) -> DetectedFace:
+    """A face with its middle at (x, y) of the image (fractions of its width and height).
+
+    size: square root of its area, in widths of the image. tall: its height over its width.
+    """
+    width, height = size / math.sqrt(tall), size * math.sqrt(tall) / aspect
+    box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2], np.float32)
+    shapes = np.zeros(52, np.float32)
+    shapes[ARKIT_INDEX["jawOpen"]] = jaw
+    turned = np.array([pitch, yaw, roll], np.float32)
+    return DetectedFace(shapes, turned, np.zeros(3, np.float32), np.zeros((478, 3), np.float32), box, aspect)
 
 
 class Scene:
@@ -63,6 +82,199 @@ def test_a_face_in_a_single_image_is_no_person():
 def test_the_larger_more_central_more_facing_person_is_chosen(better, worse):
     for faces in ((better, worse), (worse, better)):
         assert Scene().show(*faces, s=1).face is better
+
+
+@pytest.mark.parametrize("aspect", [0.5625, 0.75, 1.3333])
+@pytest.mark.parametrize(
+    ("parts", "share"),
+    [
+        ({}, 1.0),
+        ({"size": 0.1}, 0.5),
+        ({"tall": 1.44}, 1.0),
+        ({"tall": 0.6}, 1.0),
+        ({"x": 0.25}, 1 - 0.25 / math.sqrt(2)),
+        ({"x": 0.75}, 1 - 0.25 / math.sqrt(2)),
+        ({"y": 0.25}, 1 - 0.25 / math.sqrt(2)),
+        ({"y": 0.75}, 1 - 0.25 / math.sqrt(2)),
+        ({"x": 0.2, "y": 0.9}, 1 - 0.25 * math.sqrt(2)),
+        ({"x": 0.0, "y": 0.0}, 0.5),
+        ({"x": 1.3, "y": 1.2}, 0.5),
+        ({"yaw": 0.8}, 0.5 + 0.5 * math.cos(0.8)),
+        ({"yaw": -0.8}, 0.5 + 0.5 * math.cos(0.8)),
+        ({"pitch": 0.6}, 0.5 + 0.5 * math.cos(0.6)),
+        ({"pitch": -0.6, "yaw": 0.8}, 0.5 + 0.5 * math.cos(0.6) * math.cos(0.8)),
+        ({"yaw": 2.0}, 0.5),
+        ({"roll": 1.0}, 1.0),
+    ],
+)
+def test_salience_is_size_times_centrality_times_facing(parts, share, aspect):
+    middle = salience(face(0.5, aspect=aspect))
+    assert middle == pytest.approx(0.2, rel=1e-4)
+    assert salience(face(**{"x": 0.5, "aspect": aspect, **parts})) == pytest.approx(share * middle, rel=1e-4)
+
+
+people = st.lists(
+    st.builds(
+        face, st.floats(0.05, 0.95), st.floats(0.05, 0.4), st.floats(0.05, 0.95), st.floats(-1.2, 1.2),
+        tall=st.floats(0.7, 1.6), pitch=st.floats(-0.6, 0.6), roll=st.floats(-0.6, 0.6),
+    ),
+    min_size=2, max_size=5,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(people)
+def test_the_choice_is_the_same_in_a_mirror_and_upside_down(faces):
+    def flipped(one: DetectedFace, across: bool, down: bool) -> DetectedFace:
+        left, top, right, bottom = one.box
+        x = (1 - right, 1 - left) if across else (left, right)
+        y = (1 - bottom, 1 - top) if down else (top, bottom)
+        turned = one.rotation * np.array([-1 if down else 1, -1 if across else 1, 1], np.float32)
+        return dataclasses.replace(one, box=np.array([x[0], y[0], x[1], y[1]], np.float32), rotation=turned)
+
+    saliences = sorted(map(salience, faces))
+    assume(saliences[-1] > 1.001 * saliences[-2])
+
+    def chosen(shown: Sequence[DetectedFace]) -> int:
+        face = Scene().show(*shown, s=0.4).face
+        return [one is face for one in shown].index(True)
+
+    expected = int(np.argmax([salience(one) for one in faces]))
+    for across, down in itertools.product([False, True], repeat=2):
+        assert chosen([flipped(one, across, down) for one in faces]) == expected
+
+
+STEPS = pytest.mark.parametrize("direction", [(1, 0), (-1, 0), (0, 1), (0, -1), (0.6, 0.8), (-0.6, 0.8)])
+
+
+def is_same_person(before: DetectedFace, after: DetectedFace, hidden_s: float = 0.0) -> bool:
+    """Whether a lone speaker who was at `before` is taken for the same person at `after`."""
+    scene = Scene()
+    scene.show(before, s=1)
+    if hidden_s:
+        scene.show(s=hidden_s)
+    return scene.show(after).state == FaceState.TRACKED
+
+
+@STEPS
+@pytest.mark.parametrize("aspect", [0.75, 1.3333])
+def test_a_head_may_jump_by_four_fifths_of_its_size_in_any_direction_and_no_further(direction, aspect):
+    x, y = direction
+    for size, tall in itertools.product([0.08, 0.2], [0.6, 1.6]):
+        start = {"size": size, "tall": tall, "aspect": aspect}
+        for jump, same in ((0.75, True), (0.9, False)):
+            end = face(0.5 + jump * size * x, y=0.5 + jump * size * y / aspect, **start)
+            assert is_same_person(face(0.5, **start), end) == same
+
+
+@STEPS
+@pytest.mark.parametrize(("hidden_s", "reach"), [(0.44, 1.088), (0.96, 1.4), (1.4, 1.4)])
+def test_the_longer_a_head_was_hidden_the_further_it_may_have_moved_up_to_a_second(direction, hidden_s, reach):
+    x, y = direction
+    for jump, same in ((reach - 0.04, True), (reach + 0.04, False)):
+        end = face(0.5 + 0.2 * jump * x, y=0.5 + 0.2 * jump * y / ASPECT)
+        assert is_same_person(face(0.5), end, hidden_s) == same
+
+
+@pytest.mark.parametrize(
+    ("growth", "jump", "same"),
+    [
+        (0.75, 0.0, True), (-0.75, 0.0, True), (0.9, 0.0, False), (-0.9, 0.0, False),
+        (0.4, 0.38, True), (-0.4, 0.38, True), (0.4, 0.46, False), (-0.4, 0.46, False),
+        (0.69, 0.12, True), (0.69, 0.15, False), (-0.69, 0.12, True), (-0.69, 0.15, False),
+    ],
+)  # fmt: skip
+def test_a_head_may_come_nearer_and_go_away_as_well_as_move_aside(growth, jump, same):
+    """growth: logarithm of the ratio of the sizes. jump: in sizes of the head, the mean of before and after."""
+    before, after = 0.15, 0.15 * math.exp(growth)
+    end = face(0.5 + jump * (before + after) / 2, after)
+    assert is_same_person(face(0.5, before), end) == same
+
+
+@pytest.mark.parametrize("jump", [0.065, -0.065])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_people_side_by_side_who_all_move_at_once_keep_their_identities(jump, backwards):
+    """They are 0.15 of the image apart, and the place of a neighbour is within each one's reach."""
+    places, scene = [0.25, 0.4, 0.55, 0.7], Scene()
+    first = scene.show(*map(face, places), s=1)
+    speaker = int(np.argmin([abs(np.mean(first.face.box[[0, 2]]) - x) for x in places]))
+    moved = [face(x + jump) for x in places]
+    view = scene.show(*(moved[::-1] if backwards else moved))
+    assert view.face is moved[speaker] and view.person == 1
+
+
+@pytest.mark.parametrize("passer", [0.3, 0.22, 0.14], ids=["nearer", "beside", "behind"])
+@pytest.mark.parametrize("way", ["right", "left", "down", "up"])
+@pytest.mark.parametrize("hides", [False, True], ids=["seen", "hidden"])
+def test_somebody_who_walks_across_the_speaker_does_not_become_the_speaker(passer, way, hides):
+    scene, speaker = Scene(), face(0.5)
+    scene.show(speaker, s=1)
+    for t in np.linspace(0.0, 1.0, 50):
+        along = 0.05 + 0.9 * (t if way in ("right", "down") else 1.0 - t)
+        walker = face(along, passer) if way in ("right", "left") else face(0.5, passer, along)
+        covered = hides and abs(along - 0.5) < 0.1
+        view = scene.show(*([walker] if covered else [walker, speaker]))
+        assert view.person == 1
+        assert view.face is speaker and view.state == (FaceState.LOST if covered else FaceState.TRACKED)
+
+
+def test_of_a_crowd_that_fidgets_and_drops_out_now_and_then_one_person_is_kept_for_a_minute():
+    rng, scene = np.random.default_rng(5), Scene()
+    crowd = [(0.2, 0.16, 0.4), (0.4, 0.2, 0.55), (0.6, 0.19, 0.5), (0.8, 0.21, 0.6), (0.5, 0.08, 0.15)]
+    people, kept = set(), 0
+    for _ in range(1500):
+        shown = [
+            (k, face(x + 0.008 * rng.standard_normal(), size * math.exp(0.06 * rng.standard_normal()), y, yaw))
+            for k, (x, size, y) in enumerate(crowd)
+            if rng.random() > 0.1
+            for yaw in [0.4 * rng.standard_normal()]
+        ]
+        view = scene.show(*[one for _, one in shown])
+        if view.state == FaceState.TRACKED:
+            people |= {k for k, one in shown if one is view.face}
+            kept += 1
+    assert len(people) == 1 and view.person == 1 and kept > 1200
+
+
+def test_a_talking_mouth_does_not_draw_attention():
+    """Lips move in smiles, chewing and talk to others as well; one microphone does not tell whose voice it is."""
+    still, talking = Scene(), Scene()
+    for k in range(300):
+        here, there = face(0.4, 0.22), face(0.65, 0.2)
+        chatter = face(0.65, 0.2, jaw=0.3 + 0.3 * math.sin(0.8 * k))
+        a, b = still.show(here, there), talking.show(here, chatter)
+        assert (a.person, a.state) == (b.person, b.state) and (a.face is here) == (b.face is here)
+
+
+def test_a_speaker_who_walks_off_and_returns_after_a_while_is_listened_to_again():
+    scene = Scene()
+    scene.show(face(0.5), face(0.85, 0.1), s=2)
+    for x in np.arange(0.5, 1.0, 0.02):
+        assert scene.show(face(x), face(0.85, 0.1, 0.3)).person == 1
+    gone = [scene.show(face(0.85, 0.1, 0.3)) for _ in range(100)]
+    assert [v.state for v in gone[:37]] == [FaceState.LOST] * 37 and gone[-1].person == 2
+    back = [scene.show(face(0.45, 0.25), face(0.85, 0.1, 0.3)) for _ in range(150)]
+    assert {v.person for v in back[:95]} == {2} and back[-1].person == 3
+    assert back[-1].face.box[0] == pytest.approx(0.325)
+
+
+@pytest.mark.parametrize(("nearer", "taken"), [(1.9, False), (2.1, True)])
+@pytest.mark.parametrize(("s", "long_enough"), [(4.0, False), (4.3, True)])
+def test_attention_passes_to_somebody_twice_as_salient_for_four_seconds_and_not_before(nearer, taken, s, long_enough):
+    scene, speaker = Scene(), face(0.3, 0.1)
+    scene.show(speaker, s=1)
+    view = scene.show(speaker, face(0.7, 0.1 * nearer), s=s)
+    assert view.person == (2 if taken and long_enough else 1)
+
+
+def test_the_four_seconds_begin_anew_when_the_other_was_less_salient_or_out_of_sight_in_between():
+    for between in ([], [face(0.7, 0.15)]):
+        scene, speaker, other = Scene(), face(0.3, 0.1), face(0.7, 0.3)
+        scene.show(speaker, s=1)
+        scene.show(speaker, other, s=3)
+        scene.show(speaker, *between, s=0.2)
+        assert scene.show(speaker, other, s=3.9).person == 1
+        assert scene.show(speaker, other, s=0.4).person == 2
 
 
 def test_a_passer_by_who_is_briefly_larger_does_not_steal_the_robots_attention():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from react_ros import __version__
-from react_ros.corpus.clips import SPLITS
+from react_ros.config import did_you_mean
+from react_ros.corpus.clips import SPLITS, Split
 from react_ros.corpus.pool import spread
-from react_ros.corpus.simulation.listener import ListenerStyle
-from react_ros.corpus.simulation.session import TELLERS, SimulatedSession, render_session
-from react_ros.corpus.simulation.story import Story, stories
+from react_ros.corpus.simulation.session import TELLERS, SimulatedPerson
 from react_ros.corpus.writing import write_csv, write_person, write_settings, write_split
 from react_ros.face import ARKIT_SCHEME, FPS, SAMPLE_RATE
 
@@ -27,12 +28,15 @@ NOTICE = "Simulated by react_ros: faces, voices and conversations of nobody, mad
 
 _README = """{notice}
 
+World: {world}. {about}
+
 {sessions} sessions of 30.04 s at 25 frames a second, in the layout of REACT 2024. Each story is told by up to {tellers}
 speakers, each to another listener; the listeners of one story are appropriate for all of its speakers.
+{appropriate}
 No story is in two splits. There are no videos (no Video_files). Speakers' coefficients are as a face tracker would
 report them, with biases and noise, translation in m from the camera; listeners' are the true face, with the pose
 relative to rest: therefore roles cannot be swapped. Coefficients are 52 ARKit blendshapes, rotation in rad,
-translation in m. Action units in Emotion are occurrences, 0 or 1. Listeners react to what their speakers do, with the
+translation in m. {units} Listeners react to what their speakers do, with the
 published delays of human listeners, an individual style (simulation.csv) and randomness; nothing was learned from
 people. The site is called NoXI only so that other code finds the files: nothing here comes from NoXI.
 
@@ -40,17 +44,81 @@ Made by: {made_by}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _SessionItem:
-    """One session to write."""
+class RenderedSession(Protocol):
+    """One session, as a world renders it."""
 
-    story: Story
-    index: int
+    @property
+    def chat(self) -> str:
+        """The name of the session's folder."""
+        ...
+
+    @property
+    def split(self) -> Split: ...
+
+    @property
+    def number(self) -> int:
+        """Of the story."""
+        ...
+
+    @property
+    def speaker(self) -> SimulatedPerson: ...
+
+    @property
+    def listener(self) -> SimulatedPerson: ...
+
+    @property
+    def traits(self) -> dict[str, float]:
+        """The columns of simulation.csv: the listener's style."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A way to simulate people."""
+
+    render: Callable[[int, int, int, int], RenderedSession]
+    """(index, seed, tellers, audio rate in Hz) to a session."""
+    about: str
+    """For README.txt."""
+    tracked_units: bool
+    """Whether speakers' action units are degrees, as perception derives them; else occurrences, as annotators code."""
+    by_story: bool
+    """Whether listeners are appropriate for the speakers of their story; else for speakers with similar attributes."""
+
+
+def _early(index: int, seed: int, tellers: int, audio_rate: int) -> RenderedSession:
+    from react_ros.corpus.simulation.session import simulate_session
+
+    return simulate_session(index, seed, tellers=tellers, audio_rate=audio_rate)
+
+
+def _a(index: int, seed: int, tellers: int, audio_rate: int) -> RenderedSession:
+    from react_ros.corpus.simulation.world_a.session import render_session
+
+    return render_session(index, seed, tellers, audio_rate)
+
+
+WORLDS: dict[str, World] = {
+    "a": World(
+        _a,
+        "Faces, voices and feelings have the statistics of real people; what listeners are trained on.",
+        tracked_units=True,
+        by_story=True,
+    ),
+    "early": World(
+        _early,
+        "The people of version 0.1: short feelings of five strengths, a formant voice, hardly any tracking error.",
+        tracked_units=False,
+        by_story=False,
+    ),
+}
+"""The simulated worlds by name."""
 
 
 def simulate(
     out: Path,
     *,
+    world: str = "a",
     sessions: int = 200,
     seed: int = 7,
     tellers: int = TELLERS,
@@ -60,30 +128,31 @@ def simulate(
 ) -> None:
     """Write a simulated corpus. The same seed gives the same bytes; a larger corpus begins with the same sessions.
 
-    out: a folder that does not exist or is empty; it appears when it is complete. sessions: at least those of two
-    stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6. audio_rate: Hz. jobs:
-    processes, None for one per core. progress: called with (sessions done, in all). Raises ValueError for an impossible
-    number, FileExistsError for a folder in use, OSError.
+    out: a folder that does not exist or is empty; it appears when it is complete. world: of `WORLDS`. sessions: at
+    least those of two stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6.
+    audio_rate: Hz. jobs: processes, None for one per core. progress: called with (sessions done, in all). Raises
+    ValueError for an impossible number, CorpusError where a package is missing, FileExistsError for a folder in use,
+    OSError.
     """
-    _check(out, sessions, seed, tellers, audio_rate, jobs)
-    scripts = stories(seed, -(-sessions // tellers))
-    items = [_SessionItem(scripts[i // tellers], i) for i in range(sessions)]
+    _check(out, world, sessions, seed, tellers, audio_rate, jobs)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-unfinished-"))
     try:
         temporary.chmod(0o755)
-        work = partial(_write_session, temporary, seed, audio_rate)
-        rows = spread(work, items, jobs=jobs or 0, progress=progress)
-        _write_tables(temporary, rows)
-        _write_settings(temporary, sessions, seed, tellers, audio_rate)
-        _write_appropriateness(temporary, jobs)
+        work = partial(_write_session, temporary, world, seed, tellers, audio_rate)
+        written = spread(work, list(range(sessions)), jobs=jobs or 0, progress=progress)
+        _write_tables(temporary, written)
+        _write_settings(temporary, world, sessions, seed, tellers, audio_rate)
+        _write_appropriateness(temporary, WORLDS[world], written, jobs)
         temporary.rename(out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _check(out: Path, sessions: int, seed: int, tellers: int, audio_rate: int, jobs: int | None) -> None:
+def _check(out: Path, world: str, sessions: int, seed: int, tellers: int, audio_rate: int, jobs: int | None) -> None:
+    if world not in WORLDS:
+        raise ValueError(f"there is no world {world!r}{did_you_mean(world, WORLDS)}: there are {', '.join(WORLDS)}")
     if not 4 <= tellers <= 6:
         raise ValueError(f"tellers is {tellers}: a story is told by 4 to 6 people")
     least = 2 * tellers + 1
@@ -99,42 +168,65 @@ def _check(out: Path, sessions: int, seed: int, tellers: int, audio_rate: int, j
         raise FileExistsError(f"{out} is already there: name a folder that is new or empty")
 
 
-def _write_session(root: Path, seed: int, audio_rate: int, item: _SessionItem) -> list[object]:
-    """Write one session's files; returns its row of simulation.csv."""
-    session = render_session(item.story, item.index, seed, audio_rate)
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the tables need of a session."""
+
+    clip: str
+    split: Split
+    story: int
+    traits: dict[str, float]
+
+
+def _write_session(root: Path, world: str, seed: int, tellers: int, audio_rate: int, index: int) -> _Written:
+    """Write one session's files."""
+    kind = WORLDS[world]
+    session = kind.render(index, seed, tellers, audio_rate)
     folder = root / session.split
     for person, name in ((session.speaker, SPEAKER), (session.listener, LISTENER)):
+        occurrences = name == LISTENER or not kind.tracked_units
         clip = f"NoXI/{session.chat}/{name}/{_CLIP}"
-        write_person(folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=True)
-    return _row(session, item.story)
+        write_person(
+            folder, clip, person.attributes, person.face_model, person.sound, audio_rate, occurrences=occurrences
+        )
+    return _Written(f"NoXI/{session.chat}/{SPEAKER}/{_CLIP}", session.split, session.number, session.traits)
 
 
-def _row(session: SimulatedSession, story: Story) -> list[object]:
-    style = [round(value, 5) for value in asdict(session.response.style).values()]
-    return [f"NoXI/{session.chat}/{SPEAKER}/{_CLIP}", session.split, session.story, int(story.neutral), *style]
-
-
-def _write_tables(root: Path, rows: list[list[object]]) -> None:
+def _write_tables(root: Path, written: list[_Written]) -> None:
     for split in SPLITS:
-        clips = [str(row[0]) for row in rows if row[1] == split]
+        clips = [w.clip for w in written if w.split == split]
         write_split(root, split, [(clip, clip.replace(SPEAKER, LISTENER)) for clip in clips])
-    write_csv(
-        root / "simulation.csv", ["clip", "split", "story", "neutral", *(f.name for f in fields(ListenerStyle))], rows
-    )
+    names = list(written[0].traits)
+    rows = [[w.clip, w.split, w.story, *(round(w.traits[name], 5) for name in names)] for w in written]
+    write_csv(root / "simulation.csv", ["clip", "split", "story", *names], rows)
 
 
-def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_rate: int) -> None:
-    made_by = f"react-ros corpus simulate OUT --sessions {sessions} --seed {seed}"
+def _write_settings(root: Path, world: str, sessions: int, seed: int, tellers: int, audio_rate: int) -> None:
+    kind = WORLDS[world]
+    made_by = f"react-ros corpus simulate OUT --world {world} --sessions {sessions} --seed {seed}"
     made_by += f" --tellers {tellers}" * (tellers != TELLERS) + f" --audio-rate {audio_rate}" * (
         audio_rate != SAMPLE_RATE
     )
-    readme = _README.format(notice=NOTICE, sessions=sessions, tellers=tellers, made_by=made_by)
+    units = "Action units in Emotion are occurrences, 0 or 1."
+    if kind.tracked_units:
+        units = (
+            "Speakers' attributes in Emotion are degrees, as perception derives them; listeners' action units are "
+            "occurrences, 0 or 1."
+        )
+    appropriate = "Neighbours are by similar attributes of the speakers."
+    if kind.by_story:
+        appropriate = "The matrices beside the tables say so: they are by story, not by the challenge's rule."
+    readme = _README.format(
+        notice=NOTICE, world=world, about=kind.about, appropriate=appropriate, units=units, sessions=sessions,
+        tellers=tellers, made_by=made_by,
+    )  # fmt: skip
     (root / "README.txt").write_text(readme, encoding="utf-8")
     settings: dict[str, Any] = {
         "layout": "react2024",
         "scheme": ARKIT_SCHEME,
         "fps": FPS,
         "simulated": True,
+        "world": world,
         "role_swap": False,
         "notice": NOTICE,
         "made_by": made_by,
@@ -147,9 +239,15 @@ def _write_settings(root: Path, sessions: int, seed: int, tellers: int, audio_ra
     write_settings(root, settings)
 
 
-def _write_appropriateness(root: Path, jobs: int | None) -> None:
+def _write_appropriateness(root: Path, world: World, written: list[_Written], jobs: int | None) -> None:
+    from react_ros.corpus.appropriateness import split_file
     from react_ros.corpus.reader import open_corpus
 
+    if world.by_story:
+        for split in SPLITS:
+            stories = np.array([w.story for w in written if w.split == split])
+            np.save(split_file(root, split), (stories[:, None] == stories[None, :]).astype(np.float64))
+        return
     corpus = open_corpus(root)
     for split in SPLITS:
         corpus.appropriate(split, jobs=jobs or 0)

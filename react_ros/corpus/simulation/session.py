@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -42,6 +42,16 @@ class SimulatedSession:
     """The true face: pose relative to rest."""
     performance: Performance
     response: ListenerResponse
+
+    @property
+    def number(self) -> int:
+        """Of the story."""
+        return self.story
+
+    @property
+    def traits(self) -> dict[str, float]:
+        """The listener's style, and whether the story is neutral."""
+        return {"neutral": float(self.performance.story.neutral), **asdict(self.response.style)}
 
     @property
     def chat(self) -> str:
