@@ -52,7 +52,9 @@ class ChunkPlayer:
         self._crossfade = crossfade
         self._chunks = [(first, 0)]
         """Chunks with the frames at which they took effect; all but the first are still being faded in."""
-        self._movements = [_Movement(columns, *how, first) for columns, *how in MOVEMENTS] if inertial else []
+        self._movements = (
+            [_Movement(columns, rest, frames, first) for columns, rest, frames in MOVEMENTS] if inertial else []
+        )
 
     @property
     def newest(self) -> int:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("live", "window")
 TRANSITIONS = ("crossfade", "inertial")
+WHOLE_PERSON = ("blendshapes", "rotation", "translation", "attributes", "sound")
+"""The inputs of weights that are told the rows `PERSON`, as `GeneratorInfo.inputs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class LoadedChunks:
     """Number of learned parameters."""
     stochastic: bool = True
     """Whether samples differ with these parameters."""
+    inputs: tuple[str, ...] = ()
+    """As `GeneratorInfo.inputs`, of these weights; empty: those of the class."""
     offline: Callable[[Sequence[SpeakerFrame], int, int], list[Reaction]] | None = None
     """(frames, samples, seed) to reactions, for the offline protocol; None: window by window."""
 
@@ -151,6 +155,7 @@ class ChunkedGenerator(Generator):
         self.info = replace(
             type(self).info, notice=loaded.notice, weights=loaded.sha256,
             delay_frames=round(self.chunk_schedule.delay), stochastic=loaded.stochastic,
+            inputs=loaded.inputs or type(self).info.inputs,
         )  # fmt: skip
 
     @abstractmethod

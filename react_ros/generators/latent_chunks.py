@@ -14,7 +14,7 @@ from react_ros.config import config_from
 from react_ros.face import AU, FACE_MODEL, Floats, SpeakerFrame
 from react_ros.generators.chunk_model import ChunkModel, Inputs
 from react_ros.generators.chunk_schedule import ChunkSchedule
-from react_ros.generators.chunked import ChunkedConfig, ChunkSampling, LoadedChunks
+from react_ros.generators.chunked import WHOLE_PERSON, ChunkedConfig, ChunkSampling, LoadedChunks
 from react_ros.generators.noise import LatentNoise, Noise, SegmentNoise
 from react_ros.generators.speaker_inputs import AttributeInputs, InputScheme, input_scheme
 from react_ros.nn.device import choose_device, one_thread
@@ -124,4 +124,5 @@ def load_latents(
         weights.sha256,
         sum(p.numel() for p in loaded.parameters()),
         stochastic=sampling.temperature > 0.0,
+        inputs=() if loaded.person is None else WHOLE_PERSON,
     )

@@ -295,6 +295,7 @@ def test_told_the_person_a_listener_hears_and_shows_its_own_head_and_eyelids(
     model = listener.chunk_model
     assert not model.idle_eyes_and_head and model.inertial and model.width == 85
     assert (model._sampling.guidance, model._sampling.steps) == (1.3, 4)
+    assert "sound" in listener.info.inputs
     frames = list(simulated_speaker(0, 70))
     batch, stream = listener.generate(frames, samples=2, seed=1), listener.start(samples=2, seed=1)
     for one, other in zip([stream.step(frame) for frame in frames], batch, strict=True):

@@ -228,7 +228,8 @@ class EncoderStage(TrainingStage):
         super().__init__(config, previous)
         self.dropouts, self.variation = config.dropouts, config.variation
         model = config.model
-        self.model = SpeakerEncoder(input_scheme(model.inputs), model.width, model.encoder_layers, model.dropout)
+        self.columns = input_scheme(model.inputs)
+        self.model = SpeakerEncoder(self.columns, model.width, model.encoder_layers, model.dropout)
         self.expectation = Expectation(config.model.width)
 
     @classmethod
@@ -242,8 +243,8 @@ class EncoderStage(TrainingStage):
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = batch.speaker
         if self.training:
-            speaker = varied(speaker, self.model.inputs, self.variation, rng)
-            speaker = without_modalities(speaker, self.model.inputs, self.dropouts, rng)
+            speaker = varied(speaker, self.columns, self.variation, rng)
+            speaker = without_modalities(speaker, self.columns, self.dropouts, rng)
         losses = expectation_losses(self.expectation, self.model(speaker), batch)
         return {"loss": losses.pop("expectation"), **_detached(losses)}
 
@@ -304,7 +305,7 @@ class PredictorStage(TrainingStage):
 
     def __init__(self, config: PredictorStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
-        self.config = config
+        self.config, self.columns = config, input_scheme(config.model.inputs)
         tokenized, encoded = previous["tokenizer"], previous["encoder"]
         assert isinstance(tokenized, FinishedStage) and isinstance(encoded, FinishedStage)
         self.tokenizer_config: TokenizerConfig = tokenized.config.model
@@ -352,8 +353,8 @@ class PredictorStage(TrainingStage):
         past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
         speaker = batch.speaker
         if self.training:
-            speaker = varied(speaker, predictor.encoder.inputs, self.config.variation, rng)
-            speaker = without_modalities(speaker, predictor.encoder.inputs, self.config.dropouts, rng)
+            speaker = varied(speaker, self.columns, self.config.variation, rng)
+            speaker = without_modalities(speaker, self.columns, self.config.dropouts, rng)
             past = corrupted(past, tokens, predictor.size, self.config.corruption, rng)
         encoding = predictor.encoder(speaker)
         known = predictor.expectation if self.config.model.speaker == "expectation" else self.expectation

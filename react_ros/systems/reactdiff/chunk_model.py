@@ -62,7 +62,7 @@ class ReactDiffChunkModel(ChunkModel):
                 f"{' or '.join(str(scheme.inputs) for scheme in SCHEMES.values())}: live listeners need weights of the "
                 "live features"
             )
-        self._rows = rows
+        self.rows = rows
         networks = Networks(model)
         load_into(networks, weights)
         self.notice, self.sha256 = weights.notice, weights.sha256
@@ -86,7 +86,7 @@ class ReactDiffChunkModel(ChunkModel):
         self._denoiser = FastDenoiser(denoiser) if self.device.type == "cpu" else denoiser
 
     def inputs(self) -> ContextInputs:
-        return ContextInputs(self._rows, self.window, self._context)
+        return ContextInputs(self.rows, self.window, self._context)
 
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
         shape = (1 + self.sampling.steps * (self.sampling.eta > 0.0), self.networks.latent.width)
@@ -94,7 +94,7 @@ class ReactDiffChunkModel(ChunkModel):
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
         mmt = self.networks.mmt
-        rows = torch.from_numpy(windows).to(self.device).unflatten(2, (-1, self._rows.inputs))
+        rows = torch.from_numpy(windows).to(self.device).unflatten(2, (-1, self.rows.inputs))
         rows = rows.flip(2).transpose(1, 2).flatten(1, 2)  # (P, (context + 1) W, inputs), oldest first
         x0 = mmt.encoder(rows)
         before, now = x0[:, : -self.window], x0[:, -self.window :]
@@ -116,8 +116,8 @@ class ReactDiffChunkModel(ChunkModel):
         speaker = [sanitize(frame) for frame in frames]
         if not speaker:
             return []
-        inputs = self._rows.start()
-        rows = np.zeros((1, -(-len(speaker) // self.window) * self.window, self._rows.inputs), np.float32)
+        inputs = self.rows.start()
+        rows = np.zeros((1, -(-len(speaker) // self.window) * self.window, self.rows.inputs), np.float32)
         for k, frame in enumerate(speaker):
             rows[0, k] = inputs.step(frame)
         noise = self.noise(sample_rngs(seed, samples, purpose=7), self.window)

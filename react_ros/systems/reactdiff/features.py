@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any
 
 from react_ros.config import whole_in_range
 from react_ros.generators.speaker_inputs import (
@@ -82,7 +83,7 @@ class Features:
     def of_widths(cls, *, va: int, au: int, fe: int, mfcc: int, afr: int) -> Features:
         """The five features one after the other, then the two columns of presence."""
         ends = list(accumulate((va, au, fe, mfcc, afr), initial=0))
-        columns = dict(zip(NAMES, pairwise(ends), strict=True))
+        columns: dict[str, Any] = dict(zip(NAMES, pairwise(ends), strict=True))
         return cls(**columns, face_present=ends[-1], sound_present=ends[-1] + 1, inputs=ends[-1] + 2)
 
 

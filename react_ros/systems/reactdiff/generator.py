@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from react_ros.generators.chunked import ChunkedGenerator, LoadedChunks
+from react_ros.generators.chunked import WHOLE_PERSON, ChunkedGenerator, LoadedChunks
 from react_ros.generators.contract import GeneratorInfo
 from react_ros.systems.reactdiff.config import ReactDiffConfig
 
@@ -44,6 +44,7 @@ class ReactDiff(ChunkedGenerator):
             model.sha256,
             model.parameters,
             stochastic=self.config.diffusion and model.sampling.temperature > 0.0,
+            inputs=WHOLE_PERSON if model.rows.attributes.stop > model.rows.attributes.start else (),
             offline=model.offline,
         )
 
