@@ -69,7 +69,10 @@ def check(corpus: CorpusPath, split: Splits = None, frames: Frames = EVALUATED_F
 def simulate(
     out: Annotated[Path, typer.Argument(help="a new folder", metavar="OUT")],
     world: Annotated[
-        str, typer.Option(help="a: people like real ones (needs hibari-tts); early: those of version 0.1")
+        str,
+        typer.Option(
+            help="a: people like real ones (needs hibari-tts); b: others, for figures; early: those of version 0.1"
+        ),
     ] = "a",
     sessions: Annotated[int, typer.Option(help="number of sessions: two people, 30 s")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed writes the same files")] = 7,

@@ -98,10 +98,22 @@ def _a(index: int, seed: int, tellers: int, audio_rate: int) -> RenderedSession:
     return render_session(index, seed, tellers, audio_rate)
 
 
+def _b(index: int, seed: int, tellers: int, audio_rate: int) -> RenderedSession:
+    from react_ros.corpus.simulation.world_b.session import render_session
+
+    return render_session(index, seed, tellers, audio_rate)
+
+
 WORLDS: dict[str, World] = {
     "a": World(
         _a,
         "Faces, voices and feelings have the statistics of real people; what listeners are trained on.",
+        tracked_units=True,
+        by_story=True,
+    ),
+    "b": World(
+        _b,
+        "Other faces, voices, stories and listeners than those of world a: for figures, never for training.",
         tracked_units=True,
         by_story=True,
     ),

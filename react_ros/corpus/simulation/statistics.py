@@ -31,6 +31,8 @@ class RealPeople:
     """(58, 3) 5th, 50th, 95th percentile over people of a person's 20th percentile."""
     spread: Doubles
     """(58, 3) the same of a person's standard deviation."""
+    pooled: Doubles
+    """(58, 7) 1st, 5th, 25th, 50th, 75th, 95th and 99th percentile over all frames of all people."""
     correlation: Doubles
     """(58, 58) within a person."""
     smiling: Doubles
@@ -53,10 +55,11 @@ def real_people() -> RealPeople:
     people = RealPeople(
         table("rest_of_a_person_20th_percentile__5_50_95_over_persons"),
         table("within_person_std__5_50_95"),
+        table("pooled_percentiles_1_5_25_50_75_95_99"),
         np.array(stored["within_person_correlation_58x58_order_of_channels"]),
         smiling - neutral,
     )
-    for array in (people.rest, people.spread, people.correlation, people.smiling):
+    for array in (people.rest, people.spread, people.pooled, people.correlation, people.smiling):
         array.setflags(write=False)
     return people
 

@@ -165,10 +165,10 @@ def _draw_distinct(seed: int, known: list[tuple[Story, Doubles]]) -> tuple[Story
         emotions = _emotions(episodes)
         # Each coarse frame stands for ten, so that the sum of squares under the root is ten times as large.
         if others is None or frdist_matrix(emotions[None], others).min() * np.sqrt(_COARSE) >= SEPARATION:
-            phrases = _draw_phrases(rng, episodes)
+            phrases = draw_phrases(rng, episodes)
             shown = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, len(known))))
             phrases = tuple(replace(p, plain=bool(shown.random() < PLAIN)) for p in phrases)
-            return Story(len(known), neutral, phrases, episodes, _draw_gestures(rng, phrases, episodes)), emotions
+            return Story(len(known), neutral, phrases, episodes, draw_gestures(rng, phrases, episodes)), emotions
     raise ValueError(f"no room for more than {len(known)} stories that differ: ask for fewer sessions")
 
 
@@ -203,7 +203,7 @@ def _draw_episodes(rng: np.random.Generator, neutral: bool) -> tuple[Episode, ..
     return tuple(out)
 
 
-def _draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tuple[Phrase, ...]:
+def draw_phrases(rng: np.random.Generator, episodes: tuple[Episode, ...]) -> tuple[Phrase, ...]:
     """Phrases and pauses between the laughs."""
     laughs = [e for e in episodes if e.kind == "laughter"]
     out: list[Phrase] = []
@@ -256,7 +256,7 @@ def _draw_laughter(rng: np.random.Generator, laugh: Episode) -> Phrase:
     return Phrase(bursts, "level", 0.0, laughed=True)
 
 
-def _draw_gestures(
+def draw_gestures(
     rng: np.random.Generator, phrases: tuple[Phrase, ...], episodes: tuple[Episode, ...]
 ) -> tuple[Gesture, ...]:
     """Beats on emphasised syllables, shakes and tilts with emotions, turns and nods in between."""
