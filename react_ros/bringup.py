@@ -33,7 +33,7 @@ class Argument:
     one_of: tuple[str, ...] = ()
     """Allowed values; empty: any."""
     high: int = 2**31 - 1
-    """Largest value of an int."""
+    """Largest value of an int or float."""
     flag: str | None = ""
     """Flag of `react-ros run`; empty: --NAME; None: `react-ros run` has no such option."""
     run_value: Value | None = None
@@ -68,6 +68,8 @@ class Argument:
                 number = math.nan
             if not 0 <= number < math.inf:
                 raise ValueError(f"{self.name} must be a number, 0 or more, not {text!r}")
+            if number > self.high:
+                raise ValueError(f"{self.name} must be at most {self.high}, not {text}")
             return number
         return text
 
@@ -87,6 +89,8 @@ ARGUMENTS = (
     Argument("seed", 0, "random seed of the listener: the same seed and input give the same reactions",
              ("avatar.seed", "listener.seed")),
     Argument("samples", 1, "number of sampled listeners; the avatar shows one", ("listener.samples",)),
+    Argument("liveliness", 1.0, "how much the face and head move: 0 still, 1 as the system is, 2 lively",
+             ("listener.liveliness",), high=2),
     Argument("namespace", "robot", "namespace of all nodes and topics"),
     Argument("device", "auto", "device of a learned generator", ("listener.device",), one_of=DEVICES),
     Argument("rendering", True, "render the face and publish avatar/image", ("avatar.render",)),

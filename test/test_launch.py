@@ -22,8 +22,8 @@ from react_ros.package import CONFIGURATION_ERROR, share
 LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
 OTHER = {
     "source": "film.mp4", "microphone": "USB", "generator": "mime", "seed": "7", "samples": "3", "namespace": "lab/two",
-    "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true", "start_at": "12.5",
-    "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
+    "liveliness": "1.5", "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true",
+    "start_at": "12.5", "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
 }  # fmt: skip
 """For every argument a value other than its default."""
 
@@ -62,7 +62,7 @@ def test_each_choice_reaches_the_node_it_is_meant_for(other):
         for name, parameters in {
             "recorder": {"path": "my bag", "privacy": "features", "again": True},
             "avatar": {"render": False, "window": True, "seed": 7, "view_port": 8025},
-            "listener": {"generator": "mime", "seed": 7, "samples": 3, "device": "cpu"},
+            "listener": {"generator": "mime", "seed": 7, "samples": 3, "device": "cpu", "liveliness": 1.5},
             "perception": {},
             "microphone": {"source": "USB", **filed},
             "camera": {"source": "film.mp4", **filed},
@@ -88,6 +88,7 @@ def test_none_leaves_a_sensor_to_another_driver():
         ("seed", "²", "seed must be a whole number, 0 or more, not '²'"),
         ("samples", "", "samples must be a whole number, 0 or more, not ''"),
         ("view_port", "65536", "view_port must be at most 65535"),
+        ("liveliness", "2.5", "liveliness must be at most 2, not 2.5"),
         ("start_at", "soon", "start_at must be a number, 0 or more"),
         ("start_at", "nan", "start_at must be a number, 0 or more"),
         ("namespace", "my robot", "namespace must be of letters"),
@@ -241,5 +242,5 @@ def test_the_flags_of_the_command_line_stay():
     assert flags == {
         "--camera", "--mic", "--generator", "--seed", "--samples", "--namespace", "--device", "--rendering",
         "--no-rendering", "--view-port", "--window", "--loop", "--record", "--privacy", "--sim-time", "--config",
-        "--composed",
+        "--composed", "--liveliness",
     }  # fmt: skip

@@ -120,6 +120,8 @@ class Generator(ABC):
     """The `Config` of this generator."""
     info: GeneratorInfo
     """On the class: with the default parameters. On an instance: with its own."""
+    liveliness: float = 1.0
+    """The dial that every system has, 0 to 2 (`generators/liveliness.py`); systems themselves never set it."""
 
     @property
     def parameters(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from react_ros.config import did_you_mean
 from react_ros.generators.contract import Generator, GeneratorInfo
+from react_ros.generators.liveliness import AS_TRAINED, check_liveliness, split_liveliness, with_liveliness
 from react_ros.generators.system import KINDS, System
 
 GROUP = "react_ros.systems"
@@ -103,8 +104,11 @@ def describe(name: str) -> GeneratorInfo:
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """The parameters of a system with their defaults. Raises ValueError as `system` does."""
-    return system(name).parameters
+    """The parameters of a system with their defaults, `liveliness` of all systems last.
+
+    Raises ValueError as `system` does.
+    """
+    return {**system(name).parameters, "liveliness": AS_TRAINED}
 
 
 def current_names(name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -121,24 +125,25 @@ def current_names(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(name: str, **given: Any) -> Generator:
-    """The generator of that name with these parameters, and defaults for the others.
+    """The generator of that name with these parameters, `liveliness` among them, and defaults for the others.
 
     Raises ValueError, in one sentence, for an unknown name, an unknown parameter, an impossible value, and a system
     that cannot be imported or loaded.
     """
     declared = system(name)
-    known = list(declared.parameters)
-    given = current_names(name, given)
-    for parameter in given:
+    known = list(parameters(name))
+    own, liveliness = split_liveliness(current_names(name, given))
+    for parameter in own:
         if parameter not in known:
             raise ValueError(
                 f"{name} has no parameter {parameter!r}{did_you_mean(parameter, known)}: it takes {', '.join(known)}"
             )
     try:
-        config = declared.Config(**given)
+        config = declared.Config(**own)
+        check_liveliness(liveliness)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return declared.load_generator()(config)
+    return with_liveliness(declared.load_generator()(config), liveliness)
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,9 @@ MAX_DELAY = MAX_DELAY_FRAMES / FPS
 
 
 def parameters_text(generator: Generator) -> str:
-    """All parameters of a generator, as one line of YAML; `parse_parameters` reads it."""
-    return yaml.safe_dump(asdict(generator.config), default_flow_style=True, sort_keys=False, width=2**20).strip()
+    """All parameters of a generator, `liveliness` last, as one line of YAML; `parse_parameters` reads it."""
+    parameters = {**asdict(generator.config), "liveliness": generator.liveliness}
+    return yaml.safe_dump(parameters, default_flow_style=True, sort_keys=False, width=2**20).strip()
 
 
 def delay_frames(delay: float, spread: float, seed: int) -> int:

@@ -19,6 +19,9 @@ Kind = Literal["baseline", "rule", "learned"]
 KINDS: tuple[Kind, ...] = ("baseline", "rule", "learned")
 """In the order of evaluation tables."""
 
+COMMON_PARAMETERS = frozenset({"liveliness"})
+"""Parameters that every system has beside its own (see `generators/liveliness.py`)."""
+
 SHUFFLED = "shuffled_speaker"
 """Suffix of an evaluation row in which the generator gets the speaker of another clip."""
 
@@ -72,6 +75,8 @@ class System:
             raise ValueError(f"system {self.name}: kind is {self.kind!r}: it must be {', '.join(KINDS)}")
         if not isinstance(self.Config, type) or not is_dataclass(self.Config):
             raise ValueError(f"system {self.name}: Config is {self.Config!r}: it must be a dataclass")
+        if taken := sorted(COMMON_PARAMETERS & {f.name for f in fields(self.Config)}):
+            raise ValueError(f"system {self.name}: every system has the parameter {taken[0]!r}: Config must not")
         for name in (self.generator, *self.stages, *filter(None, [self.table])):
             if name.count(":") != 1:
                 raise ValueError(f"system {self.name}: {name!r} must be written module:object")

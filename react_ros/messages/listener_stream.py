@@ -34,6 +34,8 @@ class ListenerSettings:
     """SHA-256 of the generator's weights; empty: it has none, or they are unknown."""
     stamp_ns: int = 0
     """Stamp of the first frame, ns since the epoch."""
+    code: str = ""
+    """Version of react_ros that ran it; empty: unknown."""
 
 
 def parse_parameters(text: str, name: str = "generator_parameters") -> dict[str, Any]:
@@ -57,5 +59,5 @@ def settings_from_message(m: Any) -> ListenerSettings:
     return ListenerSettings(
         m.generator, parse_parameters(m.parameters, "parameters"), int(m.seed), int(m.samples), int(m.delay),
         int(m.first_frame), m.weights,
-        nanoseconds(m.header.stamp),
+        nanoseconds(m.header.stamp), getattr(m, "code", ""),
     )  # fmt: skip

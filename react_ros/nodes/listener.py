@@ -12,6 +12,13 @@ from react_ros.config import DEVICES
 from react_ros.face import Reaction
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
+from react_ros.generators.liveliness import (
+    AS_TRAINED,
+    LIVELINESS,
+    check_liveliness,
+    split_liveliness,
+    with_liveliness,
+)
 from react_ros.generators.stream_settings import MAX_DELAY, Delay, delay_frames, parameters_text
 from react_ros.messages.features import frame_from_message
 from react_ros.messages.listener_stream import parse_parameters
@@ -39,6 +46,8 @@ class ListenerNode(RobotNode):
         Parameter("samples", 1, "number of sampled listeners", 1, 100, live=True),
         Parameter("temperature", 1.0, "sampling temperature, of generators that have one", 0.0, 10.0,
                   live=True),
+        Parameter("liveliness", AS_TRAINED, "how much the face and head move: 0 still, 1 as the system is, 2 lively",
+                  *LIVELINESS, live=True),
         Parameter("device", "auto", "device of a learned generator", choices=DEVICES),
         Parameter("delay", 0.0, "deliberate delay of every reaction, for experiments, s", 0.0, MAX_DELAY, live=True),
         Parameter("delay_spread", 0.0, "standard deviation of that delay, sampled once per stream from its seed, s",
@@ -48,8 +57,8 @@ class ListenerNode(RobotNode):
                   live=True),
     )  # fmt: skip
 
-    LIVE = ("generator", "generator_parameters", "seed", "samples", "temperature", "delay", "delay_spread",
-            "max_stamp_age", "max_stamp_ahead")  # fmt: skip
+    LIVE = ("generator", "generator_parameters", "seed", "samples", "temperature", "liveliness", "delay",
+            "delay_spread", "max_stamp_age", "max_stamp_ahead")  # fmt: skip
     SYSTEM = ("generator", "generator_parameters", "temperature")
     """Parameters that need another generator; the others only start another stream of the same generator."""
 
@@ -76,7 +85,8 @@ class ListenerNode(RobotNode):
         self._last_frame = None
 
     def _load(self, requested: dict[str, Any]) -> Generator:
-        name, parameters = requested["generator"], parse_parameters(requested["generator_parameters"])
+        name = requested["generator"]
+        parameters, _ = split_liveliness(parse_parameters(requested["generator_parameters"]))
         known = registry.parameters(name)
         shared = {"temperature": requested["temperature"], "device": self.value("device")}
         return registry.create(name, **{k: v for k, v in shared.items() if k in known} | parameters)
@@ -86,7 +96,8 @@ class ListenerNode(RobotNode):
         system = {name: requested[name] for name in self.SYSTEM}
         if self._loaded is None or self._loaded[0] != system:
             self._loaded = system, self._load(requested)
-        generator = self._loaded[1]
+        given = parse_parameters(requested["generator_parameters"])
+        generator = with_liveliness(self._loaded[1], given.get("liveliness", requested["liveliness"]))
         stream = generator.start(samples=requested["samples"], seed=requested["seed"])
         stream.run_asynchronously()
         return generator, stream
@@ -106,6 +117,7 @@ class ListenerNode(RobotNode):
             "generator": info.name,
             "seed": str(seed),
             "samples": str(requested["samples"]),
+            "liveliness": f"{generator.liveliness:g}",
             "schedule": stream.schedule,
             "generator's delay": f"{info.delay_frames} frames",
             "deliberate delay": f"{self._delay} frames",
@@ -117,7 +129,7 @@ class ListenerNode(RobotNode):
         if requested["generator"] not in registry.names():
             registry.info(requested["generator"])  # raises ValueError with the list of names
         if requested["generator_parameters"] != self._requested["generator_parameters"]:
-            parse_parameters(requested["generator_parameters"])
+            check_liveliness(split_liveliness(parse_parameters(requested["generator_parameters"]))[1])
             info = self._generator.info
             if requested["generator"] == info.name and not info.learned:
                 self._load(requested)  # immediate; learned systems are loaded in a thread, and errors reported then

@@ -143,7 +143,7 @@ class AffectEstimator:
         shut = _ramp(look.both("eyeBlink") - 0.35, 0.25)
         # A quarter of a second: longer than a blink, which also pulls the brows.
         self._closed = shut if self._closed is None else self._closed + 0.2 * (shut - self._closed)
-        drawn = _ramp(-deviation[_GAP], 0.02) * (1.0 - max(shut - self._closed, 0.0))
+        drawn = _ramp(-deviation[_GAP], 0.02) * max(1.0 - 1.5 * max(shut - self._closed, 0.0), 0.0)
         # The geometry of the brows has its own baseline. Until a person is known, a low brow may be their build.
         units[_AU1] = max(units[_AU1], _ramp(max(deviation[_HEIGHT], 1.5 * deviation[_SLOPE]), 0.04))
         units[_AU4] = max(units[_AU4] * (1.0 - 0.35 * unknown), drawn)
@@ -233,6 +233,7 @@ def _raw_action_units(look: _Look, deviation: Doubles) -> tuple[Doubles, float, 
     )
     rolled = (one("mouthRollUpper") + one("mouthRollLower")) / 2
     press = both("mouthPress")
+    # AU4 saturates slowly: a frown is anything from 0.2 (high brows) to 0.9 (low brows).
     raw = {
         1: one("browInnerUp"),
         2: both("browOuterUp"),
@@ -273,9 +274,11 @@ def _expressions(units: Doubles, contempt: float, widened: float, stretched: flo
     def score(key: float, *parts: float) -> float:
         return float(np.sqrt(max(key, 0.0) * (sum(parts) / len(parts))))
 
-    # Two of the three signs are enough (EMFACS lists such variants); brows raised as a whole are surprise or fear.
-    signs = sorted((au[1], au[4], au[15]))[1:]
-    sad = score(max(au[15], min(au[1], au[4])), *signs) * (1.0 - 0.5 * au[2])
+    # Two of the signs are enough (EMFACS lists such variants). Lowered corners alone may be a person's build, and brows
+    # that are raised as a whole are surprise or fear.
+    lowered = au[15] * (0.5 + 0.5 * max(au[1], au[4], au[17]))
+    oblique = min(au[1], au[4]) * (1.0 - 0.5 * au[2])
+    sad = score(max(lowered, oblique), *sorted((au[1], au[4], au[15], min(au[15], au[17])))[2:])
     scores = {
         "neutral": _NEUTRAL_SCORE,
         "happy": score(au[12], au[6], au[12]) * (1.0 - distress),
@@ -333,7 +336,7 @@ _DOUBT = np.array([0.0, 0.006, 0.012, 0.014, 0.010, 0.006, 0.0])
 _GEOMETRY_PRIOR_FRAMES = 100.0
 
 
-def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
+def geometry(landmarks: Floats | Doubles, aspect: float = 1.0) -> Doubles | None:
     """(7,) `MEASURES` of a face, independent of its position, size, roll and, to first order, pitch.
 
     landmarks: (478, 3) as in `DetectedFace` (indices of MediaPipe's canonical face model). aspect: image height over
@@ -376,8 +379,10 @@ def geometry(landmarks: Floats, aspect: float = 1.0) -> Doubles | None:
         height[13] - corners,
     )
     measured = np.array(distances) / unit
-    # y of across x up, which points out of the face.
-    outward = across[2] * up[0] - across[0] * up[2]
+    # Elevation of across x up, which points out of the face, once the eyes are level in the image.
+    rightwards, level = across[1] * up[2] - across[2] * up[1], math.hypot(across[0], across[1])
+    upwards = across[2] * up[0] - across[0] * up[2]
+    outward = (upwards * across[0] - rightwards * across[1]) / max(level, 1e-6)
     pitch = -math.asin(min(max(outward, -1.0), 1.0))
     return measured - _PITCH_EFFECT * (min(max(pitch, -0.8), 0.8) - _USUAL_PITCH)
 

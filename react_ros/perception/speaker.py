@@ -64,7 +64,9 @@ class SpeakerTracker:
     """Selects the most salient person (large, central, facing the camera) and keeps them selected.
 
     People are tracked by position and size of their faces only: a person who takes the speaker's place while the
-    speaker is hidden is taken for the speaker, and a speaker who returns after `lost_s` is a new person.
+    speaker is hidden is taken for the speaker, and a speaker who returns after `lost_s` is a new person. Moving lips
+    and the voice do not count: lips also move in smiles, chewing and talk to others, one microphone does not tell whose
+    voice it is, and every change of person costs what was learned of the former one's rest.
     """
 
     def __init__(self, config: SpeakerConfig | None = None) -> None:
@@ -136,7 +138,11 @@ class SpeakerTracker:
             return
         best = max(here, key=lambda person: salience(person.face))
         if self._speaker is None:
-            self._set_speaker(best)
+            # Of faces that appear almost together, the first to be confirmed need not be the most salient one. A face
+            # that is not confirmed may be a false detection, so it is waited for once and not again.
+            first = max((t for t in self._people if t.visible), key=lambda person: salience(person.face))
+            if first is best or stamp_ns - best.first_ns >= 2 * self.config.confirm_s * 1e9:
+                self._set_speaker(best)
             return
         bar = salience(self._speaker.face) * self.config.switch_ratio
         for person in self._people:

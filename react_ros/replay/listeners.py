@@ -16,10 +16,12 @@ from react_ros.bags.streams import PairedReaction, RecordedStream, paired_reacti
 from react_ros.face import FPS, FRAME_NS, Reaction, SpeakerFrame
 from react_ros.generators import registry
 from react_ros.generators.contract import Generator, Stream
+from react_ros.generators.liveliness import split_liveliness, with_liveliness
 from react_ros.generators.stream_settings import Delay
 from react_ros.messages.features import MAX_SAMPLES
 from react_ros.messages.listener_stream import ListenerSettings
 from react_ros.nn.weights import weights_with_digest
+from react_ros.package import code_version
 from react_ros.replay.speaker_frames import BagFrame
 
 
@@ -190,14 +192,15 @@ class ReplayListeners:
         return self.settings
 
     def _load(self, settings: ListenerSettings) -> Generator:
-        key = repr((settings.generator, sorted(settings.parameters.items(), key=repr)))
+        parameters, liveliness = split_liveliness(settings.parameters)
+        key = repr((settings.generator, sorted(parameters.items(), key=repr)))
         if key not in self._generators:
-            generator = registry.create(settings.generator, **settings.parameters)
+            generator = registry.create(settings.generator, **parameters)
             found = generator.info.weights
             chosen = self._request.generator is not None or "weights" in self._request.parameters
             name = "" if chosen else weights_with_digest(settings.generator, settings.weights)
             if found != settings.weights and name:  # the recorded name is an alias that has moved to newer weights
-                generator = registry.create(settings.generator, **{**settings.parameters, "weights": name})
+                generator = registry.create(settings.generator, **{**parameters, "weights": name})
                 found = generator.info.weights
             self._generators[key] = generator
             if settings.weights and found != settings.weights:
@@ -205,7 +208,7 @@ class ReplayListeners:
                     f"{settings.generator} was recorded with weights {settings.weights[:12]}, and is replayed with "
                     f"{found[:12] or 'none'}: its reactions may differ"
                 )
-        return self._generators[key]
+        return with_liveliness(self._generators[key], liveliness)
 
     def _compare(self, replayed: Reaction, position: int) -> None:
         while (place := self._place_of_newest()) < (self._current, position):
@@ -227,6 +230,11 @@ class ReplayListeners:
 
     def sentences(self) -> list[str]:
         """For users, one sentence each."""
-        count = self._missing
+        count, changed = self._missing, []
+        if self.comparison.same < self.comparison.compared:
+            then, now = {s.settings.code for s in self._streams}, code_version()
+            if then != {now}:
+                former = " and ".join(sorted(code or "an unknown version" for code in then))
+                changed = [f"the reactions were recorded by react_ros {former}, and this is {now}: listeners changed"]
         missing = f"{count} frames that were answered are not in the recording: each is replaced by the one before"
-        return self.notices + ([missing] if count else [])
+        return self.notices + changed + ([missing] if count else [])

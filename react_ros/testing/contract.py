@@ -20,6 +20,7 @@ import psutil
 
 from react_ros.face import (
     ARKIT_INDEX,
+    ATTRIBUTE_INDEX,
     AU,
     EXPRESSIONS,
     FPS,
@@ -33,6 +34,7 @@ from react_ros.face import (
 )
 from react_ros.generators import registry
 from react_ros.generators.contract import ROTATION_LIMIT, TRANSLATION_LIMIT, Generator, Stream
+from react_ros.generators.liveliness import LivelinessDial, motion_energy
 from react_ros.generators.system import ContractCases
 from react_ros.testing.speaker import SimulatedParts, simulated_speaker
 
@@ -367,6 +369,52 @@ def the_declaration_and_the_generator_agree(subject: Subject) -> None:
     assert info.learned == (declared.kind == "learned"), f"info.learned is {info.learned}, but kind is {declared.kind}"
     given = subject.create(declared.parameters).info
     assert given == info, "the default parameters, given by name, make another generator"
+
+
+# The dial ------------------------------------------------------------------------------------------------------------
+
+
+def _dialled(subject: Subject, reactions: Sequence[Reaction], liveliness: float) -> list[Reaction]:
+    """Reactions of a stream with seed 3, passed through the dial."""
+    idles = subject.generator().info.idles
+    dial = LivelinessDial(liveliness, 3, reactions[0].samples, idles=idles)
+    return [dial.step(reaction) for reaction in reactions]
+
+
+@_claim()
+def liveliness_is_monotone_in_motion_from_a_still_face_over_the_system_itself(subject: Subject) -> None:
+    reactions = subject.react(_clip(0, subject.shortened(150), gaps=False), samples=2, seed=3)
+    scale = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    dialled = {liveliness: _dialled(subject, reactions, liveliness) for liveliness in scale}
+    for faces in dialled.values():
+        _expect_bounds(faces, expressions_sum_to_1=subject.cases.expressions_sum_to_1)
+    own, still = _table(reactions), _table(dialled[0.0])
+    _expect_equal(_table(dialled[1.0]), own, "liveliness 1 and the system itself")
+    energies = [motion_energy(faces) for faces in dialled.values()]
+    if energies[4] > 1e-4:  # the system moves at all
+        assert (np.diff(energies) > 0.0).all(), f"energies of motion from liveliness 0 to 2 do not rise: {energies}"
+    else:
+        assert max(energies) <= 2.0 * energies[4] + 1e-6, f"a face that does not move is moved: {energies}"
+    eyes = [i for shape, i in ARKIT_INDEX.items() if shape.startswith(("eyeBlink", "eyeLook"))]
+    assert np.delete(still[..., :52], eyes, axis=-1).max() == 0.0, "at 0 the face has an expression"
+    assert np.abs(still[..., 52:55]).max() < 0.03, "at 0 the head moves by more than breathing and sway: 0.03 rad"
+    neutral = 58 + ATTRIBUTE_INDEX["neutral"]
+    others = [i for i in range(58, 83) if i != neutral]
+    assert (still[..., neutral] == 1.0).all() and not still[..., others].any(), "at 0 the attributes are not neutral"
+    lids = [ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]]
+    for liveliness in (0.0, 2.0):
+        _expect_equal(_table(dialled[liveliness])[..., lids], own[..., lids], "blinks with and without the dial")
+
+
+@_claim()
+def another_liveliness_is_the_same_stream_through_the_dial(subject: Subject) -> None:
+    frames = _clip(0, subject.shortened(150), gaps=False)[:60]
+    reactions = subject.react(frames, samples=2, seed=3)
+    slow, lively = (subject.create({**subject.cases.fast, "liveliness": value}) for value in (0.5, 2.0))
+    assert (slow.liveliness, lively.liveliness) == (0.5, 2.0)
+    stepped, batch = _react(slow, frames, samples=2, seed=3), lively.generate(frames, samples=2, seed=3)
+    _expect_equal(_table(stepped), _table(_dialled(subject, reactions, 0.5)), "a stream, and its dial")
+    _expect_equal(_table(batch), _table(_dialled(subject, reactions, 2.0)), "the batch path, and its dial", 1e-5)
 
 
 # Input that is missing, stale or invalid -----------------------------------------------------------------------------

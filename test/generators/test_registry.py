@@ -49,6 +49,8 @@ def test_an_unknown_parameter_is_refused_with_the_parameters() -> None:
         ("attentive", "expressiveness", float("nan")),
         ("attentive", "nod_delay_ms", 10),
         ("attentive", "temperature", None),
+        ("attentive", "liveliness", 2.5),
+        ("mime", "liveliness", "much"),
         ("mean_frame", "statistics", 3),
     ],
 )
@@ -58,7 +60,7 @@ def test_an_impossible_value_is_refused_with_the_allowed_ones(name: str, paramet
 
 
 def test_parameters_are_listed_with_their_defaults() -> None:
-    assert registry.parameters("mime") == {"delay_frames": 0}
+    assert registry.parameters("mime") == {"delay_frames": 0, "liveliness": 1.0}
     assert all(
         registry.create(name, **registry.parameters(name)).info == registry.create(name).info
         for name in registry.names()

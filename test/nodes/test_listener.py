@@ -21,8 +21,9 @@ from rclpy.parameter import Parameter as RosParameter
 
 from react_ros.bringup import Process, environment
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
+from react_ros.messages.listener_stream import parse_parameters
+from react_ros.msg import ListenerStream, SpeakerFeatures
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.msg import SpeakerFeatures
 from react_ros.nodes.messages import FACTORY
 from react_ros.nodes.probe import Probe
 
@@ -39,7 +40,7 @@ class Listener:
         log.touch()
         given = {**os.environ, "REACT_ROS_TEST_LOG": str(log)}
         command = [sys.executable, SCRIPT, "--ros-args", *Process("listener", "robot", parameters).ros_arguments]
-        self.probe = Probe("/robot", {"listener/reaction": ReactionMessage})
+        self.probe = Probe("/robot", {"listener/reaction": ReactionMessage, "listener/stream": ListenerStream})
         self.probe.__enter__()
         self.popen = subprocess.Popen(
             command, env={**given, **environment(given)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -139,6 +140,10 @@ def test_weights_are_loaded_once_whatever_else_changes(start_listener: Any) -> N
     listener.wait_answers("slow", seed=3, more=5)
     assert listener.set(delay=0.2) == ""
     listener.probe.wait(lambda: listener.probe["listener/reaction"][-1].delay == 5, 10, "the deliberate delay")
+    assert listener.set(liveliness=1.5) == ""
+    listener.probe.wait(lambda: listener.probe.facts("/robot/listener").get("liveliness") == "1.5", 10, "the dial")
+    announced = parse_parameters(listener.probe["listener/stream"][-1].parameters)
+    assert announced["liveliness"] == 1.5 and "liveliness" in listener.set(liveliness=2.5)
     assert listener.loads == 1
     assert listener.set(temperature=0.5) == ""
     listener.probe.wait(lambda: listener.loads == 2, 10, "the other temperature")

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from footage import images
+from footage import first_image, images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from react_ros import assets
-from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, ATTRIBUTE_NAMES, AU, EXPRESSIONS, VA, Floats
-from react_ros.perception.affect import AffectEstimator
+from react_ros.face import (
+    ACTION_UNITS,
+    ARKIT_INDEX,
+    ATTRIBUTE_INDEX,
+    ATTRIBUTE_NAMES,
+    AU,
+    EXPRESSIONS,
+    VA,
+    Floats,
+)
+from react_ros.perception.affect import (
+    MEASURE_EFFECTS,
+    MEASURE_REST,
+    MEASURE_SPREAD,
+    MEASURES,
+    AffectEstimator,
+    geometry,
+    simulated_measures,
+    simulated_rest,
+)
 from react_ros.perception.landmarks import DetectedFace, FaceLandmarker
 
 
@@ -129,6 +148,148 @@ def test_a_new_person_gets_a_new_baseline():
         estimator.step(shapes(browInnerUp=0.6, eyeSquint=0.5))
     estimator.reset()
     assert np.array_equal(estimator.step(shapes(browInnerUp=0.4)), fresh.step(shapes(browInnerUp=0.4)))
+
+
+def measures(**deviations: float) -> npt.NDArray[np.float64]:
+    """`MEASURE_REST` with deviations of some ("brow_gap" is "brow gap")."""
+    out = np.array(MEASURE_REST)
+    for name, deviation in deviations.items():
+        out[MEASURES.index(name.replace("_", " "))] += deviation
+    return out
+
+
+WEEPING = {"mouthSmile": 0.8, "eyeSquint": 0.4, "eyeBlink": 0.8, "eyeLookDown": 0.8, "browInnerUp": 0.45}
+KNITTED = {"brow_height": 0.04, "brow_gap": -0.015}
+
+
+def test_the_stretched_mouth_of_crying_is_sadness_at_the_first_frame_and_five_seconds_later():
+    estimator = AffectEstimator()
+    film = [estimator.step(shapes(**WEEPING), measures=measures(**KNITTED)) for _ in range(125)]
+    for attributes in (film[0], film[-1]):
+        assert expression(attributes) == "sad" and read(attributes, "happy") < 0.05
+        assert read(attributes, "AU12") < 0.4 and read(attributes, "valence") < -0.4
+    assert read(film[0], "AU1") > 0.4 and read(film[0], "AU4") > 0.4
+
+
+@pytest.mark.parametrize(
+    ("what", "weights", "deviations"),
+    [
+        ("eyes cast down", {"mouthSmile": 0.8, "eyeSquint": 0.4, "eyeBlink": 0.6, "eyeLookDown": 0.8}, {}),
+        (
+            "low brows",
+            {"mouthSmile": 0.8, "eyeSquint": 0.6, "browDown": 0.7},
+            {"brow_height": -0.03, "brow_gap": -0.03},
+        ),
+        ("raised brows", {"mouthSmile": 0.8, "eyeSquint": 0.4, "browInnerUp": 0.8}, {"brow_height": 0.05}),
+        (
+            "laughter with knitted brows and closed eyes",
+            {**WEEPING, "mouthUpperUp": 0.5, "jawOpen": 0.3, "mouthLowerDown": 0.4},
+            {**KNITTED, "corner": -0.07, "upper_corner": -0.03},
+        ),
+    ],
+)
+def test_honest_smiles_stay_joy(what, weights, deviations):
+    estimator = AffectEstimator()
+    film = [estimator.step(shapes(**weights), measures=measures(**deviations)) for _ in range(125)]
+    assert min(read(a, "happy") for a in film) > 0.7, what
+    assert max(read(a, "sad") for a in film) < 0.1, what
+
+
+def test_a_shout_is_no_joy_and_an_open_smile_is():
+    wide = {"mouthSmile": 0.8, "jawOpen": 0.5, "mouthUpperUp": 0.6, "eyeSquint": 0.5}
+    shout = AffectEstimator().step(shapes(**wide, browDown=0.4), measures=measures(upper_corner=0.08))
+    smile = AffectEstimator().step(shapes(**wide), measures=measures(corner=-0.06, upper_corner=-0.02))
+    assert read(shout, "happy") < 0.05 and read(shout, "AU12") < 0.1
+    assert read(smile, "happy") > 0.9
+
+
+def test_a_pout_is_sad_and_the_same_corners_of_a_talking_mouth_are_not():
+    pout, talk = AffectEstimator(), AffectEstimator()
+    for _ in range(100):
+        for estimator in (pout, talk):
+            estimator.step(shapes(), measures=measures())
+    lowered = measures(corner=0.03)
+    for _ in range(50):
+        sad = pout.step(shapes(mouthShrugLower=0.3), measures=lowered)
+        talking = talk.step(shapes(jawOpen=0.3, mouthLowerDown=0.2), measures=lowered)
+    assert read(sad, "AU15") > 0.7 and expression(sad) == "sad"
+    assert read(talking, "AU15") < 0.1 and expression(talking) == "neutral"
+
+
+def test_a_brow_that_is_always_low_is_no_frown_for_long_and_never_a_full_one():
+    estimator, rng = AffectEstimator(), np.random.default_rng(6)
+    old = [estimator.step(shapes(browDown=0.65 + 0.1 * rng.random()), measures=measures()) for _ in range(400)]
+    frowning = [read(a, "AU4") for a in old]
+    assert max(frowning) < 0.8 and max(frowning[150:]) < 0.25
+
+
+def test_a_blink_draws_no_brows_together():
+    estimator = AffectEstimator()
+    for _ in range(100):
+        estimator.step(shapes(), measures=measures())
+    pulled = [estimator.step(shapes(eyeBlink=0.9), measures=measures(brow_gap=-0.015)) for _ in range(4)]
+    assert max(read(a, "AU4") for a in pulled) < 0.4
+
+
+def test_measures_stand_for_landmarks_and_only_for_whole_ones(landmarker):
+    landmarker.reset()
+    face = landmarker.detect(first_image("footage-single-face-photo"), 0)[0]
+    measured = geometry(face.landmarks, face.aspect)
+    assert measured is not None and measured.shape == (len(MEASURES),)
+    seen = AffectEstimator().step(face.blendshapes, face.landmarks, face.aspect)
+    assert np.array_equal(seen, AffectEstimator().step(face.blendshapes, measures=measured))
+    blind = AffectEstimator().step(face.blendshapes)
+    assert np.array_equal(blind, AffectEstimator().step(face.blendshapes, measures=np.full(7, np.nan)))
+    assert expression(seen) == "happy" and expression(blind) == "happy"
+    with pytest.raises(ValueError, match="both landmarks and measures"):
+        AffectEstimator().step(face.blendshapes, face.landmarks, face.aspect, measured)
+    with pytest.raises(ValueError, match=r"expected \(7,\)"):
+        AffectEstimator().step(face.blendshapes, measures=np.zeros(3))
+
+
+def test_the_geometry_does_not_depend_on_place_size_roll_or_shape_of_the_image(landmarker):
+    landmarker.reset()
+    face = landmarker.detect(first_image("footage-single-face-photo"), 0)[0]
+    expected = geometry(face.landmarks, face.aspect)
+    assert expected is not None and np.abs(expected - MEASURE_REST).max() < 0.12
+    square = face.landmarks.astype(np.float64) * [1.0, face.aspect, 1.0]
+    turn = np.array([[math.cos(0.5), -math.sin(0.5), 0.0], [math.sin(0.5), math.cos(0.5), 0.0], [0.0, 0.0, 1.0]])
+    moved = 0.4 * square @ turn.T + [0.3, -0.2, 0.1]
+    for aspect in (0.5, 1.0, 1.8):
+        assert geometry(moved / [1.0, aspect, 1.0], aspect) == pytest.approx(expected, abs=1e-6)
+    assert geometry(np.zeros((478, 3)), 1.0) is None and geometry(np.full((478, 3), np.nan), 1.0) is None
+
+
+def test_simulated_people_at_rest_are_as_various_as_real_ones_and_read_as_neutral():
+    rng = np.random.default_rng(7)
+    rests = np.array([simulated_rest(rng) for _ in range(2000)])
+    assert rests.mean(axis=0) == pytest.approx(MEASURE_REST, abs=0.002)
+    assert rests.std(axis=0) == pytest.approx(MEASURE_SPREAD, rel=0.1)
+    still, units = np.tile(shapes(), (150, 1)), np.zeros((150, 15))
+    film = []
+    for rest in rests[:20]:
+        estimator, drawn = AffectEstimator(), simulated_measures(rest, units, still, rng)
+        film.append([estimator.step(s, measures=m) for s, m in zip(still, drawn, strict=True)])
+    attributes = np.array(film)
+    assert attributes[..., ATTRIBUTE_INDEX["neutral"]].mean() > 0.8
+    assert attributes[:, 100:, AU].mean() < 0.05
+
+
+@pytest.mark.parametrize("unit", [1, 4, 6, 9, 15])
+def test_a_simulated_action_unit_is_read_from_its_measures_alone(unit):
+    """AU6 only together with a smile."""
+    rng, strength = np.random.default_rng(unit), np.zeros((200, 15))
+    strength[100:, ACTION_UNITS.index(unit)] = 1.0
+    look = np.tile(shapes(mouthSmile=0.6) if unit == 6 else shapes(), (200, 1))
+    before, after = [], []
+    for _ in range(10):
+        estimator = AffectEstimator()
+        drawn = simulated_measures(simulated_rest(rng), strength, look, rng)
+        film = [read(estimator.step(s, measures=m), f"AU{unit}") for s, m in zip(look, drawn, strict=True)]
+        before.append(np.mean(film[80:100]))
+        after.append(np.mean(film[102:122]))
+    assert np.mean(before) < (0.25 if unit == 6 else 0.1) and np.mean(after) > np.mean(before) + 0.35
+    assert set(MEASURE_EFFECTS) <= set(ACTION_UNITS)
 
 
 @pytest.fixture(scope="module")

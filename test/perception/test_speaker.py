@@ -197,6 +197,7 @@ def test_people_side_by_side_who_all_move_at_once_keep_their_identities(jump, ba
     """They are 0.15 of the image apart, and the place of a neighbour is within each one's reach."""
     places, scene = [0.25, 0.4, 0.55, 0.7], Scene()
     first = scene.show(*map(face, places), s=1)
+    assert first.face is not None
     speaker = int(np.argmin([abs(np.mean(first.face.box[[0, 2]]) - x) for x in places]))
     moved = [face(x + jump) for x in places]
     view = scene.show(*(moved[::-1] if backwards else moved))
@@ -255,7 +256,7 @@ def test_a_speaker_who_walks_off_and_returns_after_a_while_is_listened_to_again(
     assert [v.state for v in gone[:37]] == [FaceState.LOST] * 37 and gone[-1].person == 2
     back = [scene.show(face(0.45, 0.25), face(0.85, 0.1, 0.3)) for _ in range(150)]
     assert {v.person for v in back[:95]} == {2} and back[-1].person == 3
-    assert back[-1].face.box[0] == pytest.approx(0.325)
+    assert back[-1].face is not None and back[-1].face.box[0] == pytest.approx(0.325)
 
 
 @pytest.mark.parametrize(("nearer", "taken"), [(1.9, False), (2.1, True)])
@@ -275,6 +276,63 @@ def test_the_four_seconds_begin_anew_when_the_other_was_less_salient_or_out_of_s
         scene.show(speaker, *between, s=0.2)
         assert scene.show(speaker, other, s=3.9).person == 1
         assert scene.show(speaker, other, s=0.4).person == 2
+
+
+@pytest.mark.parametrize("later", [1, 2])
+def test_of_faces_that_appear_almost_together_the_most_salient_is_chosen(later):
+    scene, small, large = Scene(), face(0.3, 0.15), face(0.6, 0.25)
+    scene.show(small, s=0.04 * later)
+    view = scene.show(small, large, s=0.3)
+    assert view.face is large and view.person == 1
+
+
+def test_false_detections_beside_somebody_new_delay_their_choice_by_a_tenth_of_a_second_at_most():
+    scene, corners = Scene(), itertools.cycle(itertools.product([0.15, 0.85], [0.2, 0.8]))
+    views = [scene.show(face(0.5, 0.15), face(x, 0.35, y)) for x, y in itertools.islice(corners, 8)]
+    assert [v.state for v in views] == [FaceState.NOBODY] * 5 + [FaceState.TRACKED] * 3
+    last = views[-1]
+    assert last.face is not None and last.face.box[0] == pytest.approx(0.425) and last.person == 1
+
+
+def test_a_false_detection_that_has_gone_is_not_waited_for():
+    scene, small = Scene(), face(0.3, 0.15)
+    scene.show(small)
+    scene.show(small, face(0.6, 0.3))
+    assert [scene.show(small).state for _ in range(2)] == [FaceState.NOBODY, FaceState.TRACKED]
+
+
+def test_false_detections_now_and_then_at_the_same_place_are_no_person():
+    scene = Scene()
+    for _ in range(10):
+        assert scene.show(face(0.5)).state == FaceState.NOBODY
+        assert scene.show(s=0.6).state == FaceState.NOBODY
+
+
+def test_only_somebody_in_sight_follows_a_speaker_who_left():
+    scene, second, third = Scene(), face(0.75, 0.2), face(0.2, 0.1)
+    scene.show(face(0.5, 0.3), second, third, s=1)
+    scene.show(second, third, s=1.3)
+    view = scene.show(third, s=0.4)
+    assert view.person == 2 and view.face is third and view.state == FaceState.TRACKED
+
+
+def test_attention_does_not_pass_on_while_the_speaker_is_hidden_for_a_moment():
+    scene, speaker, other = Scene(), face(0.3, 0.1), face(0.7, 0.3)
+    scene.show(speaker, s=1)
+    scene.show(speaker, other, s=3.9)
+    assert scene.show(other, s=0.6).person == 1
+    assert scene.show(speaker, other).person == 2
+
+
+def test_for_a_new_speaker_the_four_seconds_begin_anew():
+    scene, second, large = Scene(), face(0.5, 0.1), face(0.7, 0.3)
+    scene.show(face(0.3, 0.12), s=1)
+    scene.show(face(0.3, 0.12), second, large, s=3.5)
+    scene.show(second, large, s=1)
+    scene.show(s=0.6)
+    assert scene.show(second).person == 2
+    assert scene.show(second, large, s=3.9).person == 2
+    assert scene.show(second, large, s=0.4).person == 3
 
 
 def test_a_passer_by_who_is_briefly_larger_does_not_steal_the_robots_attention():

@@ -44,10 +44,12 @@ from react_ros.cli.main import app
 from react_ros.face import FaceState, SoundState
 from react_ros.generators import registry
 from react_ros.messages.features import frame_from_message
+from react_ros.messages.listener_stream import parse_parameters
 from react_ros.messages.types import OUR_AUDIO
 from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import ReplayReport, replay
 from react_ros.replay.speaker_frames import perception_parameters
+from react_ros.systems.attentive import generator as attentive
 
 ATTENTIVE = registry.create("attentive")
 
@@ -107,6 +109,17 @@ def test_the_recorded_reactions_are_reproduced_to_the_bit(name: str, delay: int,
     assert reproduced(replay(tmp_path / "bag-again", tmp_path / "third"))
 
 
+def test_a_listener_that_another_version_has_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule has no weights by which a replay could tell."""
+    frames = person(60)
+    with monkeypatch.context() as former:
+        former.setattr(attentive, "HEAD_POLE", 0.1)
+        bag = write(tmp_path / "bag", features(frames), answered(ATTENTIVE, frames))
+    report = again(bag)
+    assert report.comparison.same < report.comparison.compared == 60
+    assert [n for n in report.notices if "recorded by react_ros an unknown version, and this is" in n]
+
+
 def test_frames_that_never_reached_the_recorded_listener_are_left_out(tmp_path: Path) -> None:
     frames = person(80)
     deaf = {0, 1, 2, 30, 31, 55}
@@ -138,10 +151,10 @@ def test_announcements_received_early_or_late_change_nothing(tmp_path: Path) -> 
 def test_each_stream_of_a_recording_is_reproduced(tmp_path: Path) -> None:
     """The generator, its seed and its delay change during the session."""
     frames = person(200)
-    fsq = registry.create("fsq")
+    fsq, calm = registry.create("fsq"), registry.create("attentive", liveliness=0.5)
     bag = write(
         tmp_path / "bag", features(frames), answered(ATTENTIVE, frames[:60], seed=1),
-        answered(ATTENTIVE, frames[60:90], seed=2), answered(fsq, frames[90:150], delay=5), answered(fsq, frames[150:]),
+        answered(calm, frames[60:90], seed=2), answered(fsq, frames[90:150], delay=5), answered(fsq, frames[150:]),
     )  # fmt: skip
     report = again(bag)
     assert reproduced(report) and report.comparison.compared == 195
@@ -151,6 +164,7 @@ def test_each_stream_of_a_recording_is_reproduced(tmp_path: Path) -> None:
     ]  # fmt: skip
     entries = manifest.read_manifest(tmp_path / "bag-again")["streams"]
     assert [s["first_frame"] for s in entries] == [0, 60, 90, 150]
+    assert [parse_parameters(s["parameters"])["liveliness"] for s in entries] == [1.0, 0.5, 1.0, 1.0]
 
 
 def test_a_robot_that_was_restarted_during_the_recording_is_reproduced(tmp_path: Path) -> None:

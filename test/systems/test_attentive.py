@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pytest
 from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_INDEX, FPS, FaceState, SoundState, SpeakerFrame
@@ -28,9 +30,9 @@ def columns(frames: list[SpeakerFrame], samples: int = LISTENERS, seed: int = 0,
 
 
 @cache
-def ten_minutes():
-    """Ten minutes of a talking speaker, and of eight listeners."""
-    frames = simulated_speaker(11, 10 * 60 * FPS)
+def five_minutes():
+    """Five minutes of a talking speaker, and of eight listeners."""
+    frames = simulated_speaker(11, 5 * 60 * FPS)
     return frames, columns(frames)
 
 
@@ -100,15 +102,15 @@ def cues(frames: list[SpeakerFrame]) -> np.ndarray:
 
 def test_the_blink_rate_is_that_of_a_conversation() -> None:
     """10.5 to 32.5 a minute (Doughty 2001)."""
-    lids = ten_minutes()[1][0][..., LID]
-    rates = [len(runs(lids[:, i] > 0.5)) / 10.0 for i in range(LISTENERS)]
+    lids = five_minutes()[1][0][..., LID]
+    rates = [len(runs(lids[:, i] > 0.5)) / 5.0 for i in range(LISTENERS)]
     assert min(rates) > 10.5 and max(rates) < 32.5
     assert np.std(rates) > 1.0  # listeners differ
 
 
 def test_blinks_last_150_to_250_ms_and_close_faster_than_they_open() -> None:
     """About 208 ms (Hömke 2018)."""
-    lids = ten_minutes()[1][0][..., LID]
+    lids = five_minutes()[1][0][..., LID]
     lengths, closing, opening = [], [], []
     for i in range(LISTENERS):
         for first, last in runs(lids[:, i] > 0.12):
@@ -125,7 +127,7 @@ def test_blinks_last_150_to_250_ms_and_close_faster_than_they_open() -> None:
 
 
 def test_both_eyes_blink_together() -> None:
-    faces = ten_minutes()[1][0][:3000]
+    faces = five_minutes()[1][0][:3000]
     right = faces[..., ARKIT_INDEX["eyeBlinkRight"]]
     np.testing.assert_allclose(faces[..., LID], right, atol=1e-6)
 
@@ -208,22 +210,24 @@ def test_nods_are_fast_nods() -> None:
 
 def test_longer_nods_begin_with_their_largest_cycle_and_end_lower() -> None:
     """Mori 2025."""
-    stream = Attentive().start(samples=1, seed=3)
+    stream = Attentive().start(samples=LISTENERS, seed=3)
     first, last, after = [], [], []
-    pitch = []
+    rows = []
     marks = []
-    for k, frame in enumerate(still_talk()[0]):
-        reaction = stream.step(frame)
-        pitch.append(reaction.rotation[0, 0])
-        if stream.state.nod_time[0] < 1.0 / FPS and stream.state.nod_cycles[0] >= 3.0:
-            marks.append((k, stream.state.nod_hz[0], stream.state.nod_cycles[0]))
-    for k, hz, cycles in marks:
-        cycle = FPS / hz
+    for k, frame in enumerate(still_talk()[0][: 2 * 60 * FPS]):
+        rows.append(stream.step(frame).rotation[:, 0])
+        s = stream.state
+        for i in np.flatnonzero((s.nod_time < 1.0 / FPS) & (s.nod_cycles >= 3.0)):
+            marks.append((k, int(i), s.nod_hz[i], s.nod_cycles[i]))
+    pitches = np.stack(rows)
+    for k, i, hz, cycles in marks:
+        cycle, pitch = FPS / hz, pitches[:, i]
         end = int(k + cycles * cycle)
-        first.append(np.ptp(pitch[k : int(k + cycle) + 1]))
-        last.append(np.ptp(pitch[int(end - cycle) : end + 1]))
-        after.append(pitch[end] - pitch[k - 1])
-    assert len(marks) >= 4
+        if end < len(pitch):
+            first.append(np.ptp(pitch[k : int(k + cycle) + 1]))
+            last.append(np.ptp(pitch[int(end - cycle) : end + 1]))
+            after.append(pitch[end] - pitch[k - 1])
+    assert len(first) >= 4
     assert np.mean(first) > 1.5 * np.mean(last)
     assert np.mean(after) > 0.0
 
@@ -301,7 +305,7 @@ def test_nodding_zero_never_nods() -> None:
 
 
 def test_the_gaze_stays_with_the_speaker_but_for_short_aversions() -> None:
-    _, (faces, rotation, _) = ten_minutes()
+    _, (faces, rotation, _) = five_minutes()
     away = gaze_yaw(faces) + rotation[..., 1]
     averted = np.abs(away) > 0.1  # rad
     assert 0.03 < averted.mean() < 0.3
@@ -324,7 +328,7 @@ def test_the_face_is_more_alert_while_somebody_speaks() -> None:
 
 def test_motion_is_smooth_outside_blinks_and_glances() -> None:
     """The third difference, the mark of jitter, is small against the motion itself."""
-    _, (faces, rotation, _) = ten_minutes()
+    _, (faces, rotation, _) = five_minutes()
     still = [i for name, i in ARKIT_INDEX.items() if not name.startswith("eye")]
     assert np.abs(np.diff(faces[..., still], n=3, axis=0)).max() < 0.08
     assert np.percentile(np.abs(np.diff(faces[..., still], n=3, axis=0)), 99) < 0.005
@@ -345,3 +349,138 @@ def test_listeners_differ_unless_the_temperature_is_0() -> None:
     for trait in ("expressiveness", "smile_delay", "readiness", "nod_hz", "pleasantness"):
         assert np.ptp(getattr(people, trait)) > 0.0
         assert np.ptp(getattr(alike, trait)) == 0.0
+
+
+# --- real people's ways: smiles that last, smiles at once, distress, fast talkers
+
+
+def posed(seconds: float, smile: float = 0.0, **attributes: float) -> list[SpeakerFrame]:
+    """A silent, still speaker with this smile and these attributes from the first frame on."""
+    frames = simulated_speaker(0, int(seconds * FPS), Speaker(talks=False, smiles=False, moves=False))
+    for frame in frames:
+        frame.face.blendshapes[SMILE] = smile
+        for name, value in attributes.items():
+            frame.face.attributes[ATTRIBUTE_INDEX[name]] = value
+    return frames
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.9])
+def test_a_smile_that_is_there_in_the_first_frame_is_returned_and_held_for_a_minute(strength: float) -> None:
+    smile = columns(posed(60.0, strength, happy=0.9), samples=4)[0][..., SMILE].mean(axis=-1)
+    assert smile[35:].min() > 0.25
+    assert smile[-250:].mean() > 0.6 * strength
+    assert smile[-250:].mean() == pytest.approx(smile[250:500].mean(), abs=0.12)  # no habituation
+
+
+def test_a_smile_ends_with_the_speakers() -> None:
+    frames, starts = one_smile_each(count=3)
+    smile = columns(frames)[0][..., SMILE].mean(axis=-1)
+    for start in starts[:2]:  # the speaker's ends at start + 50
+        assert (smile[start + 50 + 25] < smile[start + 40] - 0.3).all()
+
+
+def test_a_smile_that_begins_anew_is_answered_anew() -> None:
+    frames = posed(12.0, 0.6, happy=0.8)
+    for k in range(150, 162):  # for half a second it is gone
+        frames[k].face.blendshapes[SMILE] = 0.1
+    smile = columns(frames)[0][..., SMILE].mean(axis=-1)
+    assert (smile[166:195].max(axis=0) > smile[140:150].mean(axis=0) + 0.05).all()
+
+
+def test_brows_are_not_lowered_during_a_smile() -> None:
+    """Laughter knits the brows; the answer to it is a smile."""
+    brows = [ARKIT_INDEX["browDownLeft"], ARKIT_INDEX["browDownRight"]]
+    lowered = []
+    for smile in (0.0, 0.8):
+        frames = posed(8.0, smile, happy=0.9 * (smile > 0.0), AU4=0.6)
+        for frame in frames[50:]:
+            frame.face.blendshapes[brows] = 0.6
+        lowered.append(columns(frames)[0][100:, :, brows].mean())
+    assert lowered[0] > 0.05 and lowered[1] < 0.01
+
+
+@pytest.mark.parametrize("signs", [{"sad": 0.7}, {"fear": 0.7}, {"AU1": 0.9, "AU4": 0.8}, {"AU15": 0.9}])
+def test_distress_is_answered_with_concern_and_no_smile(signs: dict[str, float]) -> None:
+    """Also where the mouth of somebody who cries is taken for a smile."""
+    frames = posed(10.0, 0.8, happy=0.05, **signs)
+    faces, rotation, attributes = columns(frames)
+    smile = faces[..., SMILE].mean(axis=-1)
+    assert smile[:75].mean() < 0.1 and smile[75:].max() < 0.1
+    assert faces[75:, :, ARKIT_INDEX["browInnerUp"]].min() > 0.2
+    assert faces[75:, :, ARKIT_INDEX["mouthPressLeft"]].mean() > 0.1
+    calm_head = columns(posed(10.0))[1]
+    assert (rotation[75:, :, 0].mean(axis=0) > calm_head[75:, :, 0].mean(axis=0) + 0.02).all()  # lowered
+    assert (np.abs(rotation - calm_head)[75:, :, 2].mean(axis=0) > 0.02).all()  # tilted
+    assert attributes[75:, :, ATTRIBUTE_INDEX["valence"]].mean() < 0.0
+
+
+def test_a_blink_that_looks_sad_for_a_moment_does_not_end_a_smile() -> None:
+    frames = posed(8.0, 0.8, happy=0.9)
+    for frame in frames[100:107]:
+        frame.face.attributes[[ATTRIBUTE_INDEX["happy"], ATTRIBUTE_INDEX["sad"]]] = 0.05, 0.8
+    assert columns(frames)[0][50:, :, SMILE].mean(axis=-1).min() > 0.35
+
+
+def talk(phrases: list[tuple[float, float]], tune: float = 0.0) -> list[SpeakerFrame]:
+    """A still face, and phrases of (speech, pause) in s at one pitch; tune: its rise over the last .5 s, octaves."""
+    frames = posed(sum(map(sum, phrases)) + 1.0)
+    k = 0
+    for speech, pause in phrases:
+        n = round(speech * FPS)
+        for j, frame in enumerate(frames[k : k + n]):
+            rise = tune * max(0.0, 1.0 - (n - j) / 12.0)
+            voice = {"speech_probability": 0.95, "voicing": 0.9, "f0": 150.0 * 2.0**rise}
+            frame.sound = replace(frame.sound, state=SoundState.SPEECH, **voice)
+        k += n + round(pause * FPS)
+    return frames
+
+
+def test_most_pauses_after_a_second_of_speech_are_answered_by_a_nod() -> None:
+    phrases = [(2.4, 3.6)] * 10
+    rotation = columns(talk(phrases))[1]
+    delays = []
+    for i in range(LISTENERS):
+        onsets = np.array([onset for onset, _, _ in nods(rotation[:, i, 0])])
+        for p in range(10):
+            end = round((p * 6.0 + 2.4) * FPS)
+            delays.extend((onsets[(onsets > end) & (onsets < end + 32)][:1] - end) / FPS)
+    assert len(delays) > 0.7 * 10 * LISTENERS
+    assert 0.45 <= np.median(delays) <= 0.8
+
+
+def test_a_short_utterance_is_no_cue() -> None:
+    rotation = columns(talk([(0.6, 2.0)] * 12))[1]
+    assert sum(len(nods(rotation[:, i, 0])) for i in range(LISTENERS)) == 0
+
+
+def test_a_fast_talker_gets_no_more_than_fifteen_nods_a_minute_and_a_silent_face_none() -> None:
+    fast = columns(talk([(1.2, 0.4)] * 38))[1]
+    rates = [len(nods(fast[:, i, 0])) for i in range(LISTENERS)]  # in a minute
+    assert min(rates) >= 4.0 and max(rates) <= 15.0
+    silent = columns(posed(60.0))[1]
+    assert sum(len(nods(silent[:, i, 0])) for i in range(LISTENERS)) == 0
+
+
+def test_a_question_gets_a_brow_flash() -> None:
+    outer = [ARKIT_INDEX["browOuterUpLeft"], ARKIT_INDEX["browOuterUpRight"]]
+    raised = {}
+    for tune in (0.4, -0.2):
+        brow = columns(talk([(2.0, 4.0)] * 8, tune))[0][..., outer].mean(axis=-1)
+        after = [brow[round((p * 6.0 + 2.0) * FPS) + 15 :][:25].max(axis=0) for p in range(8)]
+        raised[tune] = np.mean(np.array(after) > 0.2)
+    assert raised[0.4] > 0.6 and raised[0.4] > 2.0 * raised[-0.2]
+
+
+def test_nods_are_of_the_published_kinds() -> None:
+    """Single, repeated, and up-down; stronger cues have larger ones."""
+    stream = Attentive().start(samples=32)
+    kinds, strengths, sizes = set(), [], []
+    for frame in talk([(1.1, 3.0), (5.0, 3.0)] * 5):
+        stream.step(frame)
+        s = stream.state
+        for i in np.flatnonzero(s.nod_time < 0.5 / FPS):
+            kinds.add("up-down" if s.nod_lead[i] > 0.0 else "repeated" if s.nod_cycles[i] > 1.0 else "single")
+            strengths.append(s.strength[i])
+            sizes.append(s.nod_size[i])
+    assert kinds == {"single", "repeated", "up-down"}
+    assert np.corrcoef(strengths, sizes)[0, 1] > 0.2

@@ -17,9 +17,9 @@ class AttentiveConfig:
     mimicry: float = 1.0
     """Strength of smile, brow and head mimicry."""
     nodding: float = 1.0
-    """Scale of the probability of responding to a backchannel cue."""
+    """Scale of the probability of responses to backchannel cues, and of how many a minute there may be."""
     nod_delay_ms: float = 1000.0 * ANSWER_DELAY_S
-    """Mean time from a backchannel cue to the response (Ward and Tsukahara 2000)."""
+    """Mean time from a region of low pitch to the response (Ward and Tsukahara 2000); from a pause .1 s less."""
     mimicry_delay_ms: float = 350.0
     """Median time from a speaker's smile or brow to the onset of the response (300 to 400, Dimberg 1998)."""
     head_lag_ms: float = 600.0

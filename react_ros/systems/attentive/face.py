@@ -1,4 +1,4 @@
-"""The attentive listener's face: drives (smile, brows, micro-movements) as blendshapes, with rise and fall times."""
+"""The attentive listener's face: drives (smile, brows, concern, micro-movements) as blendshapes, with rise and fall."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from react_ros.face import ARKIT, ARKIT_INDEX
 from react_ros.generators.idle import Doubles
 
 DRIVES: Mapping[str, Mapping[str, float]] = {
-    "smile": {"mouthSmile": 0.8, "cheekSquint": 0.5, "eyeSquint": 0.3, "mouthDimple": 0.12, "mouthUpperUp": 0.1},
+    "smile": {"mouthSmile": 1.0, "cheekSquint": 0.6, "eyeSquint": 0.35, "mouthDimple": 0.15, "mouthUpperUp": 0.15},
     "brow_up": {"browInnerUp": 0.7, "browOuterUp": 0.6, "eyeWide": 0.2},
     "brow_down": {"browDown": 0.7, "eyeSquint": 0.2},
-    "alert": {"eyeWide": 0.14, "browInnerUp": 0.06, "browOuterUp": 0.09},
+    "alert": {"eyeWide": 0.14, "browInnerUp": 0.08, "browOuterUp": 0.1},
+    "concern": {"browInnerUp": 0.6, "mouthPress": 0.22, "mouthFrown": 0.12, "mouthShrugLower": 0.1, "eyeSquint": 0.08},
     "lips_together": {"mouthPress": 0.09, "mouthRollLower": 0.05, "mouthRollUpper": 0.04},
     "chin": {"mouthShrugLower": 0.09, "mouthShrugUpper": 0.04},
     "pout": {"mouthPucker": 0.06, "mouthFunnel": 0.02},
@@ -23,7 +24,8 @@ DRIVES: Mapping[str, Mapping[str, float]] = {
 }
 """Blendshape weights of each drive; a name without Left or Right moves both sides."""
 
-MICRO = slice(4, len(DRIVES))
+SMILE_DRIVE, UP_DRIVE, DOWN_DRIVE, ALERT_DRIVE, CONCERN_DRIVE = range(5)
+MICRO = slice(5, len(DRIVES))
 """Drives that are moved by noise only."""
 
 
@@ -36,8 +38,9 @@ def _basis() -> Doubles:
     return basis
 
 
-BASIS = _basis()  # (10, 52)
+BASIS = _basis()  # (11, 52)
 
-# Expressions rise faster than they fall; alertness changes over a second. Weights a frame of each of two poles.
-RISE = np.array([0.34, 0.3, 0.3, 0.08] + [0.25] * 6)
-FALL = np.array([0.14, 0.2, 0.16, 0.05] + [0.25] * 6)
+# Expressions rise faster than they fall; alertness and concern change over a second. Weights a frame of each of two
+# poles. A smile falls as fast as it must to end with the speaker's.
+RISE = np.array([0.45, 0.3, 0.3, 0.08, 0.15] + [0.25] * 6)
+FALL = np.array([0.35, 0.2, 0.16, 0.05, 0.06] + [0.25] * 6)

@@ -1,8 +1,8 @@
 """The attentive listener: responds by rule, with the timing of human listeners.
 
-It mirrors smiles and brows, follows the head's motion with a lag, responds to backchannel cues with nods, brow flashes
-and short smiles, looks at the speaker with short aversions, and idles while nobody is present. The personality of each
-listener is sampled.
+It returns smiles for as long as they last and mirrors brows, follows the head's motion with a lag, responds to
+backchannel cues with nods, brow flashes and short smiles, answers distress with concern instead of a smile, looks at
+the speaker with short aversions, and idles while nobody is present. The personality of each listener is sampled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,47 @@ from react_ros.generators.presence import Presence
 from react_ros.generators.sanitize import sanitize
 from react_ros.systems.attentive.config import AttentiveConfig
 from react_ros.systems.attentive.cues import PAUSE_FRAMES, CueDetector
-from react_ros.systems.attentive.face import BASIS, DRIVES, FALL, MICRO, RISE
-from react_ros.systems.attentive.motion import BROW_DOWN, BROW_UP, HEAD, HISTORY, SMILE, SpeakerMotion
+from react_ros.systems.attentive.face import (
+    ALERT_DRIVE,
+    BASIS,
+    CONCERN_DRIVE,
+    DOWN_DRIVE,
+    DRIVES,
+    FALL,
+    MICRO,
+    RISE,
+    SMILE_DRIVE,
+    UP_DRIVE,
+)
+from react_ros.systems.attentive.motion import (
+    BROW_DOWN,
+    BROW_UP,
+    HEAD,
+    HISTORY,
+    NEW_SMILE,
+    SMILE,
+    SpeakerMotion,
+)
 from react_ros.systems.attentive.personality import HEAD_POLE, sample_personality
 
 NOD_HZ = (2.6, 6.5)
 """Listeners' fast nods (Hale 2020)."""
 MAX_ANGLE = 0.5
 """Bound of the head's rotation, rad."""
+RETURNED, RENEWED = 0.68, 0.3
+"""Shares of the speaker's smile that are returned, where the personality is the median one: of the smile as long as it
+lasts, and of what of it is new, so that a smile that begins again is answered again."""
+RESPONSES_PER_S = 10.0 / 60.0
+"""Responses to cues that a listener has time for: too many hurt as too few do (Poppe 2011)."""
+SPARED = 2.2
+"""Most responses that are spared for a speaker who pauses often."""
+APART_S = 0.6
+"""Least time from a response to a pause that is answered too."""
+LOW_PITCH_ANSWERED = 0.15
+"""Share of regions of low pitch that are answered, of the share of pauses: most are at the end of a phrase, and the
+pause that follows is answered instead."""
+UNANSWERED_S = 6.0
+"""Time without a response after which low pitch is answered as often as a pause."""
 
 
 @dataclass(slots=True)
@@ -50,16 +83,24 @@ class State:
     nod_hz: Doubles
     nod_cycles: Doubles
     nod_size: Doubles
+    nod_lead: Doubles
+    """Cycles by which an up-down nod is preceded by its upward motion; 0 for the other kinds."""
     nod_low: Doubles
     """rad by which the head stays lower during a nod."""
+    strength: Doubles
+    """Of the cue that the next response answers."""
+    rising: npt.NDArray[np.bool_]
+    """Whether that cue is the end of a question."""
+    spared: Doubles
+    """Responses that the listener has time for."""
     flash_left: Doubles
     """Remaining time of a brow flash or short smile."""
     flash: Doubles
     """(S, 2) smile and brow of the flash."""
     drives: Doubles
-    """(S, 10) first pole."""
+    """(S, 11) first pole."""
     drives_out: Doubles
-    """(S, 10) second pole."""
+    """(S, 11) second pole."""
     head: Doubles
     """(S, 3) rad, first pole of the mimicry."""
     head_out: Doubles
@@ -78,7 +119,7 @@ class AttentiveStream(Stream):
     """S attentive listeners of one speaker."""
 
     _NORMALS = 4 + len(DRIVES)
-    _UNIFORMS = 6
+    _UNIFORMS = 8
 
     def __init__(self, config: AttentiveConfig, samples: int, seed: int) -> None:
         self.samples, self.seed = samples, seed
@@ -97,12 +138,16 @@ class AttentiveStream(Stream):
             smile_delay=np.rint(self.personality.smile_delay).astype(np.int64),
             smile_gain=one + 1.0,
             until_response=one + np.inf,
-            since_response=one + 10.0,
+            since_response=one + 2.0,
             nod_time=one + 100.0,
             nod_hz=self.personality.nod_hz.copy(),
             nod_cycles=one + 1.0,
             nod_size=one.copy(),
+            nod_lead=one.copy(),
             nod_low=one.copy(),
+            strength=one + 1.0,
+            rising=np.zeros(samples, bool),
+            spared=one + SPARED,
             flash_left=one.copy(),
             flash=np.zeros((samples, 2)),
             drives=np.zeros((samples, len(DRIVES))),
@@ -135,7 +180,7 @@ class AttentiveStream(Stream):
         rotation[:, 0] += nod
         translation = idle.translation.astype(np.float64)
         # The head turns about the neck, about 8 cm below and behind it.
-        translation[:, 2] += 0.06 * rotation[:, 0] + 0.01 * s.drives_out[:, 3]
+        translation[:, 2] += 0.06 * rotation[:, 0] + 0.01 * s.drives_out[:, ALERT_DRIVE]
         translation[:, 0] -= 0.08 * rotation[:, 2]
         # The gaze stays on the speaker while the head moves (vestibulo-ocular reflex).
         gaze = idle.gaze - 0.85 * s.engaged * rotation[:, 1::-1]
@@ -152,46 +197,77 @@ class AttentiveStream(Stream):
 
     def _step_nods(self, live: bool, low_pitch: bool, pause: bool) -> tuple[Doubles, npt.NDArray[np.bool_]]:
         """Respond to cues. Returns (S,) pitch in rad, and (S,) whether a response begins in this frame."""
-        s, p, z, u = self.state, self.personality, self._z, self._u
+        s = self.state
         s.since_response += DT
         s.nod_time += DT
         s.until_response -= DT
         s.flash_left -= DT
+        s.spared = np.minimum(s.spared + RESPONSES_PER_S * self._config.nodding * DT, SPARED)
         if not live:
             s.until_response[:] = np.inf
         elif low_pitch or pause:
-            ready = np.isinf(s.until_response) & (s.since_response > p.refractory)
-            will = ready & (u[:, 0] < p.readiness * (1.0 if pause else 0.8))
-            mean = self._config.nod_delay_ms / 1000.0
-            delay = mean + 0.12 * np.clip(z[:, 0], -2.0, 2.0)
-            # A pause becomes a cue PAUSE_FRAMES after it began: the delay counts from its beginning.
-            s.until_response = np.where(will, delay - (PAUSE_FRAMES * DT if pause else 0.0), s.until_response)
+            self._plan_responses(pause)
         begins = s.until_response <= 0.0
         if begins.any():
-            nods = begins & (u[:, 1] < p.nod_share)
-            cycles = np.minimum(1.0 + np.floor(-np.log1p(-u[:, 2]) * p.nod_more), 5.0)
-            hz = np.clip(p.nod_hz * np.exp(0.1 * z[:, 1]) * (1.0 + 0.04 * cycles), NOD_HZ[0] + 0.1, NOD_HZ[1] - 0.5)
-            # Faster nods are smaller, and the first cycle of a long nod is the largest (Mori 2025).
-            size = p.nod_size * (3.2 / hz) * (0.85 + 0.15 * cycles) * np.exp(0.15 * z[:, 2])
-            s.nod_time = np.where(nods, -s.until_response, s.nod_time)
-            s.nod_hz = np.where(nods, hz, s.nod_hz)
-            s.nod_cycles = np.where(nods, cycles, s.nod_cycles)
-            s.nod_size = np.where(nods, size, s.nod_size)
-            flash = np.stack([0.15 + 0.2 * u[:, 3], 0.1 + 0.5 * u[:, 3]], axis=1)
-            flash[:, 0] *= u[:, 4] < 0.6
-            flash[:, 1] *= u[:, 4] > 0.4
-            # Half of the nods come with a brow flash or a smile.
-            flash *= np.where(nods, np.where(u[:, 5] < 0.5, 0.5, 0.0), 1.0)[:, None]
-            s.flash = np.where(begins[:, None], flash * p.expressiveness[:, None], s.flash)
-            s.flash_left = np.where(begins, 0.4 + 0.3 * u[:, 5], s.flash_left)
-            s.since_response = np.where(begins, 0.0, s.since_response)
-            s.until_response = np.where(begins, np.inf, s.until_response)
+            self._begin_responses(begins)
         phase = s.nod_time * s.nod_hz
-        active = phase < s.nod_cycles
-        first = np.where((phase < 1.0) & (s.nod_cycles >= 3.0), 1.25, 1.0)
-        size = np.where(active, s.nod_size * first * np.exp(-0.35 * phase), 0.0)
+        active = phase < s.nod_cycles + s.nod_lead
+        down = np.maximum(phase - s.nod_lead, 0.0)
+        first = np.where((down < 1.0) & (s.nod_cycles >= 3.0), 1.25, 1.0)
+        size = np.where(active, s.nod_size * first * np.exp(-0.35 * down), 0.0)
+        up = np.where(
+            phase < s.nod_lead,
+            0.4 * s.nod_size * (0.5 - 0.5 * np.cos(2.0 * np.pi * phase / np.maximum(s.nod_lead, 0.1))),
+            0.0,
+        )
         s.nod_low += 0.12 * (np.where(active, 0.2 * s.nod_size, 0.0) - s.nod_low)
-        return size * (0.5 - 0.5 * np.cos(2.0 * np.pi * phase)) + s.nod_low, begins
+        return size * (0.5 - 0.5 * np.cos(2.0 * np.pi * down)) - up + s.nod_low, begins
+
+    def _plan_responses(self, pause: bool) -> None:
+        """Decide who responds to the cue in this frame, and when."""
+        s, p, z, u = self.state, self.personality, self._z, self._u
+        mean = self._config.nod_delay_ms / 1000.0
+        # Pauses are answered somewhat sooner than low pitch, which mostly comes before the end of a phrase.
+        delay = (mean - 0.1 if pause else mean) + 0.1 * np.clip(z[:, 0], -2.0, 2.0)
+        if pause:
+            delay = np.maximum(delay - PAUSE_FRAMES * DT, 0.0)  # the delay counts from the beginning of the pause
+            ready = (s.since_response > APART_S) & (s.spared >= 1.0)
+            probability = p.readiness
+        else:
+            # Of the responses that are spared, one is kept for the next pause.
+            unanswered = s.since_response > UNANSWERED_S
+            ready = (s.since_response > p.refractory) & (s.spared >= np.where(unanswered, 1.5, 2.0))
+            probability = p.readiness * np.where(unanswered, 1.0, LOW_PITCH_ANSWERED)
+        nodding = s.nod_time + delay < (s.nod_cycles + s.nod_lead) / s.nod_hz  # a nod is not cut by the next
+        will = ready & ~nodding & np.isinf(s.until_response) & (u[:, 0] < probability)
+        s.until_response = np.where(will, delay, s.until_response)
+        s.strength = np.where(will, self._cues.strength, s.strength)
+        s.rising = np.where(will, self._cues.rising, s.rising)
+        s.spared -= will
+
+    def _begin_responses(self, begins: npt.NDArray[np.bool_]) -> None:
+        """Choose the kind of response: a single, repeated or up-down nod, a brow flash, a short smile."""
+        s, p, z, u = self.state, self.personality, self._z, self._u
+        nods = begins & (u[:, 1] < p.nod_share)
+        # The stronger the cue, the larger and the longer the nod.
+        cycles = np.minimum(1.0 + np.floor(-np.log1p(-u[:, 2]) * p.nod_more * s.strength), 5.0)
+        hz = np.clip(p.nod_hz * np.exp(0.1 * z[:, 1]) * (1.0 + 0.04 * cycles), NOD_HZ[0] + 0.1, NOD_HZ[1] - 0.5)
+        # Faster nods are smaller, and the first cycle of a long nod is the largest (Mori 2025).
+        size = p.nod_size * s.strength * (3.2 / hz) * (0.85 + 0.15 * cycles) * np.exp(0.15 * z[:, 2])
+        s.nod_time = np.where(nods, -s.until_response, s.nod_time)
+        s.nod_hz = np.where(nods, hz, s.nod_hz)
+        s.nod_cycles = np.where(nods, cycles, s.nod_cycles)
+        s.nod_size = np.where(nods, size, s.nod_size)
+        s.nod_lead = np.where(nods, np.where((cycles <= 2.0) & (u[:, 6] < 0.15), 0.7, 0.0), s.nod_lead)
+        smiles = ~s.rising & (u[:, 4] < 0.35)
+        height = np.where(nods & ~s.rising, 0.5, 1.0)
+        flash = np.stack([smiles * (0.1 + 0.15 * u[:, 3]), ~smiles * (0.2 + 0.4 * u[:, 3])], axis=1) * height[:, None]
+        # A question gets a brow flash, and so do a third of the other nods, or a short smile.
+        flash *= (~nods | s.rising | (u[:, 5] < 0.35))[:, None]
+        s.flash = np.where(begins[:, None], flash * p.expressiveness[:, None], s.flash)
+        s.flash_left = np.where(begins, 0.4 + 0.3 * u[:, 7], s.flash_left)
+        s.since_response = np.where(begins, 0.0, s.since_response)
+        s.until_response = np.where(begins, np.inf, s.until_response)
 
     def _step_face(self, smile_begins: bool) -> Doubles:
         """(S, 52) blendshapes, without eyelids and gaze."""
@@ -202,18 +278,26 @@ class AttentiveStream(Stream):
             floor = 0.85 * self._config.mimicry_delay_ms / 1000.0 * FPS
             delay = np.rint(np.maximum(p.smile_delay * spread, floor))
             s.smile_delay = np.minimum(delay, HISTORY - 1).astype(np.int64)
-            s.smile_gain = np.clip(1.0 + 0.25 * z[:, 4], 0.4, 1.6)
+            s.smile_gain = np.clip(1.0 + 0.12 * z[:, 4], 0.7, 1.3)
         history, now = self._motion.history, self._motion.now
-        gain = p.expressiveness * p.mimicry
-        smile = history[now - s.smile_delay, SMILE] * s.smile_gain * gain
+        gain, calm = p.expressiveness * p.mimicry, 1.0 - self._motion.distress
+        seen = now - s.smile_delay
+        smile = (RETURNED * history[seen, SMILE] + RENEWED * history[seen, NEW_SMILE]) * s.smile_gain * gain
         brow_up = history[now - p.brow_delay, BROW_UP] * 0.6 * gain
         brow_down = history[now - p.brow_delay, BROW_DOWN] * 0.5 * gain
         flash = s.flash * (s.flash_left > 0.0)[:, None]
         target = np.empty_like(s.drives)
-        target[:, 0] = 0.95 * (1.0 - np.exp(-0.9 * smile)) + p.pleasantness * s.engaged + flash[:, 0]
-        target[:, 1] = brow_up + flash[:, 1]
-        target[:, 2] = brow_down
-        target[:, 3] = s.engaged * (0.35 + 0.65 * s.talking) * p.expressiveness
+        pleasant = p.pleasantness * s.engaged
+        smile_to = np.minimum(smile + pleasant + flash[:, 0], 1.0) * calm
+        # No smile begins at signs of distress; one that is there waits until the signs have lasted.
+        smile_to -= self._motion.doubt * np.maximum(smile_to - s.drives[:, SMILE_DRIVE], 0.0)
+        target[:, SMILE_DRIVE] = smile_to
+        target[:, UP_DRIVE] = brow_up + flash[:, 1]
+        # Brows are never lowered during a smile.
+        smiling = np.maximum(np.maximum(smile, target[:, SMILE_DRIVE]), s.drives_out[:, SMILE_DRIVE])
+        target[:, DOWN_DRIVE] = brow_down * (1.0 - np.clip((smiling - 0.1) / 0.15, 0.0, 1.0))
+        target[:, ALERT_DRIVE] = s.engaged * (0.35 + 0.65 * s.talking) * p.expressiveness * calm
+        target[:, CONCERN_DRIVE] = s.engaged * self._motion.distress * p.expressiveness
         micro = self._micro.step(z[:, MICRO])
         target[:, MICRO] = np.clip(micro, 0.0, 1.6) * p.expressiveness[:, None]
         s.drives += np.where(target > s.drives, RISE, FALL) * (target - s.drives)
@@ -234,6 +318,9 @@ class AttentiveStream(Stream):
             s.shift = np.where(due[:, None], away, s.shift)
             s.until_shift = np.where(due, 5.0 + 15.0 * u[:, 2], s.until_shift)
         goal = s.engaged * (p.posture + s.shift)
+        concern = s.engaged * self._motion.distress
+        goal[:, 0] += 0.06 * concern
+        goal[:, 2] += p.tilt * concern
         goal[:, 1] += 0.2 * gaze[:, 0]
         goal[:, 0] += 0.15 * gaze[:, 1]
         s.pose += 0.09 * (goal - s.pose)
@@ -248,7 +335,7 @@ class Attentive(Generator):
     info = GeneratorInfo(
         name="attentive",
         summary="by rule: mimicry, nods at phrase ends, gaze and blinks, with human timing",
-        inputs=("blendshapes", "rotation", "sound"),
+        inputs=("blendshapes", "rotation", "attributes", "sound"),
         delay_frames=9,
     )
 

@@ -37,7 +37,7 @@ class Personality:
     pleasantness: Doubles
     """Smile at rest while listening."""
     readiness: Doubles
-    """Probability of responding to a cue."""
+    """Probability of responding to a pause."""
     nod_share: Doubles
     """Share of nods among the responses to cues; the others are brow flashes and short smiles."""
     nod_size: Doubles
@@ -46,7 +46,9 @@ class Personality:
     nod_more: Doubles
     """Mean number of cycles after the first."""
     refractory: Doubles
-    """Least time between responses, s."""
+    """Least time from a response to one to a region of low pitch, s."""
+    tilt: Doubles
+    """rad of roll by which a concerned head is tilted."""
     posture: Doubles
     """(S, 3) habitual head pose while listening, rad."""
     asymmetry: Doubles
@@ -64,19 +66,20 @@ def sample_personality(rngs: list[np.random.Generator], config: AttentiveConfig)
     mimicry_frames = config.mimicry_delay_ms / 1000.0 * FPS
     head_frames = config.head_lag_ms / 1000.0 * FPS * np.exp(0.1 * z[:, 4]) - _HEAD_FILTER_FRAMES
     return Personality(
-        expressiveness=config.expressiveness * np.exp(0.3 * z[:, 0]),
-        mimicry=config.mimicry * np.exp(0.2 * z[:, 1]),
+        expressiveness=config.expressiveness * np.exp(0.16 * z[:, 0]),
+        mimicry=config.mimicry * np.exp(0.1 * z[:, 1]),
         smile_delay=mimicry_frames * np.exp(0.12 * z[:, 2]),
         brow_delay=np.clip(np.rint(mimicry_frames * np.exp(0.15 * z[:, 3])), 0, HISTORY - 1).astype(np.int64),
         head_delay=np.clip(np.rint(head_frames), 0, HISTORY - 1).astype(np.int64),
         head_mimicry=0.3 * config.mimicry * np.exp(0.3 * z[:, 5]),
         pleasantness=0.07 * config.expressiveness * np.exp(0.6 * z[:, 6]),
-        readiness=np.clip(config.nodding * 0.62 * np.exp(0.2 * z[:, 7]), 0.0, 1.0),
-        nod_share=np.clip(0.8 + 0.08 * z[:, 8], 0.0, 1.0),
-        nod_size=0.075 * np.exp(0.25 * z[:, 9]),
+        readiness=np.clip(config.nodding * 0.9 * np.exp(0.05 * z[:, 7]), 0.0, 1.0),
+        nod_share=np.clip(0.93 + 0.03 * z[:, 8], 0.0, 1.0),
+        nod_size=0.075 * np.exp(0.18 * z[:, 9]),
         nod_hz=3.3 * np.exp(0.08 * z[:, 10]),
         nod_more=0.9 * np.exp(0.35 * z[:, 11]),
         refractory=2.0 * np.exp(0.2 * z[:, 12]),
+        tilt=0.05 * np.where(z[:, 15] < 0.0, -1.0, 1.0) * np.exp(0.2 * z[:, 13]),
         posture=np.stack([0.015 * z[:, 13], 0.02 * z[:, 14], 0.035 * z[:, 15]], axis=1),
         asymmetry=asymmetry,
     )

@@ -230,5 +230,6 @@ def as_tracked(deviation: Doubles, face: TrackedFace, rng: np.random.Generator) 
     noise = face.noise * rng.standard_normal(out.shape)
     jumps = np.exp(rng.standard_normal((len(out), 1)))  # single images are worse than others
     out = np.maximum(out, 0.0) + noise * jumps * (0.05 + np.clip(out / 0.15, 0.0, 1.0))
-    out[:, _DEAD] = np.maximum(out[:, _DEAD], 0.0) * 1e-4
+    out[:, _DEAD] = 10.0 ** (-5.5 + 0.5 * rng.standard_normal((len(out), int(_DEAD.sum()))))
+    out[:, ARKIT_INDEX["tongueOut"]] = 0.0
     return np.clip(out, 0.0, 1.0)

@@ -74,7 +74,13 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
         else:
             deviation += envelope * tracked(f.kind) * np.exp(0.25 * rng.standard_normal(52))
     deviation += _chewing(rng) if rng.random() < 0.06 else 0.0
-    deviation += lips(speech.sounds, jaw=voice.jaw, lips=voice.lips, effort=effort)
+    mouth = lips(speech.sounds, jaw=voice.jaw, lips=voice.lips, effort=effort)
+    deviation += mouth * _lips_as_tracked(rng)
+    # Rounded and closed lips, and the tracker, pull at a smile.
+    pulled = np.clip(mouth[:, ARKIT_INDEX["mouthPucker"]] + mouth[:, ARKIT_INDEX["mouthPressLeft"]], 0.0, 1.0)
+    for name in ("mouthSmileLeft", "mouthSmileRight"):
+        flutter = 1.0 + float(rng.uniform(0.04, 0.2)) * motion.smooth_noise(rng, 1, 0.06)[:, 0]
+        deviation[:, ARKIT_INDEX[name]] *= flutter * (1.0 - 0.4 * pulled)
     deviation += _brows_of_speech(speech, rng, plain=rng.random() < 0.4)
 
     blinks = motion.draw_blinks(rng, float(rng.uniform(8.0, 34.0)), [p.end for p in speech.phrases])
@@ -111,6 +117,17 @@ def _attributes(shown: Doubles, movements: tuple[Feeling, ...], rng: np.random.G
     estimator, measures = AffectEstimator(), simulated_geometry(movements, shown, rng)
     rows = shown.astype(np.float32)
     return np.stack([estimator.step(rows[k], measures=measures[k]) for k in range(len(rows))]).astype(np.float32)
+
+
+def _lips_as_tracked(rng: np.random.Generator) -> Doubles:
+    """(52,) how much of each movement of speech the tracker reports of this person."""
+    out = np.full(52, lognormal(rng, 0.85, 0.3))
+    for names, median in ((("mouthLowerDown", "mouthUpperUp", "mouthStretch"), 0.5), (("mouthPucker", "jawOpen"), 1.0)):
+        for name in names:
+            share = lognormal(rng, median, 0.45)
+            for side in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
+                out[ARKIT_INDEX[side]] = share
+    return out
 
 
 def _brows_of_speech(speech: Speech, rng: np.random.Generator, plain: bool) -> Doubles:
@@ -160,7 +177,7 @@ def _gaze(rng: np.random.Generator, speech: Speech) -> tuple[Doubles, Doubles]:
             gaze += held[:, None] * np.array([rng.uniform(-0.25, 0.25), rng.uniform(0.1, 0.35)])
             off = np.maximum(off, (held > 0.5).astype(float))
     # The camera is above, below or beside the listener's face.
-    return gaze + np.array([rng.normal(0.0, 0.08), rng.uniform(-0.08, 0.16)]), off
+    return 0.8 * gaze + np.array([rng.normal(0.0, 0.08), rng.uniform(-0.08, 0.16)]), off
 
 
 def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.random.Generator) -> None:
