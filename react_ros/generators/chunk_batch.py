@@ -41,7 +41,7 @@ def generate(
             first, reactions = following
             chunk = ActionChunk(speaker[first - 1].index if first else -1, first, reactions)
             if player is None:
-                player = ChunkPlayer(schedule.crossfade, chunk)
+                player = ChunkPlayer(schedule.crossfade, chunk, inertial=chunk_model.inertial)
             else:
                 player.begin(chunk, k)
             following = next(chunks, None)

@@ -33,6 +33,8 @@ class ChunkModel(ABC):
     """D, the width of a row of the speaker."""
     idle_eyes_and_head: bool = False
     """Whether its reactions have neither blinks, gaze nor head motion, so that those of idle life are added."""
+    inertial: bool = False
+    """Whether head and eyes pass from chunk to chunk by inertial transitions, see `ChunkPlayer`."""
 
     @abstractmethod
     def inputs(self) -> Inputs:

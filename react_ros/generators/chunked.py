@@ -21,6 +21,35 @@ if TYPE_CHECKING:
     from react_ros.generators.chunk_model import ChunkModel
 
 SCHEDULES = ("live", "window")
+TRANSITIONS = ("crossfade", "inertial")
+WHOLE_PERSON = ("blendshapes", "rotation", "translation", "attributes", "sound")
+"""The inputs of weights that are told the rows `PERSON`, as `GeneratorInfo.inputs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSampling:
+    """How weights are to be sampled, stored with them. Raises ValueError for a value out of range."""
+
+    temperature: float = 1.0
+    """Scale of the noise that a chunk is sampled from."""
+    guidance: float = 1.0
+    """Classifier-free guidance (Ho and Salimans 2022): weight of the speaker, 1 as in training; exaggerates above 1."""
+    eta: float = 0.0
+    """Share of noise that is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM."""
+    steps: int = 0
+    """Denoising steps of a chunk; 0: the number of noise levels."""
+    transitions: Literal["crossfade", "inertial"] = "crossfade"
+    """How head, eyelids and gaze pass from one chunk to the next; the rest of the face is always crossfaded. inertial:
+    a movement that has begun is finished, and the next chunk's movement is taken over whole (`ChunkPlayer`), because
+    the mean of two nods at different moments is no nod. For weights whose chunks hold such movements."""
+
+    def __post_init__(self) -> None:
+        in_range("temperature", self.temperature, 0.0, 10.0)
+        in_range("guidance", self.guidance, 0.0, 10.0)
+        in_range("eta", self.eta, 0.0, 1.0)
+        whole_in_range("steps", self.steps, 0, 1000)
+        if self.transitions not in TRANSITIONS:
+            raise ValueError(f"transitions is {self.transitions!r}: it must be {' or '.join(TRANSITIONS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +61,18 @@ class ChunkedConfig:
     schedule: Literal["live", "window"] = "live"
     """live: a chunk every few frames, crossfaded into the former; window: as in the papers, one chunk after another."""
     temperature: float = 1.0
-    """Scale of the noise that a chunk is sampled from: below 1, listeners are more alike."""
+    """Scale of the noise that a chunk is sampled from, relative to the weights' own: below 1, listeners are more
+    alike."""
     steps: int | None = None
-    """Denoising steps of a chunk; None or 0: the number of noise levels of the weights."""
-    eta: float = 0.0
-    """Share of noise that is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM."""
-    guidance: float = 1.0
-    """Classifier-free guidance (Ho and Salimans 2022): weight of the speaker, 1 as in training; exaggerates above 1."""
+    """Denoising steps of a chunk; None or 0: the weights' value."""
+    eta: float | None = None
+    """Share of noise that is renewed in each step (DDIM, Song et al. 2021): 0 none, 1 as in DDPM; None: the weights'
+    value."""
+    guidance: float | None = None
+    """Classifier-free guidance (Ho and Salimans 2022): weight of the speaker, 1 as in training; exaggerates above 1.
+    None: the weights' value."""
+    transitions: Literal["", "crossfade", "inertial"] = ""
+    """How head, eyelids and gaze pass from one chunk to the next, see `ChunkSampling`; empty: the weights' value."""
     binarize: bool = False
     """Whether action units are occurrences, 0 or 1: the papers' "+ Binarized AUs"."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -50,10 +84,34 @@ class ChunkedConfig:
         in_range("temperature", self.temperature, 0.0, 10.0)
         if self.steps is not None:
             whole_in_range("steps", self.steps, 0, 1000)
-        in_range("eta", self.eta, 0.0, 1.0)
-        in_range("guidance", self.guidance, 0.0, 10.0)
+        if self.eta is not None:
+            in_range("eta", self.eta, 0.0, 1.0)
+        if self.guidance is not None:
+            in_range("guidance", self.guidance, 0.0, 10.0)
+        if self.transitions not in ("", *TRANSITIONS):
+            raise ValueError(
+                f"transitions is {self.transitions!r}: it must be {' or '.join(TRANSITIONS)}, or empty for the weights'"
+            )
         expect_flags(self, "binarize")
         expect_device(self.device)
+
+    def sampling(self, own: ChunkSampling, levels: int, weights: str) -> ChunkSampling:
+        """The sampling of weights with `own` stored sampling and `levels` noise levels; `steps` is a number of these.
+
+        Raises ValueError, in one sentence, for more steps than levels.
+        """
+        steps = self.steps or own.steps or levels
+        if steps > levels:
+            raise ValueError(
+                f"steps is {steps}: it must be at most {levels}, the noise levels of the weights {weights}"
+            )
+        return ChunkSampling(
+            self.temperature * own.temperature,
+            own.guidance if self.guidance is None else self.guidance,
+            own.eta if self.eta is None else self.eta,
+            steps,
+            self.transitions or own.transitions,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +131,8 @@ class LoadedChunks:
     """Number of learned parameters."""
     stochastic: bool = True
     """Whether samples differ with these parameters."""
+    inputs: tuple[str, ...] = ()
+    """As `GeneratorInfo.inputs`, of these weights; empty: those of the class."""
     offline: Callable[[Sequence[SpeakerFrame], int, int], list[Reaction]] | None = None
     """(frames, samples, seed) to reactions, for the offline protocol; None: window by window."""
 
@@ -95,6 +155,7 @@ class ChunkedGenerator(Generator):
         self.info = replace(
             type(self).info, notice=loaded.notice, weights=loaded.sha256,
             delay_frames=round(self.chunk_schedule.delay), stochastic=loaded.stochastic,
+            inputs=loaded.inputs or type(self).info.inputs,
         )  # fmt: skip
 
     @abstractmethod

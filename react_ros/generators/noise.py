@@ -54,6 +54,25 @@ class FieldNoise(Noise):
         return self._field - self._field.mean(axis=1, keepdims=True) + self._mean
 
 
+class SegmentNoise(Noise):
+    """For one latent vector a window that consists of equal parts, one for each segment of its frames.
+
+    A `FieldNoise` over the stream's segments: where two chunks overlap by whole segments, the same segment has the same
+    noise.
+    """
+
+    def __init__(
+        self, rngs: Sequence[np.random.Generator], window: int, segments: int, draws: int, latent: int
+    ) -> None:
+        """rngs: one for each listener. draws: number of noise vectors of a chunk; `at` returns (S, draws, latent)."""
+        self._frames = window // segments
+        self._field = FieldNoise(rngs, segments, (draws, latent // segments), lasting=True)
+
+    def at(self, position: int) -> Floats:
+        parts = self._field.at(position // self._frames)  # (S, segments, draws, share)
+        return parts.swapaxes(1, 2).reshape(*parts.shape[0:1], parts.shape[2], -1)
+
+
 class LatentNoise(Noise):
     """For one latent vector a window: a stationary first-order autoregressive process over the stream's frames.
 

@@ -54,10 +54,12 @@ def train(
     Raises CorpusError, ValueError or OSError in one sentence; KeyboardInterrupt, after writing a checkpoint, when
     interrupted.
     """
-    stages = training_stages(run.system)
+    stages = [kind for kind in training_stages(run.system) if kind.applies(run.config.stages[kind.stage].stage)]
     names = [kind.stage for kind in stages]
     if run.stage and run.stage not in names:
-        raise ValueError(f"{run.system} has no stage {run.stage!r}: there are {', '.join(names)}")
+        known = [kind.stage for kind in training_stages(run.system)]
+        here = " with this configuration" if run.stage in known else ""
+        raise ValueError(f"{run.system} has no stage {run.stage!r}{here}: there are {', '.join(names)}")
     # Before hours of training, not when a stage's turn comes.
     gates = _gates(run)
     clips = _read(run, stages, processes, progress)

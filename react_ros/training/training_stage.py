@@ -54,6 +54,12 @@ class TrainingStage(nn.Module):
         return None
 
     @classmethod
+    def applies(cls, config: Any) -> bool:
+        """Whether this configuration of the system has the stage; without it nothing is trained, and later stages do
+        not find it in `previous`."""
+        return True
+
+    @classmethod
     def expect_fit(cls, config: Any, previous: Mapping[str, Any]) -> None:
         """Raise ValueError, in one sentence, where the config contradicts those of earlier stages, by stage name."""
 

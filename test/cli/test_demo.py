@@ -40,7 +40,9 @@ def test_the_demo_leaves_a_film_with_sound_a_bag_of_every_topic_and_a_page(domai
     page = (out / "report.html").read_text()
     assert "sensor stamp to face message" in page and "<svg" in page and "avatar.mp4" in page
     assert "none measured" not in page
-    assert page.index("Did it answer") < page.index("<h3>Moments") < page.index("<video"), "what it answered comes first"
+    assert page.index("Did it answer") < page.index("<h3>Moments") < page.index("<video"), (
+        "what it answered comes first"
+    )
     assert "<th>smile at distress</th><td>under 0.1</td>" in page and "distress, 5." in page, "she cries at first"
 
 

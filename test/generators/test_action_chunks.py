@@ -26,7 +26,7 @@ from react_ros.generators.chunk_model import REACTION_WIDTH, ChunkModel, make_ch
 from react_ros.generators.chunk_schedule import WINDOWS, ChunkSchedule
 from react_ros.generators.contract import recorded_starts
 from react_ros.generators.idle_blending import MAX_SHIFT
-from react_ros.generators.noise import FieldNoise, LatentNoise, Noise
+from react_ros.generators.noise import FieldNoise, LatentNoise, Noise, SegmentNoise
 from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs, speaker_inputs
 
 LIVE = ChunkSchedule(50, 5, 2, 4)
@@ -249,6 +249,62 @@ def test_overlapping_crossfades_make_no_jump() -> None:
     assert np.abs(np.diff(shown)).max() < 3 / 9.0
 
 
+PITCH = 52
+
+
+class Nodding(Scripted):
+    """A head that is at rest but for one nod of 10 frames; two chunks in a row disagree by 5 frames on when it is."""
+
+    inertial = True
+
+    def chunk(self, windows: Floats, noise: Floats) -> Floats:
+        out = super().chunk(windows, noise)
+        out[..., PITCH] = out[..., JAW]
+        return out
+
+    @staticmethod
+    def nod(begin: int, k: int) -> float:
+        at = k - (30 if begin % 10 else 25)
+        return 0.1 * float(np.sin(np.pi * at / 10) ** 2) if 0 <= at < 10 else 0.0
+
+
+def pitch(reactions: Sequence[Reaction]) -> np.ndarray:
+    return np.array([r.rotation[0, 0] for r in reactions])
+
+
+@pytest.mark.parametrize("inertial", [False, True])
+def test_a_crossfade_averages_two_nods_and_an_inertial_transition_finishes_one(inertial: bool) -> None:
+    chunk_model = Nodding(50, Nodding.nod)
+    chunk_model.inertial = inertial
+    shown = pitch(play(ChunkedStream(chunk_model, ChunkSchedule(50, 5, 1, 10), 1, 0), present_speaker(60)))
+    assert (shown.max() > 0.095) == inertial
+    if inertial:
+        assert min(np.abs(shown - [Nodding.nod(begin, k) for k in range(60)]).max() for begin in (0, 5)) < 0.02
+
+
+def test_an_inertial_transition_makes_no_jump_and_ends_at_the_newest_chunk() -> None:
+    poses = np.random.default_rng(0).uniform(-0.2, 0.2, 500)
+    chunk_model = Nodding(50, lambda begin, k: float(poses[begin]))
+    shown = pitch(play(ChunkedStream(chunk_model, ChunkSchedule(50, 25, 1, 10), 1, 0), present_speaker(100)))
+    assert np.abs(np.diff(shown)).max() < 1.6 * 0.4 / 11  # the steepest step of a fade over 11 frames
+    np.testing.assert_allclose(shown[[20, 45, 70, 99]], poses[[0, 25, 50, 75]], atol=1e-6)
+
+
+def test_a_head_that_always_moves_passes_to_the_next_chunk_before_its_own_ends() -> None:
+    chunk_model = Nodding(50, lambda begin, k: 0.02 * float(np.sin(k)) + begin / 1000.0)
+    shown = pitch(play(ChunkedStream(chunk_model, ChunkSchedule(50, 5, 1, 10), 1, 0), present_speaker(140)))
+    assert shown[-20:].mean() > 0.08, "it follows a chunk of the last second"
+
+
+def test_inertial_transitions_are_the_same_in_the_stream_and_in_the_batch_path() -> None:
+    chunk_model = Smooth()
+    chunk_model.inertial = True
+    stepped = play(ChunkedStream(chunk_model, LIVE, 3, seed=3), clip(0))
+    np.testing.assert_allclose(
+        table(stepped), table(generate(chunk_model, LIVE, clip(0), samples=3, seed=3)), atol=1e-5, rtol=0
+    )
+
+
 def test_crossfaded_chunks_are_finished_once() -> None:
     class Binary(Scripted):
         def finish(self, shown: Floats) -> Floats:
@@ -390,6 +446,16 @@ def test_latent_noise_is_stationary_and_decorrelates_over_a_window(hop: int) -> 
     for apart in (1, 3, 10):
         kept = np.exp(-hop / 50) ** apart if hop < 50 else 0.0
         assert np.mean(drawn[apart:] * drawn[:-apart]) == pytest.approx(kept, abs=0.03)
+
+
+def test_segments_that_two_chunks_share_have_the_same_noise() -> None:
+    noise = SegmentNoise(rngs(2), 50, 10, 1, 40)
+    first, second = (noise.at(position).reshape(2, 10, 4) for position in (0, 15))
+    first, second = (part - part.mean(1, keepdims=True) for part in (first, second))  # the mean lasts
+    shared, again = first[:, 3:], second[:, :7]
+    np.testing.assert_allclose(shared - shared[:, :1], again - again[:, :1], atol=1e-5)
+    whole = SegmentNoise(rngs(), 50, 10, 2, 4000).at(0)
+    assert whole.shape == (1, 2, 4000) and abs(float(whole.std()) - 1.0) < 0.05
 
 
 @pytest.mark.parametrize("kind", [FieldNoise, LatentNoise])

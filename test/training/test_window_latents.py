@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from rehearsal import simulated_speaker
+from safetensors.torch import load_file
 from tiny_corpus import attributes as random_attributes
 from torch import Tensor
 
 from react_ros.config import config_from
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.face import ATTRIBUTES, FACE_MODEL
+from react_ros.face import ATTRIBUTES, FACE_MODEL, Sound
 from react_ros.generators import registry
 from react_ros.generators.speaker_inputs import INPUTS
 from react_ros.nn.weights import load_weights
-from react_ros.nn.window_latents import DecodedWindows, LatentScale
+from react_ros.nn.window_latents import DecodedWindows, LatentScale, WindowConfig, WindowEncoder
 from react_ros.systems.belfusion import training as belfusion
 from react_ros.systems.belfusion.generator import Belfusion, BelfusionConfig
 from react_ros.systems.vqdiff import training as vqdiff
@@ -29,6 +30,7 @@ from react_ros.systems.vqdiff.generator import VqDiff, VqDiffConfig
 from react_ros.training import window_latents as latents
 from react_ros.training.config import read_config
 from react_ros.training.data import Batch
+from react_ros.training.expectation import head_activity
 from react_ros.training.processes import ProcessGroup
 from react_ros.training.trainer import Run, train
 from react_ros.training.training_stage import FinishedStage, training_stages
@@ -227,7 +229,7 @@ def test_at_first_the_decoder_of_vqdiff_reads_the_latents_before_quantization() 
     settling, after = (float(stage.loss(batch, progress, seeded())["reconstruction"]) for progress in (0.0, 0.9))
     real = latents.pairs(batch, 10, "offline")
     with torch.no_grad():
-        direct = latents.errors(stage.model.decoder(stage.model.encode(real.attributes)), real)
+        direct = latents.errors(stage.model.decoder(stage.model.encode(real.attributes)), real, stage.model.window)
     assert settling == pytest.approx(25.0 * float(direct["attributes"]) + 25.0 * float(direct["face"]), rel=1e-5)
     assert after != pytest.approx(settling, rel=1e-5)
 
@@ -274,6 +276,72 @@ def test_two_stages_give_weights_that_a_generator_loads(name: str, run: Callable
     assert [r.action_chunk for r in reactions[::20]] == [-1, 19, 39], "the weights set the length of a window"
 
 
+TOLD = [
+    "stages.autoencoder.stage.model{}.content=reaction", "stages.autoencoder.stage.model{}.segments=2",
+    "stages.encoder.stage.model={inputs: person, width: 8, told: 6}",
+    "stages.diffusion.stage.condition={inputs: person, width: 8, told: 6}",
+    *(f"stages.encoder.{change}" for change in ("epochs=2", "crop=40", "batch=3")),
+    "stages.diffusion.stage.variation={gain: 0.3, offset: 0.5, drift: 0.5, dropped: 0.1}",
+    "stages.diffusion.stage.sampling={guidance: 1.3, transitions: inertial}",
+]  # fmt: skip
+
+
+def test_told_the_person_a_listener_hears_and_shows_its_own_head_and_eyelids(
+    name: str, run: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = run(tmp_path / "run", *(change.replace("{}", ".window" if name == "vqdiff" else "") for change in TOLD))
+    generator, config = GENERATORS[name]
+    listener = generator(config(weights=str(path), device="cpu"))
+    model = listener.chunk_model
+    assert not model.idle_eyes_and_head and model.inertial and model.width == 85
+    assert (model._sampling.guidance, model._sampling.steps) == (1.3, 4)
+    assert "sound" in listener.info.inputs
+    frames = list(simulated_speaker(0, 70))
+    batch, stream = listener.generate(frames, samples=2, seed=1), listener.start(samples=2, seed=1)
+    for one, other in zip([stream.step(frame) for frame in frames], batch, strict=True):
+        np.testing.assert_allclose(one.face_model, other.face_model, atol=1e-5)
+    mute = listener.generate([replace(frame, sound=Sound()) for frame in frames], samples=2, seed=1)
+    assert max(np.abs(a.attributes - b.attributes).max() for a, b in zip(batch, mute, strict=True)) > 1e-4
+    encoder = load_file(tmp_path / "run/encoder/finished.safetensors")
+    whole = load_file(path.with_suffix(".safetensors"))
+    assert all(torch.equal(whole[f"person.{key}"], value) for key, value in encoder.items()), "the encoder is frozen"
+
+
+def test_without_an_encoder_its_stage_is_left_out(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
+    path = run(tmp_path / "run")
+    assert not (tmp_path / "run/encoder").exists()
+    assert list(load_weights(path, name).training["steps"]) == ["autoencoder", "diffusion"]
+
+
+def test_whole_reactions_need_another_condition_than_attributes(name: str) -> None:
+    window = ".window" if name == "vqdiff" else ""
+    with pytest.raises(ValueError, match="the condition must be person, or the content attributes"):
+        read_config(training_stages(name), None, (f"stages.autoencoder.stage.model{window}.content=reaction",))
+    with pytest.raises(ValueError, match="must be the same"):
+        read_config(training_stages(name), None, ("stages.encoder.stage.model.inputs=person",))
+
+
+def test_the_parts_of_a_latent_are_those_of_the_segments_of_a_window() -> None:
+    """The cells read forwards: a frame changes the parts of its own segment and of later ones."""
+    torch.manual_seed(0)
+    encoder = WindowEncoder(WindowConfig("gru", 1, 8, 20, 12, 3, content="reaction", segments=4), 2)
+    window = torch.rand(2, 20, 83)
+    other = window.clone()
+    other[:, 12] += 1.0
+    one, moved = (encoder(w).unflatten(1, (2, 4, 3)) for w in (window, other))
+    assert torch.equal(one[:, :, :2], moved[:, :, :2])
+    assert (one[:, :, 2:] != moved[:, :, 2:]).any(-1).any(0).all()
+
+
+def test_the_activity_of_a_head_is_its_mean_speed_in_the_next_second() -> None:
+    batch = batch_of(1, 60)
+    batch.face_model.zero_()
+    batch.face_model[0, 40:, 52] = 0.01 * torch.arange(20)  # pitch moves from frame 40 on
+    found = head_activity(batch)[0]
+    assert not found[:15].any() and not found[:, 1].any()
+    assert float(found[30, 0]) == pytest.approx(15 / 25) and float(found[40, 0]) == pytest.approx(19 / 20)
+
+
 def test_the_same_seed_trains_the_same_weights(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
     one, other = (run(tmp_path / folder).with_suffix(".safetensors").read_bytes() for folder in ("one", "other"))
     assert one == other
@@ -284,7 +352,9 @@ def test_weights_name_the_protocol_they_were_trained_for(name: str, run: Callabl
     assert load_weights(path, name).config["protocol"] == "offline"
 
 
-@pytest.mark.parametrize("file", ["vqdiff.yaml", "vqdiff-paper.yaml", "belfusion.yaml"])
+@pytest.mark.parametrize("file", [
+    "vqdiff.yaml", "vqdiff-attributes.yaml", "vqdiff-paper.yaml", "belfusion.yaml", "belfusion-attributes.yaml",
+])  # fmt: skip
 def test_the_shipped_configs_can_be_read_and_hold_windows(file: str) -> None:
     name = file.split("-")[0].removesuffix(".yaml")
     config = read_config(training_stages(name), registry.system(name).training_configs()[file.removesuffix(".yaml")])

@@ -7,7 +7,9 @@ SYSTEM = System(
     "belfusion",
     BelfusionConfig,
     generator="react_ros.systems.belfusion.generator:Belfusion",
-    stages=tuple(f"react_ros.systems.belfusion.training:{stage}Stage" for stage in ("Autoencoder", "Diffusion")),
+    stages=tuple(
+        f"react_ros.systems.belfusion.training:{stage}Stage" for stage in ("Autoencoder", "Encoder", "Diffusion")
+    ),
     renamed={"protocol": "schedule"},
     contract=ContractCases(parameters=({"schedule": "window", "guidance": 1.0},), fast={"steps": 3}),
 )

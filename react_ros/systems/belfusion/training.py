@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from react_ros.config import in_range, whole_in_range
+from react_ros.generators.latent_chunks import columns_of
 from react_ros.nn.window_latents import LatentListener, WindowConfig
 from react_ros.systems.belfusion.model import ModelConfig, Vae, gru_window
 from react_ros.training.data import Batch, Clips
 from react_ros.training.window_latents import (
     LatentDiffusionConfig,
     LatentDiffusionStage,
+    Pairs,
     Prediction,
+    SpeakerEncoderStage,
     WindowAutoencoderStage,
     over,
     pairs,
@@ -46,7 +49,7 @@ class AutoencoderStage(WindowAutoencoderStage):
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         real = pairs(batch, self.model.window.frames, "offline")
-        posterior = self.model.posterior(real.attributes)
+        posterior = self.model.posterior(real.content(self.model.window))
         noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
         reconstruction, parts = self.reconstruction_loss(self.model.decoder(posterior.sample(noise)), real)
         divergence = over(posterior.divergence().unsqueeze(1), real.whole)
@@ -70,7 +73,7 @@ class DiffusionStageConfig(LatentDiffusionConfig):
     latent: float = 10.0
     """Weight of the latent's mean absolute error."""
     shown: float = 10.0
-    """Weight of the mean squared error of the attributes decoded from it."""
+    """Weight of the mean squared error of what is decoded from it."""
 
     def __post_init__(self) -> None:
         whole_in_range("guesses", self.guesses, 1, 1000)
@@ -78,8 +81,14 @@ class DiffusionStageConfig(LatentDiffusionConfig):
         in_range("shown", self.shown, 0.0, 1e4)
 
 
+class EncoderStage(SpeakerEncoderStage):
+    """Trains the speaker's encoder, where the condition is the person."""
+
+    system = "belfusion"
+
+
 class DiffusionStage(LatentDiffusionStage):
-    """Diffuses the listener's latent given the speaker's; the loss is that of the nearest of k predictions."""
+    """Diffuses the listener's latent given the speaker; the loss is that of the nearest of k predictions."""
 
     system = "belfusion"
     Config, First = DiffusionStageConfig, AutoencoderStage
@@ -87,18 +96,20 @@ class DiffusionStage(LatentDiffusionStage):
 
     def assemble(self, autoencoder: Vae, sizes: WindowConfig) -> tuple[ModelConfig, LatentListener]:
         c = self.config
-        listener = LatentListener(autoencoder, c.denoiser, c.diffusion)
-        return ModelConfig(sizes, c.denoiser, c.diffusion, c.protocol), listener
+        listener = LatentListener(autoencoder, c.denoiser, c.diffusion, c.condition, columns_of(c.condition))
+        return ModelConfig(sizes, c.denoiser, c.diffusion, c.protocol, c.condition, c.sampling), listener
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         found = self.pairs(batch, rng)
         with torch.no_grad():
-            clean, condition = self.networks.latents(found.attributes), self.networks.latents(found.speaker)
+            clean = self.networks.latents(found.content(self.window))
             level, noise = self.sample_noise(clean, rng)
-            if self.config.guesses > 1:
-                noise = self._nearest(clean, condition, level, noise, found.attributes, rng)
+        condition = self.told(found)
+        if self.config.guesses > 1:
+            with torch.no_grad():
+                noise = self._nearest(clean, condition, level, noise, found, rng)
         prediction = self.predict(clean, condition, level, noise)
-        latent, shown = self._parts(prediction, found.attributes)
+        latent, shown = self._parts(prediction, found)
         return {
             "loss": over(self.config.latent * latent + self.config.shown * shown, found.whole),
             "latent": over(latent.detach(), found.whole),
@@ -106,7 +117,7 @@ class DiffusionStage(LatentDiffusionStage):
         }
 
     def _nearest(
-        self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor, real: Tensor, rng: torch.Generator
+        self, clean: Tensor, condition: Tensor, level: Tensor, noise: Tensor, real: Pairs, rng: torch.Generator
     ) -> Tensor:
         """(N, D) for each window the one of k noises whose prediction has the least loss.
 
@@ -122,8 +133,7 @@ class DiffusionStage(LatentDiffusionStage):
         best = torch.stack(total).argmin(0).squeeze(1)  # (N,)
         return noises[best, torch.arange(len(best), device=best.device)]
 
-    @staticmethod
-    def _parts(prediction: Prediction, real: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1) each: the latent's mean absolute error, and the attributes' mean squared error."""
+    def _parts(self, prediction: Prediction, real: Pairs) -> tuple[Tensor, Tensor]:
+        """(N, 1) each: the latent's mean absolute error, and the mean squared error of what is decoded from it."""
         latent = (prediction.predicted - prediction.target).abs().mean(1, keepdim=True)
-        return latent, (prediction.shown.attributes - real).square().mean((1, 2)).unsqueeze(1)
+        return latent, self.shown_errors(prediction.shown, real).mean((1, 2)).unsqueeze(1)

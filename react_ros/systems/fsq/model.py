@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from react_ros.config import in_range, whole_in_range
-from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, ROTATION_58, TRANSLATION_58, VA
-from react_ros.generators.speaker_inputs import RUNNING_MEAN, InputScheme, input_scheme
+from react_ros.face import ATTRIBUTES, AU, EXPRESSIONS, FACE_MODEL, VA
+from react_ros.generators.speaker_inputs import RUNNING_MEAN, input_scheme
 from react_ros.nn.attention import CausalConv1d, ConvolutionCache, DecoderLayer, LayerCache
-from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT, face_units
+from react_ros.nn.face_units import face_units
 from react_ros.nn.quantizers import Quantized, Quantizer, QuantizerConfig
+from react_ros.nn.speaker_encoder import Expectation, SpeakerEncoder
 from react_ros.systems.fsq.annotation import Annotation
 
 _SHAPE_UNIT = 0.25
@@ -27,10 +28,6 @@ _SHAPE_UNIT = 0.25
 _LEAST_PROBABILITY = 1e-3
 LEAST_TEMPERATURE = 1e-3
 """Effectively greedy: the most likely token."""
-_CLIP = 6.0
-"""Standard deviations at which inputs are clipped."""
-_LEAST_DEVIATION = 0.02
-"""Lower bound of an input's standard deviation, for features that hardly moved in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,87 +242,6 @@ class Tokenizer(nn.Module):
         """(…, width) to targets y and gates g, (…, 58) each."""
         x = self.face_norm(x)
         return self.face(x), self.pace(x).sigmoid()
-
-
-class SpeakerEncoder(nn.Module):
-    """The speaker's face and sound, frame by frame, with a recurrent memory; either may be missing."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, inputs: InputScheme, width: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.register_buffer("mean", torch.zeros(inputs.inputs))
-        self.register_buffer("deviation", torch.ones(inputs.inputs))
-        self.face = nn.Linear(inputs.face.stop - inputs.face.start + 1, width)
-        self.sound = nn.Linear(inputs.sound.stop - inputs.sound.start + 1, width)
-        self.dropout = nn.Dropout(dropout)
-        self.memory = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.norm = nn.LayerNorm(width)
-
-    def fit(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the (inputs,) mean and standard deviation of the inputs, over frames in which they are present."""
-        self.mean.copy_(mean)
-        self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
-
-    def forward(self, speaker: Tensor) -> Tensor:
-        """(B, T, inputs) to (B, T, width)."""
-        hidden, _ = self.memory(self.dropout(self._embed(speaker)))
-        return self.norm(hidden)
-
-    def start(self) -> Tensor:
-        """The initial memory of one stream: (layers, 1, width)."""
-        return self.mean.new_zeros(self.memory.num_layers, 1, self.memory.hidden_size)
-
-    def step(self, speaker: Tensor, state: Tensor) -> Tensor:
-        """(1, inputs) to (1, width); `state` is changed in place."""
-        x = self._embed(speaker)
-        for layer in range(self.memory.num_layers):
-            weights = [
-                getattr(self.memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
-            x = torch.gru_cell(x, state[layer], *weights)
-            state[layer].copy_(x)
-        return self.norm(x)
-
-    def _embed(self, speaker: Tensor) -> Tensor:
-        x = ((speaker - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
-        inputs = self.inputs
-        has_face, has_sound = speaker[..., inputs.face_present, None], speaker[..., inputs.sound_present, None]
-        face = self.face(torch.cat([x[..., inputs.face] * has_face, has_face], dim=-1))
-        sound = self.sound(torch.cat([x[..., inputs.sound] * has_sound, has_sound], dim=-1))
-        return F.gelu(face + sound)
-
-
-class Expectation(nn.Module):
-    """Linear regression of the mean reaction on the encoded speaker."""
-
-    units: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(width, ATTRIBUTES + FACE_MODEL)
-        units = torch.ones(FACE_MODEL)
-        units[ROTATION_58], units[TRANSLATION_58] = 5.0 * ROTATION_UNIT, 5.0 * TRANSLATION_UNIT
-        self.register_buffer("units", units, persistent=False)
-
-    def forward(self, encoding: Tensor) -> Tensor:
-        """(…, width) to (…, 83): logits of action units, valence, arousal, logits of expressions, 58 coefficients.
-
-        The coefficients are in `units`.
-        """
-        return self.read(encoding)
-
-    def reaction(self, encoding: Tensor) -> Tensor:
-        """(…, width) to (…, 83): the same with probabilities for logits."""
-        expected = self.read(encoding)
-        emotion = expected[..., :ATTRIBUTES]
-        parts = [
-            emotion[..., AU].sigmoid(), 2.0 * emotion[..., VA], emotion[..., EXPRESSIONS].softmax(-1),
-            4.0 * expected[..., ATTRIBUTES:],
-        ]  # fmt: skip
-        return torch.cat(parts, dim=-1)
 
 
 class Predictor(nn.Module):

@@ -28,19 +28,19 @@ from react_ros.generators.contract import Generator
 from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.nn.face_units import ROTATION_UNIT, TRANSLATION_UNIT
 from react_ros.nn.quantizers import Usage
+from react_ros.nn.speaker_encoder import Expectation, SpeakerEncoder
 from react_ros.systems.fsq import annotation
 from react_ros.systems.fsq.model import (
-    Expectation,
     ModelConfig,
     Networks,
     Predictor,
     PredictorConfig,
     Sampling,
-    SpeakerEncoder,
     Tokenizer,
     TokenizerConfig,
 )
 from react_ros.training.data import Batch, Clips, mean_over
+from react_ros.training.expectation import emotion_losses, expectation_losses
 from react_ros.training.gate import ExpectedListener
 from react_ros.training.speaker_augmentation import Dropouts, Variation, statistics, varied, without_modalities
 from react_ros.training.training_stage import FinishedStage, TrainingStage
@@ -207,19 +207,6 @@ class TokenizerStage(TrainingStage):
         }
 
 
-def emotion_losses(emotion: Tensor, attributes: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Losses of D_emotion's outputs (B, T, 25) against attributes (B, T, 25): units, affect, expressions, unlikely."""
-    likely = emotion[..., EXPRESSIONS].log_softmax(-1)
-    real = attributes[..., EXPRESSIONS]
-    units = F.binary_cross_entropy_with_logits(emotion[..., AU], attributes[..., AU].clamp(0.0, 1.0), reduction="none")
-    return {
-        "units": mean_over(units, valid),
-        "affect": mean_over((emotion[..., VA] - attributes[..., VA]).square(), valid),
-        "expressions": mean_over(-(real * likely).sum(-1), valid),
-        "unlikely": mean_over(((likely.exp() + 2e-3).log() - (real + 2e-3).log()).abs(), valid),
-    }
-
-
 def _detached(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: loss.detach() for name, loss in losses.items()}
 
@@ -233,15 +220,6 @@ def _tokenized(model: Tokenizer, clips: Clips, most: int = 100) -> Any:
         batch = clips.batch(part, np.zeros_like(part), int(clips.lengths[part].max())).to(device)
         decoded, quantized = model(batch.face_model, batch.attributes)
         yield batch, decoded, quantized.indices
-
-
-def expectation_losses(expectation: Expectation, encoding: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Losses of the mean reaction that is expected of `encoding` (B, T, width): the encoder's training signal."""
-    expected = expectation(encoding).float()
-    emotion = emotion_losses(expected[..., :ATTRIBUTES], batch.attributes, batch.valid)
-    face = mean_over((expected[..., ATTRIBUTES:] - batch.face_model / expectation.units).square(), batch.valid)
-    total = 3.0 * emotion["units"] + 2.0 * emotion["affect"] + 0.3 * emotion["expressions"] + 10.0 * face
-    return {"expectation": total, **emotion, "face": face}
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +241,8 @@ class EncoderStage(TrainingStage):
         super().__init__(config, previous)
         self.dropouts, self.variation = config.dropouts, config.variation
         model = config.model
-        self.model = SpeakerEncoder(input_scheme(model.inputs), model.width, model.encoder_layers, model.dropout)
+        self.columns = input_scheme(model.inputs)
+        self.model = SpeakerEncoder(self.columns, model.width, model.encoder_layers, model.dropout)
         self.expectation = Expectation(config.model.width)
 
     @classmethod
@@ -277,8 +256,8 @@ class EncoderStage(TrainingStage):
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = batch.speaker
         if self.training:
-            speaker = varied(speaker, self.model.inputs, self.variation, rng)
-            speaker = without_modalities(speaker, self.model.inputs, self.dropouts, rng)
+            speaker = varied(speaker, self.columns, self.variation, rng)
+            speaker = without_modalities(speaker, self.columns, self.dropouts, rng)
         losses = expectation_losses(self.expectation, self.model(speaker), batch)
         return {"loss": losses.pop("expectation"), **_detached(losses)}
 
@@ -289,7 +268,7 @@ class EncoderStage(TrainingStage):
     @torch.no_grad()
     def expected(self, frames: Sequence[SpeakerFrame]) -> tuple[Floats, Floats]:
         """(T, 58) expected face and (T, 25) attributes; weights 0 to 1, rad, m."""
-        rows = torch.from_numpy(self.model.inputs.rows(frames)).to(self.expectation.units.device)
+        rows = torch.from_numpy(self.columns.rows(frames)).to(self.expectation.units.device)
         reaction = self.expectation(self.model(rows[None]))[0].float()
         face, emotion = reaction[:, ATTRIBUTES:] * self.expectation.units, reaction[:, :ATTRIBUTES]
         attributes = torch.cat(
@@ -354,7 +333,7 @@ class PredictorStage(TrainingStage):
 
     def __init__(self, config: PredictorStageConfig, previous: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__(config, previous)
-        self.config = config
+        self.config, self.columns = config, input_scheme(config.model.inputs)
         tokenized, encoded = previous["tokenizer"], previous["encoder"]
         assert isinstance(tokenized, FinishedStage) and isinstance(encoded, FinishedStage)
         self.tokenizer_config: TokenizerConfig = tokenized.config.model
@@ -402,8 +381,8 @@ class PredictorStage(TrainingStage):
         past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
         speaker = batch.speaker
         if self.training:
-            speaker = varied(speaker, predictor.encoder.inputs, self.config.variation, rng)
-            speaker = without_modalities(speaker, predictor.encoder.inputs, self.config.dropouts, rng)
+            speaker = varied(speaker, self.columns, self.config.variation, rng)
+            speaker = without_modalities(speaker, self.columns, self.config.dropouts, rng)
             past = corrupted(past, tokens, predictor.size, self.config.corruption, rng)
         encoding = predictor.encoder(speaker)
         known = predictor.expectation if self.config.model.speaker == "expectation" else self.expectation

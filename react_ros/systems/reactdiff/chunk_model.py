@@ -16,7 +16,7 @@ from react_ros.generators.contract import sample_rngs
 from react_ros.generators.idle_blending import IdleBlending
 from react_ros.generators.noise import FieldNoise, Noise
 from react_ros.generators.sanitize import sanitize
-from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
+from react_ros.generators.speaker_inputs import SCHEMES, InputScheme
 from react_ros.nn.device import choose_device, one_thread
 from react_ros.nn.weights import load_into, load_weights
 from react_ros.systems.reactdiff.config import ReactDiffConfig
@@ -33,14 +33,14 @@ class ContextInputs:
     So the rows of one window hold all windows that the decoder needs; zeros before the first frame.
     """
 
-    def __init__(self, window: int, context: int) -> None:
-        self._inputs = SpeakerInputs()
-        self._ring = np.zeros((window * context + 1, INPUTS), np.float32)
+    def __init__(self, rows: InputScheme, window: int, context: int) -> None:
+        self._inputs = rows.start()
+        self._ring = np.zeros((window * context + 1, rows.inputs), np.float32)
         self._lags = window * np.arange(context + 1)
         self._k = 0
 
     def step(self, frame: SpeakerFrame) -> Floats:
-        """((1 + context) INPUTS,), newest first."""
+        """((1 + context) inputs,), newest first."""
         self._ring[self._k % len(self._ring)] = self._inputs.step(frame)
         row = self._ring[(self._k - self._lags) % len(self._ring)]
         self._k += 1
@@ -55,11 +55,14 @@ class ReactDiffChunkModel(ChunkModel):
         self.device = choose_device(config.device)
         weights = load_weights(config.weights, "reactdiff")
         model = config_from(ModelConfig, weights.config, f"{weights.path}: config")
-        if model.mmt.features.inputs != INPUTS:
+        rows = model.mmt.features.scheme
+        if rows is None:
             raise ValueError(
                 f"{weights.path} was trained on rows of {model.mmt.features.inputs} numbers, but live rows have "
-                f"{INPUTS}: live listeners need weights of the live features"
+                f"{' or '.join(str(scheme.inputs) for scheme in SCHEMES.values())}: live listeners need weights of the "
+                "live features"
             )
+        self.rows = rows
         networks = Networks(model)
         load_into(networks, weights)
         self.notice, self.sha256 = weights.notice, weights.sha256
@@ -67,13 +70,9 @@ class ReactDiffChunkModel(ChunkModel):
         self.networks = networks.eval().requires_grad_(False).to(self.device)
         self.trained_for = model.mmt.protocol
         self.window, self._context = model.mmt.window, model.mmt.context if model.mmt.cross else 0
-        self.width = (1 + self._context) * INPUTS
-        levels = model.latent.diffusion.steps
-        self._steps = config.steps or levels
-        if self._steps > levels:
-            raise ValueError(
-                f"steps is {self._steps}: it must be at most {levels}, the noise levels of the weights {weights.name}"
-            )
+        self.width = (1 + self._context) * rows.inputs
+        self.sampling = config.sampling(model.sampling, model.latent.diffusion.steps, weights.name)
+        self.inertial = self.sampling.transitions == "inertial"
         self._config = config
         if config.style:
             if model.mmt.listener and not config.diffusion:
@@ -87,19 +86,19 @@ class ReactDiffChunkModel(ChunkModel):
         self._denoiser = FastDenoiser(denoiser) if self.device.type == "cpu" else denoiser
 
     def inputs(self) -> ContextInputs:
-        return ContextInputs(self.window, self._context)
+        return ContextInputs(self.rows, self.window, self._context)
 
     def noise(self, rngs: Sequence[np.random.Generator], window: int) -> Noise:
-        shape = (1 + self._steps * (self._config.eta > 0.0), self.networks.latent.width)
+        shape = (1 + self.sampling.steps * (self.sampling.eta > 0.0), self.networks.latent.width)
         return FieldNoise(rngs, window, shape, lasting=self._config.lasting)
 
     def chunk(self, windows: Floats, noise: Floats) -> Floats:
         mmt = self.networks.mmt
-        rows = torch.from_numpy(windows).to(self.device).unflatten(2, (-1, INPUTS))
-        rows = rows.flip(2).transpose(1, 2).flatten(1, 2)  # (P, (context + 1) W, INPUTS), oldest first
+        rows = torch.from_numpy(windows).to(self.device).unflatten(2, (-1, self.rows.inputs))
+        rows = rows.flip(2).transpose(1, 2).flatten(1, 2)  # (P, (context + 1) W, inputs), oldest first
         x0 = mmt.encoder(rows)
         before, now = x0[:, : -self.window], x0[:, -self.window :]
-        latents = self._sample(now, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
+        latents = self._sample(now, before, torch.from_numpy(noise).to(self.device))  # (P, S, W, latent)
         # Former windows are decoded from the speaker's latents, so that a chunk depends on its rows and noise only.
         face, emotion = self.networks.mmt.decoder.after(before, latents.flatten(0, 1))
         reactions = torch.cat([face, emotion], dim=-1).unflatten(0, latents.shape[:2])
@@ -117,36 +116,38 @@ class ReactDiffChunkModel(ChunkModel):
         speaker = [sanitize(frame) for frame in frames]
         if not speaker:
             return []
-        inputs = SpeakerInputs()
-        rows = np.zeros((1, -(-len(speaker) // self.window) * self.window, INPUTS), np.float32)
+        inputs = self.rows.start()
+        rows = np.zeros((1, -(-len(speaker) // self.window) * self.window, self.rows.inputs), np.float32)
         for k, frame in enumerate(speaker):
             rows[0, k] = inputs.step(frame)
         noise = self.noise(sample_rngs(seed, samples, purpose=7), self.window)
         noises = np.stack([noise.at(first) for first in range(0, rows.shape[1], self.window)])
         with torch.inference_mode(), one_thread():
-            x0 = self.networks.mmt.encoder(torch.from_numpy(rows).to(self.device))[0].unflatten(0, (-1, self.window))
-            latents = self._sample(x0, torch.from_numpy(noises).to(self.device))  # (n, S, W, latent)
+            x0 = self.networks.mmt.encoder(torch.from_numpy(rows).to(self.device))
+            latents = self._sample(x0, None, torch.from_numpy(noises).to(self.device))  # (n, S, W, latent)
             face, emotion = self.networks.mmt.decoder(latents.transpose(0, 1).flatten(1, 2))  # (S, T, …)
             reactions = torch.cat([face, emotion], dim=-1).expand(samples, -1, -1)
         blending = IdleBlending(seed, samples)
         shown = self.finish(reactions.numpy(force=True))
         return [blending.step(frame, shown[:, k]) for k, frame in enumerate(speaker)]
 
-    def _sample(self, x0: Tensor, noise: Tensor) -> Tensor:
-        """(P, W, latent) of the encoder and noise (P, S, W, 1 or 1 + steps, width) to latents (P, S, W, latent).
+    def _sample(self, x0: Tensor, before: Tensor | None, noise: Tensor) -> Tensor:
+        """(B, n W, latent) of the encoder and noise (B n, S, W, 1 or 1 + steps, width) to latents (B n, S, W, latent).
 
-        Without diffusion all listeners are equal, and S is 1.
+        before: as of `Latent.told`. Without diffusion all listeners are equal, and S is 1.
         """
         if not self._config.diffusion:
-            return x0.unsqueeze(1)
+            return x0.unflatten(1, (-1, self.window)).flatten(0, 1).unsqueeze(1)
+        mmt, sampling = self.networks.mmt, self.sampling
+        told = self.networks.latent.told(mmt.decoder, x0, before).unflatten(1, (-1, self.window)).flatten(0, 1)
         noise = noise.permute(3, 0, 1, 2, 4)  # (1 or 1 + steps, P, S, W, width)
-        fresh = noise[1:] if self._config.eta > 0.0 else None
-        start = self._config.temperature * noise[0]
+        fresh = noise[1:] if sampling.eta > 0.0 else None
+        start = sampling.temperature * noise[0]
         sampled = self.networks.latent.sample(
-            x0, start, steps=self._steps, eta=self._config.eta, fresh=fresh, guidance=self._config.guidance,
+            told, start, steps=sampling.steps, eta=sampling.eta, fresh=fresh, guidance=sampling.guidance,
             denoiser=self._denoiser,
         )  # fmt: skip
-        listening = self.networks.mmt.listening
+        listening = mmt.listening
         return listening.latents(sampled) if listening is not None else sampled
 
 

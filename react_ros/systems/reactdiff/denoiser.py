@@ -125,12 +125,14 @@ class SelfAttention(nn.Module):
 class Denoiser(nn.Module):
     """epsilon_theta(x_t, t, z_bc) of the standardised latents of one window."""
 
-    def __init__(self, config: DenoiserConfig, window: int, latent: int, speaker: int, levels: int) -> None:
-        """latent: width of the denoised latents; speaker: width of the latents of z_bc; levels: noise
+    def __init__(
+        self, config: DenoiserConfig, window: int, latent: int, speaker: int, levels: int, *, every: int = 1
+    ) -> None:
+        """latent: width of the denoised latents; speaker: width of the frames of z_bc, one of `every`; levels: noise
         levels of the forward process."""
         super().__init__()
         self.config, self.window, self.latent, self.levels = config, window, latent, levels
-        self.constraint = Constraint(config, window, speaker)
+        self.constraint = Constraint(config, len(range(0, window, every)), speaker)
         channels = config.channels
         embedding = 4 * channels
         self.scale = 1000.0 / levels

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any
 
 from react_ros.config import whole_in_range
-from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, INPUTS, SOUND_INPUTS, SOUND_PRESENT
+from react_ros.generators.speaker_inputs import (
+    FACE_INPUTS,
+    FACE_PRESENT,
+    INPUTS,
+    RUNNING_MEAN,
+    SOUND_INPUTS,
+    SOUND_PRESENT,
+    InputScheme,
+    input_scheme,
+)
 
 _SHAPES = 52
 _FACE, _SOUND = FACE_INPUTS.start, SOUND_INPUTS.start
@@ -21,7 +31,8 @@ class Features:
     The paper takes its features from the last layers of three image networks and a speech network. Live rows have
     perception's measurements instead: blendshapes for AU, the same minus the speaker's rest for FE, the head pose minus
     its rest for VA, MFCC and their slopes for MFCC, and energy, voicing, pitch and speech probability for the speech
-    network's features (AFR). Raises ValueError for columns outside the row.
+    network's features (AFR). Of the rows `PERSON` the 25 attributes belong to VA too. Raises ValueError for columns
+    outside the row.
     """
 
     va: Columns = (_FACE + 2 * _SHAPES, FACE_INPUTS.stop)
@@ -34,6 +45,9 @@ class Features:
     sound_present: int = SOUND_PRESENT
     inputs: int = INPUTS
     """Width of the row."""
+    rows: str = ""
+    """The live rows these are columns of, see `InputScheme`. Empty: those of version 0.1 where the width is theirs,
+    else features that only a corpus can have."""
 
     def __post_init__(self) -> None:
         whole_in_range("inputs", self.inputs, 2, 1_000_000)
@@ -45,6 +59,20 @@ class Features:
                 raise ValueError(
                     f"{name} is the columns {first} to {end} of {self.inputs}: it must be at least one of them"
                 )
+        scheme = self.scheme
+        if scheme is None:
+            return
+        given = (self.inputs, self.face_present, self.sound_present)
+        own = (scheme.inputs, scheme.face_present, scheme.sound_present)
+        if given != own:
+            raise ValueError(f"inputs, face_present and sound_present are {given}: rows {scheme.name!r} have {own}")
+
+    @property
+    def scheme(self) -> InputScheme | None:
+        """The live rows these are columns of; None: features that only a corpus can have."""
+        if self.rows:
+            return input_scheme(self.rows)
+        return RUNNING_MEAN if self.inputs == RUNNING_MEAN.inputs else None
 
     def width(self, name: str) -> int:
         """Number of columns of a feature."""
@@ -55,7 +83,7 @@ class Features:
     def of_widths(cls, *, va: int, au: int, fe: int, mfcc: int, afr: int) -> Features:
         """The five features one after the other, then the two columns of presence."""
         ends = list(accumulate((va, au, fe, mfcc, afr), initial=0))
-        columns = dict(zip(NAMES, pairwise(ends), strict=True))
+        columns: dict[str, Any] = dict(zip(NAMES, pairwise(ends), strict=True))
         return cls(**columns, face_present=ends[-1], sound_present=ends[-1] + 1, inputs=ends[-1] + 2)
 
 

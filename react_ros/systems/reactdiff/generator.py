@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from react_ros.generators.chunked import ChunkedGenerator, LoadedChunks
+from react_ros.generators.chunked import WHOLE_PERSON, ChunkedGenerator, LoadedChunks
 from react_ros.generators.contract import GeneratorInfo
 from react_ros.systems.reactdiff.config import ReactDiffConfig
 
@@ -43,7 +43,8 @@ class ReactDiff(ChunkedGenerator):
             model.notice,
             model.sha256,
             model.parameters,
-            stochastic=self.config.diffusion and self.config.temperature > 0.0,
+            stochastic=self.config.diffusion and model.sampling.temperature > 0.0,
+            inputs=WHOLE_PERSON if model.rows.attributes.stop > model.rows.attributes.start else (),
             offline=model.offline,
         )
 

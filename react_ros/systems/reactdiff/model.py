@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from react_ros.config import in_range
+from react_ros.face import ATTRIBUTES, FACE_MODEL
+from react_ros.generators.chunked import ChunkSampling
 from react_ros.nn.diffusion import Diffusion, DiffusionConfig
 from react_ros.systems.reactdiff.denoiser import Denoiser, DenoiserConfig
 from react_ros.systems.reactdiff.fast_denoiser import FastDenoiser
-from react_ros.systems.reactdiff.mmt import Mmt, MmtConfig
+from react_ros.systems.reactdiff.mmt import Decoder, Mmt, MmtConfig
 from react_ros.systems.reactdiff.style import Personal, StyleConfig
 
 _LEAST_DEVIATION = 0.02
 """Lower bound of a latent's standard deviation."""
+_EVERY = 5
+"""Frames of an expected reaction of which one is told to the denoiser."""
 BOUND = 4.0
 """Standard deviations at which clean latents are clipped while denoising."""
 
@@ -32,6 +37,9 @@ class LatentConfig:
     diffusion: DiffusionConfig = field(default_factory=_diffusion)
     """A U-Net with fewer channels than the latent's dimensions cannot pass on, and so not predict, noise of full rank:
     small ones need `prediction: x0`."""
+    speaker: Literal["latents", "expectation"] = "latents"
+    """What z_bc is computed from: the speaker's latents, as in the paper, or the reaction that the transformer expects
+    of them, every fifth frame of it. The second leaves no room for particulars of the training speakers."""
     scale: float = 1.0
     """Divisor of the standardised latents. The latents of a window are strongly correlated: with noise of their own
     amplitude, their common part is hidden at the last levels only, and nearly all is decided there; divided by 8, it is
@@ -39,6 +47,8 @@ class LatentConfig:
 
     def __post_init__(self) -> None:
         in_range("scale", self.scale, 1.0, 100.0)
+        if self.speaker not in ("latents", "expectation"):
+            raise ValueError(f"speaker is {self.speaker!r}: it must be latents or expectation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class ModelConfig:
     mmt: MmtConfig = field(default_factory=MmtConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
     style: StyleConfig = field(default_factory=StyleConfig)
+    sampling: ChunkSampling = field(default_factory=ChunkSampling)
 
 
 class Latent(nn.Module):
@@ -68,14 +79,29 @@ class Latent(nn.Module):
         super().__init__()
         self.config = config
         self.width = mmt.listener or mmt.latent
-        for name, width in (("", self.width), ("speaker_", mmt.latent)):
+        expects = config.speaker == "expectation"
+        speaker = FACE_MODEL + ATTRIBUTES if expects else mmt.latent
+        self.window, self.every = mmt.window, _EVERY if expects else 1
+        for name, width in (("", self.width), ("speaker_", speaker)):
             self.register_buffer(f"{name}mean", torch.zeros(width))
             self.register_buffer(f"{name}deviation", torch.ones(width))
         self.diffusion = Diffusion(config.diffusion)
-        self.denoiser = Denoiser(config.denoiser, mmt.window, self.width, mmt.latent, config.diffusion.steps)
+        self.denoiser = Denoiser(
+            config.denoiser, mmt.window, self.width, speaker, config.diffusion.steps, every=self.every
+        )
+
+    def told(self, decoder: Decoder, x0: Tensor, before: Tensor | None = None) -> Tensor:
+        """The speaker's latents (B, T, latent), after `before` (B, T', latent), to what z_bc is computed from.
+
+        (B, T, latent), or (B, T, 83) the reaction that is expected of them.
+        """
+        if self.config.speaker == "latents":
+            return x0
+        face, emotion = decoder(x0) if before is None else decoder.after(before, x0)
+        return torch.cat([face, emotion], dim=-1)
 
     def fit(self, x0: Tensor, speaker: Tensor) -> None:
-        """Set means and deviations from the diffused latents (N, width) and the speakers' latents (M, latent)."""
+        """Set means and deviations from the diffused latents (N, width) and what is told of speakers (M, told)."""
         self.mean.copy_(x0.mean(0))
         self.deviation.copy_(x0.std(0).clamp_min(_LEAST_DEVIATION))
         self.speaker_mean.copy_(speaker.mean(0))
@@ -86,7 +112,8 @@ class Latent(nn.Module):
         return (x0 - self.mean) / (self.config.scale * self.deviation)
 
     def constraint(self, speaker: Tensor) -> Tensor:
-        """z_bc (B, constraint) of windows of the speaker's latents (B, window, latent)."""
+        """z_bc (B, constraint) of windows of what is `told` of the speaker (B, window, told)."""
+        speaker = speaker.flip(1)[:, :: self.every].flip(1) if self.every > 1 else speaker
         return self.denoiser.constraint((speaker - self.speaker_mean) / self.speaker_deviation)
 
     def sample(
@@ -100,7 +127,9 @@ class Latent(nn.Module):
         guidance: float = 1.0,
         denoiser: Denoiser | FastDenoiser | None = None,
     ) -> Tensor:
-        """The speaker's windows (P, window, latent) and noise (P, S, window, width) to latents of the noise's shape.
+        """What is `told` of the speaker's windows (P, window, told) and noise (P, S, window, width) to latents.
+
+        Of the noise's shape.
 
         fresh: (steps, P, S, window, width) for eta > 0. guidance: classifier-free, for weights that were trained with
         masked speakers. denoiser: a faster one with the same weights.

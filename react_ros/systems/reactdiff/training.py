@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from react_ros.config import config_to, in_range
-from react_ros.generators.speaker_inputs import INPUTS, RUNNING_MEAN
+from react_ros.generators.chunked import ChunkSampling
+from react_ros.systems.reactdiff.features import Features
 from react_ros.systems.reactdiff.mmt import ListenerLatents, Mmt, MmtConfig, Shift, face_units
 from react_ros.systems.reactdiff.model import Latent, LatentConfig, ModelConfig, Networks
 from react_ros.systems.reactdiff.style import StyleConfig
 from react_ros.training.data import Batch, Clips, mean_over
-from react_ros.training.speaker_augmentation import Dropouts, statistics, without_modalities
+from react_ros.training.speaker_augmentation import Dropouts, Variation, statistics, varied, without_modalities
 from react_ros.training.training_stage import FinishedStage, TrainingStage
 
 
@@ -40,6 +41,7 @@ class MmtStageConfig:
     model: MmtConfig = field(default_factory=MmtConfig)
     losses: Losses = field(default_factory=Losses)
     dropouts: Dropouts = field(default_factory=Dropouts)
+    variation: Variation = field(default_factory=Variation)
     told: float = 0.5
     """Probability that a window's latents are encoded from the listener instead of the speaker, in the second of two
     losses (the first decodes the speaker's latents only)."""
@@ -57,10 +59,13 @@ class DiffusionStageConfig:
 
     model: LatentConfig = field(default_factory=LatentConfig)
     dropouts: Dropouts = field(default_factory=Dropouts)
+    variation: Variation = field(default_factory=Variation)
     error: Literal["l1", "l2"] = "l1"
     """l1: mean absolute error, as in the paper; its optimum is the median. l2: mean squared error; the mean."""
     unknown: float = 0.1
     """Probability that z_bc is masked, for classifier-free guidance (Ho and Salimans 2021); the paper has none."""
+    sampling: ChunkSampling = field(default_factory=ChunkSampling)
+    """Stored with the weights."""
 
     def __post_init__(self) -> None:
         in_range("unknown", self.unknown, 0.0, 1.0)
@@ -77,6 +82,15 @@ class StyleStageConfig:
 
     def __post_init__(self) -> None:
         in_range("short", self.short, 0.0, 1.0)
+
+
+def augmented(
+    speaker: Tensor, config: MmtStageConfig | DiffusionStageConfig, features: Features, rng: torch.Generator
+) -> Tensor:
+    """(B, T, inputs) with the channels varied, and some faces and audio missing."""
+    scheme = features.scheme
+    assert scheme is not None  # `MmtStage.prepare`
+    return without_modalities(varied(speaker, scheme, config.variation, rng), scheme, config.dropouts, rng)
 
 
 def encoder_inputs(batch: Batch, speaker: Tensor, config: MmtConfig) -> tuple[Tensor, Tensor]:
@@ -129,11 +143,16 @@ class MmtStage(TrainingStage):
         self.config = config
         self.model = Mmt(config.model)
 
+    @classmethod
+    def inputs(cls, config: MmtStageConfig) -> str | None:
+        scheme = config.model.features.scheme
+        return None if scheme is None else scheme.name
+
     def prepare(self, clips: Clips) -> None:
-        wanted = self.config.model.features.inputs
-        if wanted != INPUTS:
+        wanted, given = self.config.model.features.inputs, clips.inputs.inputs
+        if wanted != given:
             raise ValueError(
-                f"stages.mmt.stage.model.features wants rows of {wanted} numbers, but the corpus gives {INPUTS}: leave "
+                f"stages.mmt.stage.model.features wants rows of {wanted} numbers, but the corpus gives {given}: leave "
                 "features out for those of the live robot"
             )
         self.model.encoder.fit(*statistics(clips))
@@ -141,7 +160,7 @@ class MmtStage(TrainingStage):
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = batch.speaker
         if self.training:
-            speaker = without_modalities(speaker, RUNNING_MEAN, self.config.dropouts, rng)
+            speaker = augmented(speaker, self.config, self.config.model.features, rng)
         rows, valid = encoder_inputs(batch, speaker, self.config.model)
         x0 = self.model.encoder(rows)
         from_speaker = self._losses(self.model.decoder(x0), batch, valid)
@@ -172,17 +191,17 @@ class LatentData:
         self.mmt, self.latent = mmt, latent
 
     def read(self, batch: Batch, speaker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The condition, the speaker's latents (B, n window, latent); diffused latents x_0 (B, n window, width); valid
+        """The condition, what is `Latent.told` (B, n window, told); diffused latents x_0 (B, n window, width); valid
         frames (B, n window), bool."""
         config = self.mmt.config
         with torch.no_grad():
             if self.mmt.listening is not None:
                 rows, valid = encoder_inputs(batch, speaker, config)
-                condition = self.mmt.encoder(rows)
+                condition = self.latent.told(self.mmt.decoder, self.mmt.encoder(rows))
                 return condition, self.mmt.listening.code(*listener_faces(batch, condition.shape[1])), valid
             padding = -speaker.shape[1] % config.window
             x0 = self.mmt.encoder(F.pad(speaker, (0, 0, 0, padding)))
-            return x0, x0, F.pad(batch.valid, (0, padding))
+            return self.latent.told(self.mmt.decoder, x0), x0, F.pad(batch.valid, (0, padding))
 
     def error(
         self, batch: Batch, speaker: Tensor, rng: torch.Generator, kind: str, *,
@@ -256,7 +275,7 @@ class DiffusionStage(TrainingStage):
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         speaker = batch.speaker
         if self.training:
-            speaker = without_modalities(speaker, RUNNING_MEAN, self.config.dropouts, rng)
+            speaker = augmented(speaker, self.config, self.mmt_config.features, rng)
         unknown = self.config.unknown if self.training else 0.0
         return {"loss": self._data.error(batch, speaker, rng, self.config.error, unknown=unknown)}
 
@@ -277,7 +296,7 @@ class StyleStage(TrainingStage):
         self.config = config
         mmt, latent = previous["mmt"], previous["diffusion"]
         assert isinstance(mmt, FinishedStage) and isinstance(latent, FinishedStage)
-        self.model_config = ModelConfig(mmt.config.model, latent.config.model, config.model)
+        self.model_config = ModelConfig(mmt.config.model, latent.config.model, config.model, latent.config.sampling)
         self.networks = Networks(self.model_config)
         self.networks.mmt.load_state_dict(mmt.part("model."))
         self.networks.latent.load_state_dict(latent.part("model."))

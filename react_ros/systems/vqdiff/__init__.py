@@ -7,7 +7,9 @@ SYSTEM = System(
     "vqdiff",
     VqDiffConfig,
     generator="react_ros.systems.vqdiff.generator:VqDiff",
-    stages=tuple(f"react_ros.systems.vqdiff.training:{stage}Stage" for stage in ("Autoencoder", "Diffusion")),
+    stages=tuple(
+        f"react_ros.systems.vqdiff.training:{stage}Stage" for stage in ("Autoencoder", "Encoder", "Diffusion")
+    ),
     table="react_ros.systems.vqdiff.table:TABLE",
     renamed={"protocol": "schedule"},
     contract=ContractCases(parameters=({"schedule": "window", "codebook": False},), fast={"steps": 3}),

@@ -32,8 +32,8 @@ TABLE = PaperTable(
     more=("belfusion", "vqdiff"),
     missing={
         "belfusion-k1": (
-            "react-ros train belfusion --corpus people-1 --corpus people-2 --set stages.diffusion.stage.guesses=1 "
-            "--name belfusion-k1 --out runs/belfusion-k1"
+            "react-ros train belfusion --config belfusion-attributes --corpus people-1 --corpus people-2 "
+            "--set stages.diffusion.stage.guesses=1 --name belfusion-k1 --out runs/belfusion-k1"
         ),
     },
     published=published_rows(

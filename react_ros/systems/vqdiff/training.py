@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from react_ros.config import in_range
+from react_ros.generators.latent_chunks import columns_of
 from react_ros.nn.quantizers import Usage
 from react_ros.nn.window_latents import LatentListener
 from react_ros.systems.vqdiff.model import ModelConfig, VqVae, VqVaeConfig
@@ -15,6 +16,7 @@ from react_ros.training.data import Batch, Clips
 from react_ros.training.window_latents import (
     LatentDiffusionConfig,
     LatentDiffusionStage,
+    SpeakerEncoderStage,
     WindowAutoencoderStage,
     clip_windows,
     over,
@@ -49,7 +51,7 @@ class AutoencoderStage(WindowAutoencoderStage):
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         real = pairs(batch, self.model.window.frames, "offline")
-        latent = self.model.encode(real.attributes)
+        latent = self.model.encode(real.content(self.model.window))
         settling = self.training and progress < self.config.settle
         quantized = self.model.quantize(latent.detach() if settling else latent, real.whole > 0.0)
         reconstruction, parts = self.reconstruction_loss(
@@ -69,27 +71,35 @@ class AutoencoderStage(WindowAutoencoderStage):
         usage = Usage(quantizer.groups, quantizer.size)
         for batch in clip_windows(clips, frames, next(self.model.parameters()).device):
             real = pairs(batch, frames, "offline")
-            usage.add(self.model.quantize(self.model.encode(real.attributes[real.whole > 0.0])).indices)
+            content = real.content(self.model.window)[real.whole > 0.0]
+            usage.add(self.model.quantize(self.model.encode(content)).indices)
         return {**reconstruction(self.model, clips), **usage.figures()}
 
 
+class EncoderStage(SpeakerEncoderStage):
+    """Trains the speaker's encoder, where the condition is the person."""
+
+    system = "vqdiff"
+
+
 class DiffusionStage(LatentDiffusionStage):
-    """Diffuses the listener's latent given the speaker's; the loss is the mean of the squared errors of the latent and
-    of the attributes decoded from it."""
+    """Diffuses the listener's latent given the speaker; the loss is the mean of the squared errors of the latent and of
+    what is decoded from it."""
 
     system = "vqdiff"
     Config, First = LatentDiffusionConfig, AutoencoderStage
 
     def assemble(self, autoencoder: VqVae, sizes: VqVaeConfig) -> tuple[ModelConfig, LatentListener]:
         c = self.config
-        listener = LatentListener(autoencoder, c.denoiser, c.diffusion)
-        return ModelConfig(sizes, c.denoiser, c.diffusion, c.protocol), listener
+        listener = LatentListener(autoencoder, c.denoiser, c.diffusion, c.condition, columns_of(c.condition))
+        return ModelConfig(sizes, c.denoiser, c.diffusion, c.protocol, c.condition, c.sampling), listener
 
     def loss(self, batch: Batch, progress: float, rng: torch.Generator) -> dict[str, Tensor]:
         found = self.pairs(batch, rng)
         with torch.no_grad():
-            clean, condition = self.networks.latents(found.attributes), self.networks.latents(found.speaker)
+            clean = self.networks.latents(found.content(self.window))
+        condition = self.told(found)
         prediction = self.predict(clean, condition, *self.sample_noise(clean, rng))
         latent = over((prediction.predicted - prediction.target).square(), found.whole)
-        shown = over((prediction.shown.attributes - found.attributes).square(), found.whole)
+        shown = over(self.shown_errors(prediction.shown, found), found.whole)
         return {"loss": (latent + shown) / 2.0, "latent": latent.detach(), "reconstruction": shown.detach()}

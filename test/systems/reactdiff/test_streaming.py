@@ -13,7 +13,7 @@ import torch
 from rehearsal import Speaker, simulated_speaker
 
 from react_ros.face import AU, FRAME_NS, Face, FaceState, Reaction, Sound, SpeakerFrame
-from react_ros.generators.speaker_inputs import INPUTS, SpeakerInputs
+from react_ros.generators.speaker_inputs import INPUTS, RUNNING_MEAN, SpeakerInputs
 from react_ros.systems.reactdiff.chunk_model import ContextInputs, ReactDiffChunkModel
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 from react_ros.systems.reactdiff.model import ModelConfig
@@ -97,7 +97,7 @@ def test_a_chunk_equals_the_trained_networks_on_the_last_windows(saved: Saved, c
 
 
 def test_a_row_holds_the_frames_one_and_two_windows_ago() -> None:
-    past, inputs = ContextInputs(50, 2), SpeakerInputs()
+    past, inputs = ContextInputs(RUNNING_MEAN, 50, 2), SpeakerInputs()
     rows = np.stack([past.step(frame).copy() for frame in FRAMES]).reshape(-1, 3, INPUTS)
     plain = np.stack([inputs.step(frame).copy() for frame in FRAMES])
     for lag in range(3):

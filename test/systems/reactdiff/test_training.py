@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from tiny_corpus import attributes
 from torch import Tensor
 
 from react_ros.corpus.reader import CorpusConfig, open_corpus
-from react_ros.face import ATTRIBUTES, AU, FACE_MODEL
+from react_ros.face import ATTRIBUTES, AU, FACE_MODEL, Sound
 from react_ros.generators import registry
-from react_ros.generators.speaker_inputs import INPUTS, speaker_inputs
+from react_ros.generators.speaker_inputs import INPUTS, PERSON, speaker_inputs
 from react_ros.systems.reactdiff import training as reactdiff
-from react_ros.systems.reactdiff.features import PAPER
+from react_ros.systems.reactdiff.chunk_model import ReactDiffChunkModel
+from react_ros.systems.reactdiff.features import PAPER, Features
 from react_ros.systems.reactdiff.generator import ReactDiff, ReactDiffConfig
 from react_ros.systems.reactdiff.mmt import MmtConfig
 from react_ros.systems.reactdiff.training import DiffusionStage, MmtStage, StyleStage, encoder_inputs
@@ -284,7 +286,7 @@ def test_an_ablation_differs_from_the_config_in_one_key(variant: str) -> None:
     configs = registry.system("reactdiff").training_configs()
     whole, ablated = (yaml.safe_load(configs[name].read_text()) for name in ("reactdiff", f"reactdiff-no-{variant}"))
     key = {"mmt": "cross"}.get(variant, variant)
-    assert ablated["stages"]["mmt"].pop("stage") == {"model": {key: False}}
+    assert ablated["stages"]["mmt"]["stage"]["model"].pop(key) is False
     assert ablated == whole
     plan = read_config([MmtStage, DiffusionStage, StyleStage], configs[f"reactdiff-no-{variant}"])
     assert getattr(plan.stages["mmt"].stage.model, key) is False
@@ -328,6 +330,36 @@ def test_three_stages_give_weights_that_a_generator_loads(trained: Callable[...,
     assert len(answers) == 40 and all(np.isfinite(r.face_model).all() for r in answers)
     assert generator.chunk_schedule.window == 10
     assert "simulated" in generator.info.notice
+
+
+def test_told_the_person_a_listener_is_trained_and_streamed_on_the_same_rows(trained: Callable[..., Path]) -> None:
+    """The columns of the default config; the condition is the expected reaction; sampling is stored."""
+    features = yaml.safe_load(registry.system("reactdiff").training_configs()["reactdiff"].read_text())["stages"][
+        "mmt"
+    ]["stage"]["model"]["features"]
+    covered = sorted(i for name in ("va", "au", "fe", "mfcc", "afr") for i in range(*features[name]))
+    assert covered == list(range(PERSON.sound.stop))
+    given = ["epochs=1", "stage.variation.gain=0.3", "stage.sampling={guidance: 1.5, steps: 4, transitions: inertial}"]
+    path = trained(
+        f"stages.mmt.stage.model.features={json.dumps(features)}", "stages.diffusion.stage.model.speaker=expectation",
+        *(f"stages.diffusion.{change}" for change in given),
+    )  # fmt: skip
+    generator = ReactDiff(ReactDiffConfig(weights=str(path), device="cpu", schedule="window"))
+    model = generator.chunk_model
+    assert isinstance(model, ReactDiffChunkModel) and model.inertial
+    assert (model.sampling.guidance, model.sampling.steps, model.width) == (1.5, 4, 3 * PERSON.inputs)
+    frames = simulated_speaker(0, 60)
+    batch, stream = generator.generate(frames, samples=2, seed=1), generator.start(samples=2, seed=1)
+    for one, other in zip([stream.step(frame) for frame in frames], batch, strict=True):
+        np.testing.assert_allclose(one.face_model, other.face_model, atol=1e-5)
+    mute = [replace(frame, sound=Sound()) for frame in frames]
+    deaf = generator.generate(mute, samples=2, seed=1)
+    assert max(np.abs(a.attributes - b.attributes).max() for a, b in zip(batch, deaf, strict=True)) > 1e-4
+
+
+def test_features_of_other_columns_than_their_rows_are_refused_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match="rows 'person' have \\(195, 193, 194\\)"):
+        Features(rows="person")
 
 
 @pytest.mark.parametrize("change", ["cross: false", "video: false", "audio: false", "protocol: offline"])
