@@ -42,7 +42,7 @@ ALLOWED = {
 """Imports, module to room, that are right although they do not go downwards."""
 
 NAMES = {
-    "generators/registry.py": {"fsq"},  # DEFAULT, the one system that is chosen for everybody
+    "generators/registry.py": {"attentive"},  # DEFAULT, the one system that is chosen for everybody
     "nn/quantizers.py": {"fsq"},  # finite scalar quantization, a kind of quantizer
     "cli/ablation.py": {"fsq"},  # the command that ablates this one system
 }

@@ -20,7 +20,7 @@ from react_ros.generators.liveliness import AS_TRAINED, check_liveliness, split_
 from react_ros.generators.system import KINDS, System
 
 GROUP = "react_ros.systems"
-DEFAULT = "fsq"
+DEFAULT = "attentive"
 """The default generator."""
 
 _log = logging.getLogger(__name__)

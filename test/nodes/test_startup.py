@@ -207,7 +207,7 @@ INVALID = [
     ("perception", {"wav2vec2": "{f}/none.pt"}, "{f}/none.pt"),
     ("perception", {"max_faces": 0}, "max_faces must be a whole number between 1 and 16, not 0"),
     ("listener", {"generator": "mimee"}, "unknown generator 'mimee' (did you mean 'mime'?): there are attentive, "),
-    ("listener", {"generator_parameters": "{{livelyness: 2}}"}, "fsq has no parameter 'livelyness'"),
+    ("listener", {"generator_parameters": "{{livelyness: 2}}"}, "attentive has no parameter 'livelyness'"),
     ("listener", {"generator_parameters": "just text"}, "generator_parameters must be a YAML mapping"),
     ("listener", {"samples": 0}, "samples must be a whole number between 1 and 100, not 0"),
     ("listener", {"device": "tpu"}, "device must be one of auto, cpu, cuda, not 'tpu'"),

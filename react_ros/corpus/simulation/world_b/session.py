@@ -82,7 +82,9 @@ def draw_story(number: int, seed: int) -> Story:
         if time + length > 0.4:
             episodes.append(Episode(kind, time, time + rise, time + length - 0.6 * fall, time + length, strength))
         time += length + float(rng.gamma(1.2, 3.0)) + 0.3
-    story = Story(number, False, draw_phrases(rng, tuple(episodes)), tuple(episodes), ())
+    # A laugh that began before the first frame is seen and not heard.
+    heard = tuple(e for e in episodes if e.onset > 0.5)
+    story = Story(number, False, draw_phrases(rng, heard), tuple(episodes), ())
     phrases = tuple(replace(p, plain=bool(rng.random() < 0.5)) for p in story.phrases)
     return replace(story, phrases=phrases, gestures=draw_gestures(rng, phrases, story.episodes))
 
