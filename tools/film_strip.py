@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/film_strip.py CLIP.npz docs/strips/NAME.jpg [SYSTEM] [FROM_S TO_S]
 
-Above: the avatar with the speaker's own blendshapes and head, as perception saw them; a dot where they speak. Below: what
-the listener shows (sample 0 of seed 1). CLIP is a clip as `evaluation/responsiveness/clips.py: write_clip` writes it.
+Above: the avatar with the speaker's own blendshapes and head, as perception saw them; a dot where they speak. Below:
+what the listener shows (sample 0 of seed 1). CLIP is a clip as `evaluation/responsiveness/clips.py: write_clip` writes it.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ def main() -> None:
             continue
         face = frame.face
         spoken = Pose(face.blendshapes, (face.rotation - rest_pose).astype(np.float32), np.zeros(3, np.float32))
-        pair = [
-            cv2.resize(renderer.draw(p), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in (spoken, shown)
-        ]
+        pair = [cv2.resize(renderer.draw(p), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in (spoken, shown)]
         if frame.sound.speech_probability > 0.5:
             cv2.circle(pair[0], (SIZE - 10, 10), 4, (240, 180, 60), -1, cv2.LINE_AA)
         cv2.putText(pair[0], f"{k / FPS:.1f}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (230, 230, 230), 1, cv2.LINE_AA)

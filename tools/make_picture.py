@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from react_ros.avatar.motion import Motion, Pose
+from react_ros.avatar.motion import FaceMotion, Pose
 from react_ros.avatar.render import Renderer
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.face import FRAME_NS
@@ -20,11 +20,11 @@ from react_ros.media.film_writer import side_by_side
 from react_ros.perception.pipeline import Perception
 
 portrait = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)
-clock, perception, motion = FrameClock(), Perception(), Motion()
+clock, perception, motion = FrameClock(), Perception(), FaceMotion()
 stream = registry.create("attentive", expressiveness=1.4).start(seed=3)
 pose = None
 for k in range(75):
-    # A still has no rest to smile from: the first second shows nobody.
+    # The first second shows nobody.
     image = portrait if k >= 25 else np.zeros_like(portrait)
     for frame in clock.push_image(k * FRAME_NS, image, k * FRAME_NS) + clock.advance(k * FRAME_NS + FRAME_NS // 2):
         reaction = stream.step(perception.process(frame)[0])

@@ -31,20 +31,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "attentive delayed": ("attentive", {"expressiveness": 0.5, "mimicry_delay_ms": 600}),
     "belfusion": ("belfusion", {}),
     "belfusion window": ("belfusion", {"schedule": "window", "guidance": 1.0}),
-    "fsq": ("fsq", {}),
-    "fsq guided": ("fsq", {"forgetting": 0.0, "guidance": 1.0}),
+    "fsq": ("fsq", {"weights": "fsq-2026-11-21"}),
+    "fsq guided": ("fsq", {"weights": "fsq-2026-11-21", "forgetting": 0.0, "guidance": 1.0}),
+    "fsq person": ("fsq", {"weights": "fsq-2026-11-28"}),
     "mean_frame": ("mean_frame", {}),
     "mean_sequence": ("mean_sequence", {}),
     "mime": ("mime", {}),
     "mime late": ("mime", {"delay_frames": 9}),
     "random": ("random", {}),
-    "reactdiff": ("reactdiff", {}),
-    "reactdiff window": ("reactdiff", {"schedule": "window", "eta": 0.5, "steps": 5, "style": "lively"}),
-    "reactdiff without diffusion": ("reactdiff", {"diffusion": False}),
+    "reactdiff": ("reactdiff", {"weights": "reactdiff-2026-11-21"}),
+    "reactdiff window": (
+        "reactdiff",
+        {"weights": "reactdiff-2026-11-21", "schedule": "window", "eta": 0.5, "steps": 5, "style": "lively"},
+    ),
+    "reactdiff without diffusion": ("reactdiff", {"weights": "reactdiff-2026-11-21", "diffusion": False}),
+    "reactdiff person": ("reactdiff", {"weights": "reactdiff-2026-11-28"}),
     "vqdiff": ("vqdiff", {}),
     "vqdiff window": ("vqdiff", {"schedule": "window", "guidance": 1.0, "codebook": False}),
 }
-"""Every system with its defaults, and again with other parameters; the papers' window protocol among them."""
+"""Every system with its defaults, by dated weights, and again with other parameters; the papers' window protocol too."""
 
 _FACE = ("blendshapes", "rotation", "translation", "attributes")
 _SOUND = ("mfcc", "mfcc_delta", "log_energy", "f0", "voicing", "speech_probability")

@@ -65,7 +65,7 @@ def test_a_bag_of_the_code_before_the_move_replays_to_the_bit(system: str, tmp_p
 def test_a_bag_is_replayed_with_its_own_weights_after_their_alias_has_moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, own = tmp_path / "models", weights.load_weights("fsq", "fsq")
+    folder, own = tmp_path / "models", weights.load_weights("fsq-2026-11-21", "fsq")
     folder.mkdir()
     for path in (own.path, own.path.with_suffix(".yaml")):
         shutil.copy(path, folder)

@@ -13,16 +13,16 @@ from rehearsal import Speaker, simulated_speaker
 from scipy.signal import lfilter
 from torch import Tensor
 
-from react_ros.generators.speaker_inputs import FACE_INPUTS, FACE_PRESENT, SOUND_INPUTS, SOUND_PRESENT, speaker_inputs
+from react_ros.generators.speaker_inputs import input_scheme
 from react_ros.systems.fsq.model import Networks
 
 FRAMES = 750
 
 
 @cache
-def heard(seed: int) -> Tensor:
-    """(1, FRAMES, INPUTS) of a speaker whose face and sound go missing at times."""
-    return torch.from_numpy(speaker_inputs(simulated_speaker(seed, FRAMES, Speaker(gaps=True))))[None]
+def heard(seed: int, rows: str) -> Tensor:
+    """(1, FRAMES, inputs) of a speaker whose face and sound go missing at times. rows: name of an `InputScheme`."""
+    return torch.from_numpy(input_scheme(rows).rows(simulated_speaker(seed, FRAMES, Speaker(gaps=True))))[None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Clip:
         rng = torch.Generator().manual_seed(samples)
         tokens = torch.randint(predictor.size, (samples, FRAMES, predictor.groups), generator=rng)
         past = torch.cat([torch.full_like(tokens[:, :1], predictor.size), tokens[:, :-1]], dim=1)
-        return cls(heard(samples).to(predictor.nobody.dtype), tokens, past)
+        return cls(heard(samples, predictor.config.inputs).to(predictor.nobody.dtype), tokens, past)
 
 
 def assert_same(one: Tensor, other: Tensor) -> None:
@@ -103,7 +103,7 @@ def stepped(networks: Networks, past: Tensor, memory: Tensor) -> Tensor:
 def test_predicting_frame_by_frame_gives_the_logits_of_the_clip(networks: Networks, samples: int) -> None:
     """The last row, of a masked past, too."""
     predictor, clip = networks.predictor, Clip.of(networks, samples)
-    memory = predictor.encoder(clip.speaker)
+    memory = predictor.told(predictor.encoder(clip.speaker))
     x = stepped(networks, clip.past, memory)
     assert x.shape == (samples + 1, FRAMES, predictor.config.width)
     whole = predictor(clip.past, memory.expand(samples, -1, -1), clip.tokens)
@@ -118,7 +118,7 @@ def test_predicting_frame_by_frame_gives_the_logits_of_the_clip(networks: Networ
 @torch.inference_mode()
 def test_the_row_of_the_masked_past_does_not_depend_on_the_listeners_tokens(networks: Networks) -> None:
     one, other = Clip.of(networks, 3), Clip.of(networks, 2)
-    memory = networks.predictor.encoder(one.speaker)
+    memory = networks.predictor.told(networks.predictor.encoder(one.speaker))
     again = torch.cat([other.past, other.past[:1]])
     first, second = (stepped(networks, past, memory) for past in (one.past, again))
     assert torch.equal(first[-1], second[-1]) and not torch.allclose(first[0], second[0], atol=1e-2)
@@ -135,7 +135,7 @@ def test_masked_past_and_speaker_give_the_constant_unconditional_output(networks
     assert_same(alone, nobody.expand_as(alone))
     own = logits(networks, nobody.expand(2, FRAMES, -1), clip.tokens)
     assert_same(own, predictor(unknown, memory.expand(2, -1, -1), clip.tokens))
-    somebody = stepped(networks, unknown, predictor.encoder(clip.speaker))
+    somebody = stepped(networks, unknown, predictor.told(predictor.encoder(clip.speaker)))
     assert float((somebody - nobody).abs().amax(-1).min()) > 1e-2, "a speaker is heard in every frame"
 
 
@@ -143,8 +143,11 @@ def test_masked_past_and_speaker_give_the_constant_unconditional_output(networks
 def test_logits_do_not_depend_on_the_speaker_s_future(networks: Networks) -> None:
     predictor, clip, now = networks.predictor, Clip.of(networks), 400
     other = clip.speaker.clone()
-    other[:, now:] = heard(7)[:, : FRAMES - now]
-    before, after = (predictor(clip.past, predictor.encoder(s), clip.tokens) for s in (clip.speaker, other))
+    other[:, now:] = heard(7, predictor.config.inputs)[:, : FRAMES - now]
+    told = [predictor.told(predictor.encoder(s)) for s in (clip.speaker, other)]
+    before, after = (predictor(clip.past, memory, clip.tokens) for memory in told)
+        predictor(clip.past, predictor.told(predictor.encoder(s)), clip.tokens) for s in (clip.speaker, other)
+    )
     assert torch.equal(before[:, :now], after[:, :now])
     assert not torch.allclose(before[:, now:], after[:, now:], atol=1e-3), "but it is heard"
 
@@ -152,7 +155,7 @@ def test_logits_do_not_depend_on_the_speaker_s_future(networks: Networks) -> Non
 @torch.inference_mode()
 def test_a_token_influences_later_frames_and_later_groups_only(networks: Networks) -> None:
     predictor, clip, now = networks.predictor, Clip.of(networks), 400
-    memory = predictor.encoder(clip.speaker)
+    memory = predictor.told(predictor.encoder(clip.speaker))
     before = predictor(clip.past, memory, clip.tokens)
     for group in range(predictor.groups):
         tokens, past = clip.tokens.clone(), clip.past.clone()
@@ -189,8 +192,9 @@ def test_tokens_and_faces_do_not_depend_on_the_future(networks: Networks) -> Non
 @torch.inference_mode()
 def test_columns_of_a_missing_modality_have_no_influence(small: Networks) -> None:
     """Whatever the columns of a face or a sound hold whose presence is 0."""
-    encoder, speaker = small.predictor.encoder, heard(1).double()
-    for columns, present in ((FACE_INPUTS, FACE_PRESENT), (SOUND_INPUTS, SOUND_PRESENT)):
+    encoder, speaker = small.predictor.encoder, heard(1, small.predictor.config.inputs).double()
+    inputs = input_scheme(small.predictor.config.inputs)
+    for columns, present in ((inputs.face, inputs.face_present), (inputs.sound, inputs.sound_present)):
         missing = speaker.clone()
         missing[..., columns] = 0.0
         missing[..., present] = 0.0
