@@ -3,7 +3,8 @@
     .venv/bin/python tools/film_strip.py CLIP.npz docs/strips/NAME.jpg [SYSTEM] [FROM_S TO_S]
 
 Above: the avatar with the speaker's own blendshapes and head, as perception saw them; a dot where they speak. Below:
-what the listener shows (sample 0 of seed 1). CLIP is a clip as `evaluation/responsiveness/clips.py: write_clip` writes it.
+what the listener shows (sample 0 of seed 1). CLIP is a clip as `write_clip` of evaluation/responsiveness/clips.py
+writes it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "vqdiff": ("vqdiff", {}),
     "vqdiff window": ("vqdiff", {"schedule": "window", "guidance": 1.0, "codebook": False}),
 }
-"""Every system with its defaults, by dated weights, and again with other parameters; the papers' window protocol too."""
+"""Every system with its defaults, by dated weights, again with other parameters; the papers' window protocol too."""
 
 _FACE = ("blendshapes", "rotation", "translation", "attributes")
 _SOUND = ("mfcc", "mfcc_delta", "log_energy", "f0", "voicing", "speech_probability")
