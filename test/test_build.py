@@ -14,7 +14,8 @@ import workshop
 
 from react_ros import assets, bringup
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+# On one worker: two would compile the same workspace.
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.xdist_group("colcon")]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -32,11 +33,15 @@ def build_python() -> Path:
     requirements = [*tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"], *EXTRA]
     name = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
     folder = ROOT / "build" / f"workshop-{name}"
-    if not (folder / "complete").exists():
-        run([sys.executable, "-m", "venv", "--clear", folder], ROOT, environment())
-        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, *requirements], ROOT, environment())
-        (folder / "complete").touch()
+    folder.parent.mkdir(exist_ok=True)
+    # Other test processes may want it at the same moment.
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            run([sys.executable, "-m", "venv", "--clear", folder], ROOT, environment())
+            pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run([*pip, *requirements], ROOT, environment())
+            (folder / "complete").touch()
     return folder / "bin" / "python"
 
 
