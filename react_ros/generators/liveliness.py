@@ -53,7 +53,8 @@ _OTHERS = np.array([i for i in range(EXPRESSIONS.start, EXPRESSIONS.stop) if i !
 def check_liveliness(value: object) -> float:
     """The value as a float. Raises ValueError, in one sentence, unless it is a number from 0 to 2."""
     in_range("liveliness", value, *LIVELINESS)
-    return float(value)  # type: ignore[arg-type]
+    assert isinstance(value, int | float)  # as in_range has checked
+    return float(value)
 
 
 def with_liveliness(generator: Generator, liveliness: object) -> Generator:

@@ -129,22 +129,14 @@ _BOUND = 100.0
 """Beyond any measured value of these features; a faulty sender's 1e30 must not stay in a running mean."""
 
 
-class SpeakerInputs:
-    """Turns speaker frames into rows, with running means of this speaker's face and pitch.
+class _BlockRows:
+    """Rows of a face block and a sound block, each 0 where it is missing or holds invalid values."""
 
-    A missing block (no face, no sound, or one with invalid values) is 0, and so is its presence column.
-    """
-
-    def __init__(self) -> None:
-        self._row = np.zeros(INPUTS, np.float32)
-        self._rest = np.zeros(_SHAPES + 6)
-        self._face_frames = 0
-        """Frames in `_rest`, up to REST_FRAMES."""
-        self._pitch = 0.0
-        self._voiced_frames = 0
+    def __init__(self, inputs: int) -> None:
+        self._row = np.zeros(inputs, np.float32)
 
     def step(self, frame: SpeakerFrame) -> Floats:
-        """(INPUTS,) row of frame k, valid until the next step."""
+        """(inputs,) row of frame k, valid until the next step."""
         frame = sanitize(frame)
         row = self._row
         row[:] = 0.0
@@ -153,6 +145,27 @@ class SpeakerInputs:
         if frame.sound.state != SoundState.MISSING:
             self._add_sound(frame, row)
         return row
+
+    def _add_face(self, frame: SpeakerFrame, row: Floats) -> None:
+        raise NotImplementedError
+
+    def _add_sound(self, frame: SpeakerFrame, row: Floats) -> None:
+        raise NotImplementedError
+
+
+class SpeakerInputs(_BlockRows):
+    """Turns speaker frames into rows, with running means of this speaker's face and pitch.
+
+    A missing block (no face, no sound, or one with invalid values) is 0, and so is its presence column.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(INPUTS)
+        self._rest = np.zeros(_SHAPES + 6)
+        self._face_frames = 0
+        """Frames in `_rest`, up to REST_FRAMES."""
+        self._pitch = 0.0
+        self._voiced_frames = 0
 
     def _add_face(self, frame: SpeakerFrame, row: Floats) -> None:
         face = np.clip(frame.face_model.astype(np.float64), -_BOUND, _BOUND)
@@ -218,7 +231,7 @@ def population() -> Population:
     return Population(**arrays, log_energy=stored["log_energy_in_speech"], ln_f0=float(np.log(stored["median_f0"])))
 
 
-class PersonInputs:
+class PersonInputs(_BlockRows):
     """Turns speaker frames into rows that are relative to the person, from the first frame on.
 
     Face: 52 blendshapes; the same minus the person's rest, in units of their spread; rotation and translation minus
@@ -247,7 +260,7 @@ class PersonInputs:
 
     def __init__(self) -> None:
         people = population()
-        self._row = np.zeros(PERSON.inputs, np.float32)
+        super().__init__(PERSON.inputs)
         self._rest = people.rest[:_SHAPES].copy()
         self._highest = people.highest_rest[:_SHAPES]
         self._variance = np.maximum(people.deviation[:_SHAPES], self.LEAST_DEVIATION) ** 2
@@ -259,17 +272,6 @@ class PersonInputs:
         self._speech_frames = 0
         self._pitch, self._voiced_frames = people.ln_f0, 0
         self._talk = self._silence = 0
-
-    def step(self, frame: SpeakerFrame) -> Floats:
-        """(PERSON.inputs,) row of frame k, valid until the next step."""
-        frame = sanitize(frame)
-        row = self._row
-        row[:] = 0.0
-        if frame.face.state.present:
-            self._add_face(frame, row)
-        if frame.sound.state != SoundState.MISSING:
-            self._add_sound(frame, row)
-        return row
 
     def _add_face(self, frame: SpeakerFrame, row: Floats) -> None:
         face = np.clip(frame.face_model.astype(np.float64), -_BOUND, _BOUND)

@@ -77,7 +77,8 @@ def test_the_dial_is_among_the_parameters_that_a_stream_is_announced_with() -> N
 def test_a_dial_replaces_the_one_before() -> None:
     lively = with_liveliness(registry.create("mime"), 2.0)
     assert isinstance(lively, LivelyGenerator) and with_liveliness(lively, 1.0) is lively.inner
-    assert with_liveliness(lively, 0.5).inner is lively.inner  # type: ignore[attr-defined]
+    calm = with_liveliness(lively, 0.5)
+    assert isinstance(calm, LivelyGenerator) and calm.inner is lively.inner
 
 
 def test_no_system_may_have_a_parameter_of_that_name() -> None:

@@ -58,7 +58,8 @@ def test_the_best_score_within_the_tolerance_of_the_lowest_loss_is_chosen() -> N
     assert choose(each, 1.00, 0.2) == each[0]
     assert choose(each[:1], 1.00, 0.05) is None, "the lowest loss was of a checkpoint that was not gated"
     assert choose([candidate(1, -2.0, 0.1), candidate(2, -1.95, 0.9)], -2.0, 0.05) is not None, "losses may be negative"
-    assert choose([candidate(1, -2.0, 0.1), candidate(2, -1.95, 0.9)], -2.0, 0.05).step == 2  # type: ignore[union-attr]
+    chosen = choose([candidate(1, -2.0, 0.1), candidate(2, -1.95, 0.9)], -2.0, 0.05)
+    assert chosen is not None and chosen.step == 2
     assert [c.step for c in candidates_left(each, 1.00, 0.2)] == [1, 3, 4], "behind another in both: not kept"
     assert [c.step for c in candidates_left([each[2], each[2]], 1.0, 0.05)] == [3, 3]
 

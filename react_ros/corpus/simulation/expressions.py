@@ -63,13 +63,18 @@ SPOKEN = ("joy", "laughter", "sadness", "surprise", "worry", "disgust", "indigna
 """The emotions of speakers in stories."""
 
 
-def face_of(name: str) -> Doubles:
-    """(52,) weights of a full expression in `FACES`."""
+def weights_of(shapes: Mapping[str, float]) -> Doubles:
+    """(52,) weights by name; a name without Left or Right sets both sides."""
     weights = np.zeros(len(ARKIT))
-    for shape, weight in FACES[name].items():
+    for shape, weight in shapes.items():
         for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:
             weights[ARKIT_INDEX[side]] = weight
     return weights
+
+
+def face_of(name: str) -> Doubles:
+    """(52,) weights of a full expression in `FACES`."""
+    return weights_of(FACES[name])
 
 
 def _occurrence_levels() -> Doubles:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from react_ros.config import load_yaml
+from react_ros.corpus.clips import Split
 from react_ros.evaluation.behaviour.responsiveness import CONDITIONS, Intervals, SpeakerTrack
 from react_ros.face import (
     ATTRIBUTES,
@@ -180,7 +181,7 @@ def _arrays(frames: Sequence[SpeakerFrame]) -> dict[str, Any]:
 
 
 def read_clips(
-    path: Path, *, split: str = "test", limit: int = 0, progress: Progress | None = None
+    path: Path, *, split: Split = "test", limit: int = 0, progress: Progress | None = None
 ) -> tuple[list[SpeakerClip], list[str]]:
     """The speakers in a folder of clips (npz, films), one such file, a bag, or a corpus (its split's speakers).
 
@@ -332,13 +333,13 @@ def _of_bag(path: Path, report: Progress) -> tuple[list[SpeakerClip], list[str]]
     return clips, list(session.notices)
 
 
-def _of_corpus(path: Path, split: str, limit: int, report: Progress) -> tuple[list[SpeakerClip], list[str]]:
+def _of_corpus(path: Path, split: Split, limit: int, report: Progress) -> tuple[list[SpeakerClip], list[str]]:
     from react_ros.corpus.clips import CorpusError
     from react_ros.corpus.reader import open_corpus
 
     try:
         corpus = open_corpus(path)
-        speakers = list(dict.fromkeys(d.speaker for d in corpus.dyads(split)))  # type: ignore[arg-type]
+        speakers = list(dict.fromkeys(d.speaker for d in corpus.dyads(split)))
     except CorpusError as error:
         raise ValueError(f"{path} holds neither clips (npz or films) nor a corpus: {error}") from None
     speakers = speakers[:limit] if limit else speakers

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 
+from react_ros.corpus.simulation.expressions import weights_of
 from react_ros.corpus.simulation.motion import Doubles, smooth_noise
 from react_ros.corpus.simulation.statistics import paired_scores, positive_quantile, real_people, signed_quantile
 from react_ros.face import ARKIT, ARKIT_INDEX
@@ -93,10 +94,7 @@ _DEAD = np.array([name.startswith(("cheek", "nose", "tongue")) for name in ARKIT
 @cache
 def tracked(name: str) -> Doubles:
     """(52,) deviation of the full expression. Read-only."""
-    weights = np.zeros(len(ARKIT))
-    for shape, weight in TRACKED[name].items():
-        for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:
-            weights[ARKIT_INDEX[side]] = weight
+    weights = weights_of(TRACKED[name])
     weights.setflags(write=False)
     return weights
 

@@ -16,13 +16,13 @@ from scipy.ndimage import gaussian_filter1d
 
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.simulation import motion
-from react_ros.corpus.simulation.expressions import annotate, face_of
+from react_ros.corpus.simulation.expressions import annotate, face_of, weights_of
 from react_ros.corpus.simulation.listener import Answer, Nod
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Blink, Doubles, lognormal, swell
 from react_ros.corpus.simulation.speaker import draw_person
 from react_ros.corpus.simulation.world_a.feelings import DISTRESSED, HOSTILE, JOYFUL
 from react_ros.corpus.simulation.world_a.speaker import Performance
-from react_ros.face import ARKIT, ARKIT_INDEX, FPS, FRAME_SAMPLES, Floats
+from react_ros.face import ARKIT, FPS, FRAME_SAMPLES, Floats
 from react_ros.generators.idle import apply_eyes
 
 LONGEST_TALK_S = 1.0
@@ -44,13 +44,7 @@ FACES: Mapping[str, Mapping[str, float]] = {
 
 
 def _face(name: str) -> Doubles:
-    if name not in FACES:
-        return face_of(name)
-    weights = np.zeros(len(ARKIT))
-    for shape, weight in FACES[name].items():
-        for side in [shape] if shape in ARKIT_INDEX else [f"{shape}Left", f"{shape}Right"]:
-            weights[ARKIT_INDEX[side]] = weight
-    return weights
+    return weights_of(FACES[name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,21 @@ feeling, low pitch, pause, question and emphasis may trigger one answer with a d
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import resample_poly
 
-from react_ros.corpus.clips import CLIP_FRAMES, Split
-from react_ros.corpus.simulation import motion, voice
+from react_ros.corpus.clips import CLIP_FRAMES
+from react_ros.corpus.simulation import motion, rendered, voice
 from react_ros.corpus.simulation.channel import draw_channel, through
 from react_ros.corpus.simulation.expressions import face_of
 from react_ros.corpus.simulation.listener import ListenerResponse, respond
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, Doubles, lognormal, swell
-from react_ros.corpus.simulation.session import SimulatedPerson
 from react_ros.corpus.simulation.speaker import Performance, draw_person, gesture_rotation
-from react_ros.corpus.simulation.story import Episode, Story, draw_gestures, draw_phrases, split_of
+from react_ros.corpus.simulation.story import Episode, Story, draw_gestures, draw_phrases
 from react_ros.corpus.simulation.world_b.faces import draw_face, show
-from react_ros.face import ACTION_UNITS, ARKIT, ARKIT_INDEX, SAMPLE_RATE, Floats, face_model
+from react_ros.face import ACTION_UNITS, ARKIT, ARKIT_INDEX, SAMPLE_RATE, Floats
 from react_ros.perception.affect import AffectEstimator, simulated_measures, simulated_rest
 
 KINDS = {"joy": 0.34, "laughter": 0.14, "sadness": 0.14, "surprise": 0.12, "worry": 0.1, "indignation": 0.08,
@@ -35,37 +33,7 @@ _GEOMETRY = {"joy": {6: 0.6}, "laughter": {6: 0.8}, "sadness": {1: 0.8, 4: 0.6, 
              "indignation": {4: 0.9}, "disgust": {9: 0.9, 4: 0.3}, "surprise": {1: 0.8}, "irony": {}}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A session of 30.04 s, with the events from which it was rendered."""
-
-    index: int
-    story: Story
-    speaker: SimulatedPerson
-    """As tracked; translation from the camera."""
-    listener: SimulatedPerson
-    """The true face: pose relative to rest."""
-    performance: Performance
-    response: ListenerResponse
-
-    @property
-    def split(self) -> Split:
-        return self.story.split
-
-    @property
-    def number(self) -> int:
-        """Of the story."""
-        return self.story.number
-
-    @property
-    def traits(self) -> dict[str, float]:
-        """The listener's style."""
-        return asdict(self.response.style)
-
-    @property
-    def chat(self) -> str:
-        """The name of the session's folder."""
-        return f"simulated-{self.index:04d}"
+Session = rendered.Session[Story, Performance, ListenerResponse]
 
 
 def draw_story(number: int, seed: int) -> Story:
@@ -91,14 +59,11 @@ def draw_story(number: int, seed: int) -> Story:
 
 def render_session(index: int, seed: int, tellers: int, audio_rate: int = SAMPLE_RATE) -> Session:
     """Session `index` of a seed; `tellers` consecutive sessions share a story. audio_rate: Hz."""
-    number = index // tellers
-    story = draw_story(number, seed)
+    story = draw_story(index // tellers, seed)
     root = np.random.SeedSequence(seed, spawn_key=(21, index))
     of_speaker, of_listener = (np.random.default_rng(child) for child in root.spawn(2))
     performance = _perform(story, of_speaker)
-    response = respond(performance, of_listener)
-    assert story.split == split_of(number)
-    return Session(index, story, _person(performance, audio_rate), _person(response, audio_rate), performance, response)
+    return rendered.Session.of(index, story, performance, respond(performance, of_listener), audio_rate)
 
 
 def _perform(story: Story, rng: np.random.Generator) -> Performance:
@@ -160,11 +125,3 @@ def _attributes(weights: Doubles, feelings: list[tuple[Episode, Doubles]], rng: 
     measures = simulated_measures(simulated_rest(rng), units, weights, rng)
     estimator, rows = AffectEstimator(), weights.astype(np.float32)
     return np.stack([estimator.step(rows[k], measures=measures[k]) for k in range(len(rows))]).astype(np.float32)
-
-
-def _person(shown: Performance | ListenerResponse, audio_rate: int) -> SimulatedPerson:
-    model = face_model(shown.blendshapes, shown.rotation, shown.translation)
-    sound = shown.sound
-    if audio_rate != SAMPLE_RATE:
-        sound = np.clip(resample_poly(sound, audio_rate, SAMPLE_RATE), -0.99, 0.99).astype(np.float32)
-    return SimulatedPerson(shown.attributes, model, sound)
