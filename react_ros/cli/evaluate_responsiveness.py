@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import plain_console
-from react_ros.corpus.clips import SPLITS
+from react_ros.corpus.clips import SPLITS, Split
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,11 +61,11 @@ def evaluate(
             raise ValueError(f"--card {card}: there is no such file")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder")
-    wanted = next((known for known in SPLITS if known == split), None)
-    if wanted is None:
+    known: dict[str, Split] = {name: name for name in SPLITS}
+    if split not in known:
         raise ValueError(f"--split is {split!r}: it must be one of {', '.join(SPLITS)}")
     with progress("reading the clips") as report:
-        clips, problems = read_clips(path, split=wanted, limit=limit, progress=report)
+        clips, problems = read_clips(path, split=known[split], limit=limit, progress=report)
     console = plain_console()
     for sentence in problems:
         console.print(f"left out: {sentence}", markup=False, soft_wrap=True)
