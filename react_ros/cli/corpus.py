@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from react_ros.cli.compare_people import compare
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Corpora: clips of dyads on disk, in the REACT layouts, recorded or simulated."
 )
+
+app.command("compare")(compare)
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; default: all")]
