@@ -24,7 +24,8 @@ LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
 OTHER = {
     "source": "film.mp4", "microphone": "USB", "generator": "mime", "seed": "7", "samples": "3", "namespace": "lab/two",
     "liveliness": "1.5", "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true",
-    "start_at": "12.5", "image": "/camera/image_raw", "audio": "mic/audio", "composed": "true", "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
+    "start_at": "12.5", "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
+    "image": "/camera/image_raw", "audio": "mic/audio", "composed": "true",
 }  # fmt: skip
 """For every argument a value other than its default."""
 

@@ -12,7 +12,7 @@ STAMPS = ("auto", "sensor", "arrival")
 OLDEST_S = 1.0
 """The frame clock drops what is older: older stamps are of another clock, or of a source that lags so much."""
 PATIENCE_S, PATIENCE_COUNT = 1.0, 5
-"""With `auto`, for how long and how many messages stamps must be of another clock, or of this one again, until the choice
+"""With `auto`, for how many s and messages stamps must be of another clock, or of this one again, until the choice
 changes."""
 AHEAD_S = 0.1
 """A message cannot be captured after it arrives: from so much on the clocks differ noticeably."""
