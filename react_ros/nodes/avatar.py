@@ -240,14 +240,21 @@ class AvatarNode(RobotNode):
         self.warning = "no reactions arrive: the face shows idle life" if stale else ""
 
 
+def hri_namespace(namespace: str) -> str:
+    """Where the face is published as hri_msgs: ROS4HRI's /robot_face for a robot with the usual namespace, and
+    /lab/two/robot_face for one in /lab/two, so that several robots do not publish on one topic."""
+    return "/robot_face" if namespace in ("/", "/robot") else f"{namespace}/robot_face"
+
+
 class HriFace:
     """Publishes the face in the messages of ROS4HRI (REP-155), if hri_msgs is installed."""
 
     def __init__(self, node: RobotNode) -> None:
         messages = import_module("hri_msgs.msg")
         self._expression_type, self._facs_type = messages.Expression, messages.FacialActionUnits
-        self._expression = node.create_lifecycle_publisher(messages.Expression, "/robot_face/expression", OUTPUT_QOS)
-        self._facs = node.create_lifecycle_publisher(messages.FacialActionUnits, "/robot_face/facs", OUTPUT_QOS)
+        face = hri_namespace(node.get_namespace())
+        self._expression = node.create_lifecycle_publisher(messages.Expression, f"{face}/expression", OUTPUT_QOS)
+        self._facs = node.create_lifecycle_publisher(messages.FacialActionUnits, f"{face}/facs", OUTPUT_QOS)
 
     def publish(self, attributes: Floats, lineage: Lineage) -> None:
         """attributes: (25,)."""

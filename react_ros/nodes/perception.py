@@ -11,7 +11,6 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockConfig
-from react_ros.messages.namespace import beside
 from react_ros.messages.stamp_source import STAMPS
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
@@ -19,7 +18,7 @@ from react_ros.msg import SpeakerFeatures
 from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
-from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput
+from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
@@ -140,9 +139,7 @@ class PerceptionNode(RobotNode):
                 self.facts[f"type of {name}"] = used
 
     def _subscribe_info(self) -> None:
-        audio, info = (self.resolve_topic_name(name) for name in ("audio", "audio_info"))
-        remapped = info != self.resolve_topic_name("audio_info", only_expand=True)
-        self._info_topic = info if remapped else beside(audio, "audio_info")
+        self._info_topic = audio_info_topic(self)
         cls = message_class(AUDIO_INFO)
         self.create_subscription(cls, self._info_topic, self._on_audio_info, OUTPUT_QOS)
         # audio_capture of ros-drivers publishes it once, latched.

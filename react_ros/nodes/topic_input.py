@@ -9,6 +9,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
+from react_ros.messages.namespace import beside
 from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, IMAGE_TYPES
 from react_ros.nodes.messages import message_class
 
@@ -129,6 +130,14 @@ class TopicInput:
                 self.superseded(message)
                 message = waiting[0]
         self._receive(self.kind, message)
+
+
+def audio_info_topic(node: Node) -> str:
+    """Where the AudioInfo of ros-drivers' audio is: beside a remapped `audio`, unless it is remapped itself."""
+    info = node.resolve_topic_name("audio_info")
+    if info != node.resolve_topic_name("audio_info", only_expand=True):
+        return info
+    return beside(node.resolve_topic_name("audio"), "audio_info")
 
 
 class ImageInput:
