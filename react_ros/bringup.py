@@ -195,9 +195,8 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         for name, argument in (("image_raw", "image"), ("audio", "audio"))
         if (topic := str(values[argument]))
     }
-    third_party = {}
-    if values["source"] == "none":
-        third_party = {IMAGES_VARIABLE: join_namespace(namespace, remappings.get("image_raw", "image_raw"))}
+    images = join_namespace(namespace, remappings.get("image_raw", "image_raw"))
+    third_party = {IMAGES_VARIABLE: images if values["source"] == "none" else ""}
     table = [
         Process(node, namespace, parameters[node], files, remappings, environment=third_party)
         for node in NODES

@@ -25,7 +25,9 @@ SMALL_SHARED_MEMORY = 64 * 2**20
 """Docker's default, bytes: with no more than this, images may be lost."""
 PROFILES_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 IMAGES_VARIABLE = "REACT_ROS_THIRD_PARTY_IMAGES"
-"""Environment variable with the image topics, full names separated by commas, that a third-party driver publishes."""
+"""Environment variable with the image topics, full names separated by commas, that a third-party driver publishes.
+
+Empty: none. Where it is not set, a node takes `image_raw` in its namespace, after remapping, for one."""
 SEGMENT, MESSAGE = 32 * 2**20, 8 * 2**20
 """Shared-memory segment and largest message in config/fastdds.xml, bytes."""
 SMALLEST_SEGMENT = 2**20
@@ -80,9 +82,16 @@ def socket_buffer() -> int:
         return probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
-def third_party_images(environment: Mapping[str, str]) -> list[str]:
-    """The topics in IMAGES_VARIABLE."""
-    return [topic for topic in environment.get(IMAGES_VARIABLE, "").split(",") if topic]
+def third_party_images(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
+    """The topics in IMAGES_VARIABLE; without it, the one that a node with these ROS arguments reads images from."""
+    if IMAGES_VARIABLE in environment:
+        return [topic for topic in environment[IMAGES_VARIABLE].split(",") if topic]
+    if not arguments:
+        return []
+    rules = dict(a.split(":=", 1) for a in arguments if ":=" in a)
+    namespace = "/" + rules.get("__ns", "").strip("/")
+    topic = rules.get("image_raw", "image_raw")
+    return [topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"]
 
 
 def driver_profile() -> Path:
@@ -90,15 +99,17 @@ def driver_profile() -> Path:
     return dds_profile({})
 
 
-def process_profile(environment: Mapping[str, str], memory: SharedMemory, buffer: int) -> str:
+def process_profile(
+    environment: Mapping[str, str], memory: SharedMemory, buffer: int, arguments: Sequence[str] = ()
+) -> str:
     """The text of the Fast DDS profile for a process of this package.
 
     memory: the segment shrinks to fit. buffer: from `socket_buffer`; if it is large enough, the images of third-party
-    drivers are received on a socket of their own.
+    drivers are received on a socket of their own. arguments: ROS arguments of the process.
     """
     path = dds_profile(environment)
     text = _sized(path.read_text("utf-8"), memory.segment)
-    topics = third_party_images(environment) if buffer >= ENOUGH_BUFFER else []
+    topics = third_party_images(environment, arguments) if buffer >= ENOUGH_BUFFER else []
     address = f"<address>{_LOCALHOST}</address>" if path.stem.endswith("localhost") else ""
     readers = "".join(_reader(topic, free_port(), address) for topic in topics)
     return text.replace("  </profiles>", f"{readers}  </profiles>")
@@ -141,12 +152,15 @@ _own: list[Path] = []
 """The profile file of this process, while it is there."""
 
 
-def use_profile() -> None:
-    """Set this process's Fast DDS profile before its first participant, unless the user has set another one."""
+def use_profile(arguments: Sequence[str] = ()) -> None:
+    """Set this process's Fast DDS profile before its first participant, unless the user has set another one.
+
+    arguments: ROS arguments of the process, from which its image topic is known where IMAGES_VARIABLE is not set.
+    """
     if PROFILES_VARIABLE in os.environ:
         return
     with tempfile.NamedTemporaryFile("w", prefix="react_ros-", suffix=".xml", delete=False, encoding="utf-8") as file:
-        file.write(process_profile(os.environ, shared_memory(), socket_buffer()))
+        file.write(process_profile(os.environ, shared_memory(), socket_buffer(), arguments))
     _own.append(Path(file.name))
     os.environ[PROFILES_VARIABLE] = file.name
 

@@ -17,6 +17,7 @@ NAME = "{http://www.eprosima.com}"
 
 
 def profile(total: int, free: int, buffer: int = dds.ENOUGH_BUFFER, **environment: str) -> ET.Element:
+    environment = {dds.IMAGES_VARIABLE: "", **environment}
     return ET.fromstring(dds.process_profile(environment, dds.SharedMemory(total, free), buffer))
 
 
@@ -59,6 +60,20 @@ def test_images_of_a_third_party_driver_have_a_socket_of_their_own(more, address
     ports = numbers(root, "port")
     assert len(set(ports)) == 2 and all(61_000 <= port < 65_000 for port in ports)
     assert [r.findtext(f".//{NAME}address") for r in readers] == [address, address]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("perception",), "/image_raw"),
+        (("--ros-args", "-r", "__ns:=/lab/two"), "/lab/two/image_raw"),
+        (("--ros-args", "-r", "__ns:=/lab", "--remap", "image_raw:=left/image_raw"), "/lab/left/image_raw"),
+        (("--ros-args", "-r", "image_raw:=/camera/color/image_raw", "-p", "seed:=3"), "/camera/color/image_raw"),
+    ],
+)
+def test_a_node_started_by_hand_takes_its_images_for_those_of_a_third_party_driver(arguments, expected):
+    assert dds.third_party_images({}, arguments) == [expected]
+    assert dds.third_party_images({dds.IMAGES_VARIABLE: ""}, arguments) == []
 
 
 def test_with_small_socket_buffers_they_come_through_shared_memory():

@@ -88,11 +88,11 @@ def test_none_leaves_a_sensor_to_another_driver():
         ({"source": "none", "namespace": "lab/two"}, "/lab/two/image_raw"),
         ({"source": "none", "image": "/camera/color/image_raw"}, "/camera/color/image_raw"),
         ({"source": "none", "image": "left/image_raw"}, "/robot/left/image_raw"),
-        ({"image": "/camera/color/image_raw"}, None),
+        ({"image": "/camera/color/image_raw"}, ""),
     ],
 )
 def test_every_process_knows_on_which_topic_a_driver_with_the_default_profile_publishes(chosen, topic):
-    expected = {} if topic is None else {dds.IMAGES_VARIABLE: topic}
+    expected = {dds.IMAGES_VARIABLE: topic}
     assert all(p.environment == expected for p in bringup.processes(chosen))
     (composed,) = bringup.processes({**chosen, "composed": "true"})
     assert composed.environment == expected

@@ -300,7 +300,7 @@ def run(
     node_arguments: `--ros-args …` for each node; empty: all nodes read the process's command line.
     then: called after a run that ended without an error.
     """
-    use_profile()
+    use_profile(sys.argv)
     # The default switch interval of 5 ms would delay threads with deadlines beside a thread that computes.
     sys.setswitchinterval(0.001)
     context = rclpy.context.Context()
