@@ -33,6 +33,8 @@ def _nodes(context):
             package="react_ros",
             executable=process.executable,
             namespace=process.namespace,
+            arguments=list(process.arguments),
+            additional_env=process.environment,
             parameters=[values, *process.parameter_files],
             remappings=list(process.remappings.items()),
             output="screen",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from react_ros.config import DEVICES
+from react_ros.dds import IMAGES_VARIABLE
 from react_ros.generators import registry
-from react_ros.messages.namespace import parse_namespace
-from react_ros.package import dds_profile
+from react_ros.messages.namespace import join_namespace, parse_namespace
 
 Value = str | int | float | bool
 
@@ -84,6 +85,10 @@ ARGUMENTS = (
              ("camera.source",), flag="--camera"),
     Argument("microphone", "default", "microphone: default, device name or sound file; none: no microphone node",
              ("microphone.source",), flag="--mic"),
+    Argument("image", "", "topic on which another driver publishes its images, with /compressed beside it, in place of "
+             "image_raw; with source:=none; empty: image_raw"),
+    Argument("audio", "", "topic on which another driver publishes its sound, in place of audio; with "
+             "microphone:=none; empty: audio"),
     Argument("generator", registry.DEFAULT, "listener system (react-ros generators lists them)",
              ("listener.generator",)),
     Argument("seed", 0, "random seed of the listener: the same seed and input give the same reactions",
@@ -100,6 +105,7 @@ ARGUMENTS = (
     Argument("loop", False, "restart a film or sound file when it ends", ("camera.loop", "microphone.loop")),
     Argument("start_at", 0.0, "time at which files start, s since the epoch, for picture and sound in step; 0: at once",
              ("camera.start_at", "microphone.start_at"), flag=None),
+    Argument("composed", False, "run all nodes in one process"),
     Argument("record", "", "folder of a new bag with every topic; empty: no recording", ("recorder.path",)),
     Argument("privacy", "raw", "content of the bag: raw, or features (no image, no sound)", ("recorder.privacy",),
              one_of=("raw", "features")),
@@ -116,13 +122,17 @@ NODES = ("recorder", "avatar", "listener", "perception", "microphone", "camera")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process with one node."""
+    """A process with one node, or with several (`composed`)."""
 
     executable: str
     namespace: str
     parameters: dict[str, Value] = field(default_factory=dict)
     parameter_files: tuple[str, ...] = ()
     remappings: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    """On the command line before `--ros-args`."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables in addition to those of `environment`."""
 
     @property
     def ros_arguments(self) -> list[str]:
@@ -141,7 +151,8 @@ class Process:
     @property
     def command(self) -> list[str]:
         """The command line that starts it."""
-        return [sys.executable, "-m", f"react_ros.nodes.{self.executable}", "--ros-args", *self.ros_arguments]
+        return [sys.executable, "-m", f"react_ros.nodes.{self.executable}", *self.arguments, "--ros-args",
+                *self.ros_arguments]  # fmt: skip
 
 
 def processes(chosen: Mapping[str, str]) -> list[Process]:
@@ -179,7 +190,32 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         if missing
     }
     files = (config,) if config else ()
-    return [Process(node, namespace, parameters[node], files) for node in NODES if node not in absent]
+    remappings = {
+        name: _topic(argument, topic)
+        for name, argument in (("image_raw", "image"), ("audio", "audio"))
+        if (topic := str(values[argument]))
+    }
+    images = join_namespace(namespace, remappings.get("image_raw", "image_raw"))
+    third_party = {IMAGES_VARIABLE: images if values["source"] == "none" else ""}
+    table = [
+        Process(node, namespace, parameters[node], files, remappings, environment=third_party)
+        for node in NODES
+        if node not in absent
+    ]
+    return [_composed(table)] if values["composed"] else table
+
+
+def _topic(argument: str, text: str) -> str:
+    """A topic that a user names, relative to the robot's namespace or absolute. Raises ValueError."""
+    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
+        raise ValueError(f"{argument} must be a topic like /camera/image_raw, not {text!r}")
+    return text
+
+
+def _composed(table: Sequence[Process]) -> Process:
+    """One process with the nodes of a table, which react_ros/nodes/composed.py takes apart again."""
+    nodes = json.dumps([[process.executable, process.ros_arguments] for process in table], ensure_ascii=False)
+    return Process("composed", "", arguments=(nodes,), environment=table[0].environment)
 
 
 def _check_config(path: str) -> None:
@@ -199,7 +235,6 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment variables for the processes that are not already set in `given` (default: os.environ)."""
     given = os.environ if given is None else given
     variables = {
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(dds_profile(given)),
         # Several processes share the cores: no numerical library may use all of them.
         "OMP_NUM_THREADS": "1",
     }

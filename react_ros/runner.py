@@ -56,7 +56,10 @@ class Runner:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
         try:
             return subprocess.Popen(
-                process.command, env=self._env, start_new_session=True, preexec_fn=partial(_become_child, before)
+                process.command,
+                env={**self._env, **process.environment},
+                start_new_session=True,
+                preexec_fn=partial(_become_child, before),
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

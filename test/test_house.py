@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "react_ros"
 
 FLOORS = (
-    "face", "config", "io", "package", "machine", "assets", "clock", "messages", "pages", "media", "sensors",
+    "face", "config", "io", "package", "dds", "machine", "assets", "clock", "messages", "pages", "media", "sensors",
     "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "runner", "nodes", "bags", "replay",
     "corpus", "evaluation", "training", "cli",
 )  # fmt: skip

@@ -6,6 +6,7 @@ and launch_ros, and starts nothing; and with the real packages where they are in
 
 from __future__ import annotations
 
+import json
 import runpy
 import shutil
 import subprocess
@@ -16,14 +17,15 @@ from typing import Any
 import launch_stand_in as stand_in
 import pytest
 
-from react_ros import assets, bringup
-from react_ros.package import CONFIGURATION_ERROR, share
+from react_ros import assets, bringup, dds
+from react_ros.package import CONFIGURATION_ERROR, dds_profile, share
 
 LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
 OTHER = {
     "source": "film.mp4", "microphone": "USB", "generator": "mime", "seed": "7", "samples": "3", "namespace": "lab/two",
     "liveliness": "1.5", "device": "cpu", "rendering": "false", "view_port": "8025", "window": "true", "loop": "true",
     "start_at": "12.5", "record": "my bag", "privacy": "features", "use_sim_time": "true", "config": "parameters.yaml",
+    "image": "/camera/image_raw", "audio": "mic/audio", "composed": "true",
 }  # fmt: skip
 """For every argument a value other than its default."""
 
@@ -55,7 +57,7 @@ def test_every_argument_has_an_effect(other):
 
 
 def test_each_choice_reaches_the_node_it_is_meant_for(other):
-    table = {p.executable: p for p in bringup.processes(other)}
+    table = {p.executable: p for p in bringup.processes(other | {"composed": "false"})}
     filed = {"loop": True, "start_at": 12.5}
     assert {name: p.parameters for name, p in table.items()} == {
         name: {**parameters, "use_sim_time": True}
@@ -70,12 +72,38 @@ def test_each_choice_reaches_the_node_it_is_meant_for(other):
     }
     assert {p.namespace for p in table.values()} == {"lab/two"}
     assert {p.parameter_files for p in table.values()} == {(other["config"],)}
+    assert all(p.remappings == {"image_raw": "/camera/image_raw", "audio": "mic/audio"} for p in table.values())
     assert [*table][::5] == ["recorder", "camera"], "subscribers start before publishers"
 
 
 def test_none_leaves_a_sensor_to_another_driver():
     names = [p.executable for p in bringup.processes({"source": "none", "microphone": "none"})]
     assert names == ["avatar", "listener", "perception"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "topic"),
+    [
+        ({"source": "none"}, "/robot/image_raw"),
+        ({"source": "none", "namespace": "lab/two"}, "/lab/two/image_raw"),
+        ({"source": "none", "image": "/camera/color/image_raw"}, "/camera/color/image_raw"),
+        ({"source": "none", "image": "left/image_raw"}, "/robot/left/image_raw"),
+        ({"image": "/camera/color/image_raw"}, ""),
+    ],
+)
+def test_every_process_knows_on_which_topic_a_driver_with_the_default_profile_publishes(chosen, topic):
+    expected = {dds.IMAGES_VARIABLE: topic}
+    assert all(p.environment == expected for p in bringup.processes(chosen))
+    (composed,) = bringup.processes({**chosen, "composed": "true"})
+    assert composed.environment == expected
+
+
+def test_composed_is_one_process_with_the_nodes_of_the_table(other):
+    (process,) = bringup.processes(other)
+    assert process.executable == "composed" and (share() / "scripts" / "composed").is_file()
+    table = bringup.processes(other | {"composed": "false"})
+    assert json.loads(*process.arguments) == [[p.executable, p.ros_arguments] for p in table]
+    assert process.command[3:5] == [*process.arguments, "--ros-args"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +120,8 @@ def test_none_leaves_a_sensor_to_another_driver():
         ("start_at", "soon", "start_at must be a number, 0 or more"),
         ("start_at", "nan", "start_at must be a number, 0 or more"),
         ("namespace", "my robot", "namespace must be of letters"),
+        ("image", "my camera", "image must be a topic like /camera/image_raw, not 'my camera'"),
+        ("audio", "/audio/", "audio must be a topic"),
         ("config", "/no/such.yaml", "config '/no/such.yaml' is no file"),
         ("config", __file__, "is no YAML file"),
     ],
@@ -104,9 +134,8 @@ def test_an_impossible_value_is_named_in_one_sentence(name, value, expected):
 
 
 def test_what_the_user_has_set_in_the_environment_stays():
-    assert set(bringup.environment({})) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "OMP_NUM_THREADS"}
-    own = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "OMP_NUM_THREADS": "8"}
-    assert bringup.environment(own) == {}
+    assert set(bringup.environment({})) == {"OMP_NUM_THREADS"}
+    assert bringup.environment({"OMP_NUM_THREADS": "8"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +149,7 @@ def test_what_the_user_has_set_in_the_environment_stays():
     ],
 )
 def test_a_robot_that_stays_within_its_machine_listens_on_loopback_only(given, profile):
-    chosen = Path(bringup.environment(given)["FASTRTPS_DEFAULT_PROFILES_FILE"])
+    chosen = dds_profile(given)
     assert chosen.name == profile and chosen.is_file()
 
 
@@ -167,12 +196,12 @@ def test_the_launch_file_declares_the_arguments_of_the_table(description):
     }
 
 
-@pytest.mark.parametrize("chosen", ["none", "all"])
-def test_the_launch_file_starts_the_processes_of_the_table(description, other, chosen):
-    given = other if chosen == "all" else {}
+@pytest.mark.parametrize(("chosen", "count"), [("none", 5), ("all", 6), ("composed", 1)])
+def test_the_launch_file_starts_the_processes_of_the_table(description, other, chosen, count):
+    given = {"none": {}, "all": other | {"composed": "false"}, "composed": other}[chosen]
     context, run = description.start(given)
     nodes = [action for action in run if isinstance(action, stand_in.Node)]
-    assert len(nodes) == len(bringup.processes(given)) in (5, 6)
+    assert len(nodes) == len(bringup.processes(given)) == count
     for node, process in zip(nodes, bringup.processes(given), strict=True):
         assert (node.package, node.executable, node.name) == ("react_ros", process.executable, None)
         assert (share() / "scripts" / node.executable).is_file(), "the executable exists"
@@ -183,6 +212,8 @@ def test_the_launch_file_starts_the_processes_of_the_table(description, other, c
         }
         assert tuple(files) == process.parameter_files
         assert dict(node.remappings) == process.remappings
+        assert tuple(node.arguments) == process.arguments
+        assert node.additional_env == process.environment
         assert node.output == "screen"
         assert node.respawn and node.respawn_delay and node.watched, "a killed node is restarted"
     assert context.environment == bringup.environment()
@@ -242,5 +273,5 @@ def test_the_flags_of_the_command_line_stay():
     assert flags == {
         "--camera", "--mic", "--generator", "--seed", "--samples", "--namespace", "--device", "--rendering",
         "--no-rendering", "--view-port", "--window", "--loop", "--record", "--privacy", "--sim-time", "--config",
-        "--composed", "--liveliness",
+        "--composed", "--liveliness", "--image", "--audio",
     }  # fmt: skip

@@ -6,6 +6,7 @@ They import no module of react_ros.
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from array import array
@@ -97,26 +98,60 @@ def speak(node: Node, kind: str, file: str, coding: str = "wave") -> None:
 
 
 def show(node: Node, kind: str, file: str) -> None:
-    """Publish a photograph at 25 Hz, as ROS camera drivers do."""
-    import cv2
-
-    bgr = cv2.imread(file)
-    assert bgr is not None
-    if kind.startswith("raw"):
-        topic, qos = "/robot/image_raw", QoSProfile(depth=10) if kind == "raw_reliable" else qos_profile_sensor_data
-        small = np.ascontiguousarray(bgr[:: max(1, len(bgr) // 480), :: max(1, len(bgr) // 480)])
-        h, w = small.shape[:2]
-        image: Any = Image(height=h, width=w, encoding="bgr8", step=3 * w, data=_array("B", small))
-    else:
-        topic, qos = {"compressed": "/robot/image_raw/compressed", "compressed_as_raw": "/robot/image_raw"}[kind], 10
-        image = CompressedImage(format="jpeg", data=_array("B", np.frombuffer(Path(file).read_bytes(), np.uint8)))
-    publisher = node.create_publisher(type(image), topic, qos)
+    """Publish a JPEG file at 25 Hz, as image_transport does."""
+    topic = {"compressed": "/robot/image_raw/compressed", "compressed_as_raw": "/robot/image_raw"}[kind]
+    image = CompressedImage(format="jpeg", data=_array("B", np.frombuffer(Path(file).read_bytes(), np.uint8)))
+    publisher = node.create_publisher(CompressedImage, topic, 10)
 
     def publish() -> None:
         image.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(image)
 
     node.create_timer(0.04, publish)
+
+
+CLOCKS = {
+    "epoch": time.time_ns,
+    "zero": lambda: 0,
+    "monotonic": time.monotonic_ns,
+    "hour ahead": lambda: time.time_ns() + 3600 * 10**9,
+    "hour behind": lambda: time.time_ns() - 3600 * 10**9,
+}
+
+
+def film(node: Node, phases: str, file: str) -> None:
+    """Publish a photograph as bgr8 at 30 Hz, in phases with a publisher each; each begins when somebody subscribes.
+
+    phases: JSON, a list of objects with topic, size ("640x480"), reliable, count (of images; 0: endless), keep (share
+    of the images that is published, drawn at random), clock. Prints a line at the end of a phase; the next one begins
+    with a line on stdin.
+    """
+    import cv2
+
+    bgr = cv2.imread(file)
+    assert bgr is not None
+    for phase in json.loads(phases):
+        o = {"topic": "/robot/image_raw", "size": "640x480", "reliable": True, "count": 0, "keep": 1.0,
+             "clock": "epoch", **phase}  # fmt: skip
+        w, h = map(int, o["size"].split("x"))
+        image = Image(height=h, width=w, encoding="bgr8", step=3 * w, data=_array("B", cv2.resize(bgr, (w, h))))
+        image.header.frame_id = "camera_link"
+        publisher = node.create_publisher(Image, o["topic"], QoSProfile(depth=10) if o["reliable"] else
+                                          qos_profile_sensor_data)  # fmt: skip
+        while not publisher.get_subscription_count():
+            time.sleep(0.05)
+        time.sleep(1.0)  # subscribers that now know the publisher may subscribe anew, reliably
+        published, due, draw = 0, time.monotonic(), random.Random(0)
+        while not o["count"] or published < o["count"]:
+            due += 1 / 30
+            time.sleep(max(0.0, due - time.monotonic()))
+            if draw.random() < o["keep"]:
+                image.header.stamp.sec, image.header.stamp.nanosec = divmod(CLOCKS[o["clock"]](), 10**9)
+                publisher.publish(image)
+                published += 1
+        print(published, flush=True)
+        sys.stdin.readline()
+        node.destroy_publisher(publisher)
 
 
 def listen(node: Node, kind: str, file: str) -> None:
@@ -137,7 +172,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node(f"third_party_{time.monotonic_ns() % 10_000}")
     name, *arguments = sys.argv[1:]
-    {"speak": speak, "show": show, "listen": listen}[name](node, *arguments)
+    {"speak": speak, "show": show, "film": film, "listen": listen}[name](node, *arguments)
     rclpy.spin(node)
 
 

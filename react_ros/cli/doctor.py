@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
 
-from react_ros import assets
+from react_ros import assets, dds
 from react_ros.machine import describe_machine
 
 
@@ -69,6 +69,23 @@ def ros() -> list[Finding]:
         remedy = f"on a ROS machine: apt-get install ros-$ROS_DISTRO-{package.replace('_', '-')}"
         findings.append(Finding(package, installed, text, remedy, required=False))
     return findings
+
+
+def transport() -> list[Finding]:
+    """Room for images on their way between processes: shared memory and socket buffers."""
+    memory, dead, buffer = dds.shared_memory(), dds.dead_segments(), dds.socket_buffer()
+    text = str(memory)
+    if dead:
+        held = sum(path.stat().st_blocks * 512 for path in dead if path.exists()) / 2**20
+        text += f"; {held:.0f} MB are of processes that were killed, which react-ros run frees"
+    return [
+        Finding("/dev/shm", not memory.small, text, dds.SHARED_MEMORY_REMEDY, required=False),
+        Finding(
+            "socket buffers", buffer >= dds.ENOUGH_BUFFER,
+            f"{buffer / 2**20:.1f} MB; the images of another package's camera driver need {dds.ENOUGH_BUFFER >> 20} MB",
+            dds.BUFFER_REMEDY, required=False,
+        ),
+    ]  # fmt: skip
 
 
 def models() -> list[Finding]:
@@ -143,4 +160,14 @@ def screen() -> list[Finding]:
     return [Finding("screen", bool(display), text, "react-ros run --view-port 8025", required=False)]
 
 
-CHECKS: tuple[Callable[[], list[Finding]], ...] = (ros, models, cameras, microphones, gpu, films, ports, screen)
+CHECKS: tuple[Callable[[], list[Finding]], ...] = (
+    ros,
+    transport,
+    models,
+    cameras,
+    microphones,
+    gpu,
+    films,
+    ports,
+    screen,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -26,11 +27,9 @@ app = typer.Typer(
 
 @app.command()
 @with_launch_options
-def run(
-    chosen: dict[str, str],
-    composed: Annotated[bool, typer.Option("--composed", help="run all nodes in one process")] = False,
-) -> None:
+def run(chosen: dict[str, str]) -> None:
     """Start the robot: camera, microphone, perception, listener and avatar, until Ctrl-C."""
+    from react_ros import dds
     from react_ros.runner import Runner
 
     # Picture and sound of files start together, once every node is up.
@@ -42,14 +41,9 @@ def run(
     view_port = int(chosen["view_port"])
     if view_port:
         print(f"human and avatar: http://127.0.0.1:{view_port}   (Ctrl-C ends the robot)", flush=True)
-    if composed:
-        import os
-
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        os.environ.update(bringup.environment())
-        from react_ros.nodes.composed import run_composed
-
-        raise typer.Exit(run_composed([(p.executable, p.ros_arguments) for p in processes]))
+    dds.remove_dead_segments()
+    for notice in dds.notices():
+        print(notice, file=sys.stderr)
     raise typer.Exit(Runner(processes).run())
 
 

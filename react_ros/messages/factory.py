@@ -49,10 +49,13 @@ class MessageFactory:
             for name, (start, duration) in stages.items()
         ]
 
-    def speaker(self, frame: SpeakerFrame, stages: Stages, source_ns: int, landmarks: bool = False) -> Any:
+    def speaker(
+        self, frame: SpeakerFrame, stages: Stages, source_ns: int, landmarks: bool = False, frame_id: str = ""
+    ) -> Any:
         """react_ros/SpeakerFeatures of a speaker frame.
 
         source_ns: capture time of the sensor data, ns since the epoch. landmarks: whether to include the landmarks.
+        frame_id: of the camera.
         """
         f, s, floats = frame.face, frame.sound, self._floats
         lineage = self._new(
@@ -69,7 +72,7 @@ class MessageFactory:
         valence, arousal = (float(v) for v in f.attributes[face.VA])
         return self._new(
             FEATURES_TYPE,
-            header=self.header(self.time(frame.stamp_ns)),
+            header=self.header(self.time(frame.stamp_ns), frame_id),
             lineage=lineage,
             face_state=int(f.state),
             faces=f.count,

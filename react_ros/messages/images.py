@@ -18,6 +18,7 @@ _CHANNELS = {
     "8UC1": 1,
     "8UC3": 3,
     "mono16": 2,
+    "16UC1": 2,
     "yuv422_yuy2": 2,
     "yuyv": 2,
     "yuv422": 2,
@@ -26,8 +27,16 @@ _CHANNELS = {
     "bayer_bggr8": 1,
     "bayer_gbrg8": 1,
     "bayer_grbg8": 1,
+    "nv12": 1,
+    "nv21": 1,
 }
-"""Bytes per pixel by the encoding names of sensor_msgs; "yuv422" is ROS's older name of UYVY."""
+"""Bytes per pixel by the encoding names of sensor_msgs, in the first plane where there are several; "yuv422" is ROS's
+older name of UYVY."""
+
+_NAMES = {name.lower(): name for name in _CHANNELS}
+
+_PLANAR = ("nv12", "nv21")
+"""4:2:0 encodings: after the rows of luma, half as many rows in which the chroma of 2 x 2 pixels alternates."""
 
 _PAIRED = ("yuv422_yuy2", "yuyv", "yuv422", "uyvy")
 """4:2:2 encodings: two neighbouring pixels share their chroma, so rows have an even number of pixels."""
@@ -40,21 +49,26 @@ def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
     """
     if hasattr(message, "format"):
         return _decompress(message)
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
+    encoding = _NAMES.get(message.encoding.lower())
+    if encoding is None:
         raise ValueError(f"encoding {message.encoding[:40]!r} is not one of {', '.join(_CHANNELS)}")
+    channels = _CHANNELS[encoding]
     h, w, step = message.height, message.width, message.step
     _check_size(w, h)
     if step < w * channels:
-        raise ValueError(f"a row of {w} pixels in {message.encoding} takes {w * channels} bytes, not {step}")
+        raise ValueError(f"a row of {w} pixels in {encoding} takes {w * channels} bytes, not {step}")
+    if encoding in _PLANAR:
+        return _from_planes(message, encoding)
     if len(message.data) != step * h:
         raise ValueError(f"{h} rows of {step} bytes are {step * h} bytes, not {len(message.data)}")
-    if message.encoding in _PAIRED and w % 2:
-        raise ValueError(f"{w} pixels in a row of {message.encoding}, which come in pairs")
+    if encoding in _PAIRED and w % 2:
+        raise ValueError(f"{w} pixels in a row of {encoding}, which come in pairs")
     rows = np.frombuffer(message.data, np.uint8).reshape(h, step)[:, : w * channels].reshape(h, w, channels)
-    if message.encoding == "rgb8":
+    if encoding == "rgb8":
         return np.ascontiguousarray(rows)
-    if message.encoding == "mono16":
+    if encoding == "16UC1":
+        return np.repeat(_visible(rows.copy().view(">u2" if message.is_bigendian else "<u2")), 3, axis=2)
+    if encoding == "mono16":
         return np.repeat(rows[:, :, 0 if message.is_bigendian else 1, None], 3, axis=2)
     import cv2
 
@@ -66,8 +80,34 @@ def image_from_message(message: Any) -> npt.NDArray[np.uint8]:
         # OpenCV names a Bayer pattern by the pixels of its second row and column.
         "bayer_rggb8": cv2.COLOR_BayerBG2RGB, "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
         "bayer_gbrg8": cv2.COLOR_BayerGR2RGB, "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
-    }[message.encoding]  # fmt: skip
+    }[encoding]  # fmt: skip
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(rows), code), np.uint8)
+
+
+def _from_planes(message: Any, encoding: str) -> npt.NDArray[np.uint8]:
+    """NV12 or NV21. Some drivers count the rows of chroma in the height."""
+    import cv2
+
+    h, w, step = message.height, message.width, message.step
+    length = len(message.data)
+    if length == step * h and h % 3 == 0:
+        h = h // 3 * 2
+    if length != step * h * 3 // 2:
+        raise ValueError(f"{h} rows of {step} bytes in {encoding} are {step * h * 3 // 2} bytes, not {length}")
+    if w % 2 or h % 2:
+        raise ValueError(f"{w} x {h} pixels in {encoding}, which come in squares of 2 x 2")
+    planes = np.ascontiguousarray(np.frombuffer(message.data, np.uint8).reshape(h * 3 // 2, step)[:, :w])
+    code = cv2.COLOR_YUV2RGB_NV12 if encoding == "nv12" else cv2.COLOR_YUV2RGB_NV21
+    return np.asarray(cv2.cvtColor(planes, code), np.uint8)
+
+
+def _visible(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """16-bit values, whose range the encoding leaves open (infrared of 10 bits, depth in mm), to 8 bits.
+
+    The image's brightest hundredth becomes white; every 4th pixel of every 4th row is looked at.
+    """
+    white = max(float(np.percentile(values[::4, ::4], 99)), 1.0)
+    return np.clip(values * np.float32(255.0 / white), 0, 255).astype(np.uint8)
 
 
 def _check_size(w: int, h: int) -> None:

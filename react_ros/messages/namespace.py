@@ -68,6 +68,11 @@ def join_namespace(namespace: str, name: str) -> str:
     return name if name.startswith("/") else f"{normalize_namespace(namespace).rstrip('/')}/{name}"
 
 
+def beside(topic: str, name: str) -> str:
+    """The topic with another last part: beside("/mic/audio", "audio_info") is "/mic/audio_info"."""
+    return f"{topic.rpartition('/')[0]}/{name}"
+
+
 def encloses(namespace: str, topic: str) -> bool:
     """Whether a topic or namespace lies in a namespace or below it; all lie below the root."""
     return namespace == ROOT or f"{topic}/".startswith(f"{namespace}/")

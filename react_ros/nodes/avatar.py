@@ -9,7 +9,7 @@ from importlib import import_module, util
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.avatar.motion import FaceMotion, MotionConfig, Pose
 from react_ros.avatar.pacing import OutputPacer
@@ -21,8 +21,9 @@ from react_ros.messages.images import image_from_message
 from react_ros.messages.stamps import StampLimits, Stopwatch, nanoseconds
 from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
-from react_ros.nodes.base import OUTPUT_QOS, SENSOR_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
+from react_ros.nodes.topic_input import ImageInput
 
 HOLD_S = 0.5
 """Time without a reaction after which the status is stale and the face crossfades to idle life."""
@@ -68,7 +69,8 @@ class AvatarNode(RobotNode):
                 self._view = ViewServer(self.value("view_host"), port)
             except ViewError as error:
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
-            self.create_subscription(Image, "image_raw", self._on_image, SENSOR_QOS)
+            images = ImageInput(self, self._on_image)
+            self.create_timer(0.5, images.follow)
         self._blendshapes = self.create_lifecycle_publisher(Blendshapes, "avatar/blendshapes", OUTPUT_QOS)
         self._face_model = self.create_lifecycle_publisher(FaceModel, "avatar/face_model", OUTPUT_QOS)
         self._affect = self.create_lifecycle_publisher(Affect, "avatar/affect", OUTPUT_QOS)
@@ -133,11 +135,11 @@ class AvatarNode(RobotNode):
             self._pacer.arrived(time.monotonic_ns())
             self._change.notify()
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
         try:
             self._human = image_from_message(message)
         except ValueError as error:
-            self.reject("image_raw", str(error))
+            self.reject(topic, str(error))
 
     # Output
 
@@ -238,14 +240,21 @@ class AvatarNode(RobotNode):
         self.warning = "no reactions arrive: the face shows idle life" if stale else ""
 
 
+def hri_namespace(namespace: str) -> str:
+    """Where the face is published as hri_msgs: ROS4HRI's /robot_face for a robot with the usual namespace, and
+    /lab/two/robot_face for one in /lab/two, so that several robots do not publish on one topic."""
+    return "/robot_face" if namespace in ("/", "/robot") else f"{namespace}/robot_face"
+
+
 class HriFace:
     """Publishes the face in the messages of ROS4HRI (REP-155), if hri_msgs is installed."""
 
     def __init__(self, node: RobotNode) -> None:
         messages = import_module("hri_msgs.msg")
         self._expression_type, self._facs_type = messages.Expression, messages.FacialActionUnits
-        self._expression = node.create_lifecycle_publisher(messages.Expression, "/robot_face/expression", OUTPUT_QOS)
-        self._facs = node.create_lifecycle_publisher(messages.FacialActionUnits, "/robot_face/facs", OUTPUT_QOS)
+        face = hri_namespace(node.get_namespace())
+        self._expression = node.create_lifecycle_publisher(messages.Expression, f"{face}/expression", OUTPUT_QOS)
+        self._facs = node.create_lifecycle_publisher(messages.FacialActionUnits, f"{face}/facs", OUTPUT_QOS)
 
     def publish(self, attributes: Floats, lineage: Lineage) -> None:
         """attributes: (25,)."""

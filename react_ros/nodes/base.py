@@ -30,12 +30,9 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from react_ros.package import CONFIGURATION_ERROR, dds_profile
+from react_ros.dds import forget_profile, use_profile
+from react_ros.package import CONFIGURATION_ERROR
 
-SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-"""For images. Best effort matches every publisher; depth 1: only the newest image is kept."""
-SOUND_QOS = QoSProfile(depth=50, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-"""For audio. Depth: one second of 20 ms chunks, which arrive while the callback of an image runs."""
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 DURABLE_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
                          durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
@@ -288,13 +285,6 @@ FILE_PARAMETERS = (
 """Parameters of sensors whose source may be a file."""
 
 
-def use_dds_profile() -> None:
-    """Set the Fast DDS profile, whose shared-memory segments hold whole images, unless the user has set another one."""
-    profile = dds_profile(os.environ)
-    if profile.is_file():
-        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
-
-
 def _report_arguments(error: Exception) -> int:
     """Print that the ROS arguments are invalid. Returns the exit code."""
     reason = " ".join(str(error).split(", at /")[0].split()).rstrip(".")
@@ -310,13 +300,14 @@ def run(
     node_arguments: `--ros-args …` for each node; empty: all nodes read the process's command line.
     then: called after a run that ended without an error.
     """
-    use_dds_profile()
+    use_profile(sys.argv)
     # The default switch interval of 5 ms would delay threads with deadlines beside a thread that computes.
     sys.setswitchinterval(0.001)
     context = rclpy.context.Context()
     try:
         rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        forget_profile()
         return _report_arguments(error)
     executor = EventsExecutor(context=context)
     nodes: list[RobotNode] = []
@@ -328,6 +319,7 @@ def run(
         for i, cls in enumerate(classes):
             own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
             node = cls(context=context, **own)
+            forget_profile()
             nodes.append(node)
             executor.add_node(node)
             if node.value("autostart") and not node.start():
@@ -345,6 +337,7 @@ def run(
     except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
         code = _report_arguments(error)
     finally:
+        forget_profile()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         for node in nodes:

@@ -1,7 +1,9 @@
-"""Runs several nodes in one process."""
+"""Runs several nodes in one process: `composed NODES`; NODES is bringup.py's JSON, [[name, ROS arguments], …]."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -21,3 +23,12 @@ def run_composed(nodes: Sequence[tuple[str, list[str]]]) -> int:
         classes.append(getattr(import_module(f"react_ros.nodes.{name}"), CLASSES[name]))
         arguments.append(["--ros-args", *ros_arguments])
     return run(*classes, node_arguments=arguments)
+
+
+def main() -> None:
+    # What follows, `--ros-args …` of the launch system, is for none of the nodes.
+    raise SystemExit(run_composed(json.loads(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,23 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockConfig
-from react_ros.messages.stamps import StampLimits
+from react_ros.messages.stamp_source import STAMPS
+from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
-from react_ros.msg import AudioChunk, SpeakerFeatures
-from react_ros.nodes.base import (
-    DURABLE_QOS,
-    LATCHED_QOS,
-    OUTPUT_QOS,
-    SENSOR_QOS,
-    SOUND_QOS,
-    ConfigurationError,
-    Parameter,
-    RobotNode,
-    run,
-)
+from react_ros.msg import SpeakerFeatures
+from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
+from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 
 class PerceptionNode(RobotNode):
-    """Subscribes to `audio` and `image_raw` (or `image_raw/compressed`), publishes `speaker/features`."""
+    """Subscribes to `audio` and `image_raw` (or `image_raw/compressed`), publishes `speaker/features`.
+
+    Where `image_raw` is remapped, so is its compressed form; where `audio` is, `audio_info` lies beside it.
+    """
 
     NAME = "perception"
     PARAMETERS = (
@@ -42,6 +37,8 @@ class PerceptionNode(RobotNode):
         Parameter("wav2vec2", "", "path of wav2vec 2.0 base weights (.pt or .safetensors); empty: no speech embedding"),
         Parameter("sound_lag", 0.04, "lag of a frame's sound behind its image, s", 0.0, 1.0),
         Parameter("stale_after", 0.5, "a stream without messages for so long is stale, s", 0.1, 10.0),
+        Parameter("stamps", "auto", "which times images and audio have: sensor: those of their stamps; arrival; auto: "
+                  "the stamps, unless they are 0 or of another clock", choices=STAMPS),
         Parameter("max_stamp_age", 5.0, "a message whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a message whose stamp lies further in the future is dropped, s", 0.0, 1e9,
                   live=True),
@@ -65,17 +62,18 @@ class PerceptionNode(RobotNode):
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}))
+        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}), stamps=self.value("stamps"))
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
-        self._types = {"image_raw": "", "audio": ""}
-        self._inputs: dict[str, Any] = {}
-        self._uninstalled: dict[str, str] = {}
-        self._use_type("image_raw", IMAGE_TYPES[0])
-        self._use_type("audio", AUDIO_TYPES[0])
+        self._images = ImageInput(self, self._on_image)
+        self._images.superseded = self._on_superseded
+        self._image_rate = ImageRate()
+        audio = self.resolve_topic_name("audio")
+        self._audio = TopicInput(self, audio, AUDIO_TYPES, self._on_audio, depth=SOUND_DEPTH)
+        self._info_topic = ""
         self.create_timer(0.01, self._advance)
-        self.create_timer(0.5, self._find_publishers)
+        self.create_timer(0.5, self._follow_publishers)
 
     def apply_parameters(self, values: dict[str, Any]) -> None:
         self._front_end.limits = self._limits(values)
@@ -95,13 +93,16 @@ class PerceptionNode(RobotNode):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
+        now = self._now()
+        self._image_rate.add(nanoseconds(message.header.stamp), now, len(message.data))
         self._push(topic, lambda now: self._front_end.push_image(message, now))
 
-    def _on_chunk(self, message: AudioChunk) -> None:
-        self._push("audio", lambda now: self._front_end.push_audio(message, True, now))
+    def _on_superseded(self, message: Image | CompressedImage) -> None:
+        self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
+        self.counts["superseded images"] += self.active
 
-    def _on_third_party_audio(self, message: Any) -> None:
-        self._push("audio", lambda now: self._front_end.push_audio(message, False, now))
+    def _on_audio(self, kind: str, message: Any) -> None:
+        self._push("audio", lambda now: self._front_end.push_audio(message, kind == OUR_AUDIO, now))
 
     def _push(self, topic: str, push: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
@@ -120,56 +121,35 @@ class PerceptionNode(RobotNode):
             self.reject("audio_info", str(error))
 
     def _advance(self) -> None:
+        self._images.follow_soon()
+        self._audio.follow_soon()
         if self.active:
             self._publish_features(self._front_end.advance(self._now()))
 
-    def _find_publishers(self) -> None:
-        """Switch subscriptions to the supported message types that are actually published."""
-        compressed = "image_raw/compressed"
-        if compressed not in self._inputs and not self.count_publishers("image_raw"):
-            kinds = {p.topic_type for p in self.get_publishers_info_by_topic(compressed)}
-            if kinds == {IMAGE_TYPES[1]}:
-                self._subscribe(compressed, CompressedImage, partial(self._on_image, compressed), SENSOR_QOS)
-        for topic, known in (("image_raw", IMAGE_TYPES), ("audio", AUDIO_TYPES)):
-            kinds = {p.topic_type for p in self.get_publishers_info_by_topic(topic)}
-            if len(kinds) == 1 and (kind := kinds.pop()) in known and kind != self._types[topic]:
-                self._use_type(topic, kind)
+    def _follow_publishers(self) -> None:
+        """Subscribe to what is actually published."""
+        self._images.follow()
+        self._audio.follow()
+        kind = self._audio.kind
+        # AudioStamped (mgonzs13) contains its AudioInfo.
+        if kind not in ("", OUR_AUDIO) and not kind.endswith("AudioStamped") and not self._info_topic:
+            self._subscribe_info()
+        for name, used, usual in (("image_raw", self._images.kind, IMAGE_TYPES[0]), ("audio", kind, AUDIO_TYPES[0])):
+            if used not in ("", usual):
+                self.facts[f"type of {name}"] = used
 
-    def _use_type(self, topic: str, kind: str) -> None:
-        try:
-            cls = message_class(kind)
-        except (ImportError, AttributeError):
-            self._uninstalled[topic] = f"{topic} carries {kind}, which is not installed here"
-            return
-        if old := self._inputs.pop(topic, None):
-            # One participant cannot have a topic with two types, and the old subscription is destroyed only after this
-            # callback: the next call creates the new one.
-            self.destroy_subscription(old)
-            self._types[topic] = ""
-            return
-        self._types[topic] = kind
-        self._uninstalled.pop(topic, None)
-        if topic == "image_raw":
-            self._subscribe(topic, cls, partial(self._on_image, topic), SENSOR_QOS)
-        else:
-            self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_third_party_audio, SOUND_QOS)
-            # AudioStamped (mgonzs13) contains its AudioInfo.
-            if kind != OUR_AUDIO and not kind.endswith("AudioStamped") and "audio_info" not in self._inputs:
-                info = message_class(AUDIO_INFO)
-                self._subscribe("audio_info", info, self._on_audio_info, OUTPUT_QOS)
-                # audio_capture of ros-drivers publishes it once, latched.
-                self.create_subscription(info, "audio_info", self._on_audio_info, LATCHED_QOS)
-        if kind not in (IMAGE_TYPES[0], AUDIO_TYPES[0]):
-            self.facts[f"type of {topic}"] = kind
-
-    def _subscribe(self, topic: str, cls: Any, callback: Any, qos: Any) -> None:
-        self._inputs[topic] = self.create_subscription(cls, topic, callback, qos)
+    def _subscribe_info(self) -> None:
+        self._info_topic = audio_info_topic(self)
+        cls = message_class(AUDIO_INFO)
+        self.create_subscription(cls, self._info_topic, self._on_audio_info, OUTPUT_QOS)
+        # audio_capture of ros-drivers publishes it once, latched.
+        self.create_subscription(cls, self._info_topic, self._on_audio_info, LATCHED_QOS)
 
     # Output
 
     def _publish_features(self, perceived: list[Perceived]) -> None:
         for p in perceived:
-            self._features.publish(FACTORY.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks")))
+            self._features.publish(FACTORY.speaker(p.frame, p.stages, p.source_ns, self.value("landmarks"), p.frame_id))
             self.counts["frames"] += 1
             self.facts["face"] = p.frame.face.state.name.lower()
             self.facts["sound"] = p.frame.sound.state.name.lower()
@@ -179,9 +159,19 @@ class PerceptionNode(RobotNode):
             return
         for name, count in asdict(self._front_end.clock.counters).items():
             self.counts[name] = count
+        now, front_end = self._now(), self._front_end
+        self.facts["image stamps"] = front_end.image_stamps.used
+        self.facts["audio stamps"] = front_end.sound_stamps.used
+        self.facts["images per second"] = self._image_rate.text(now)
         face = self.facts.get("face", "missing")
         missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
-        self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
+        troubles = (
+            front_end.image_stamps.trouble(now),
+            front_end.sound_stamps.trouble(now),
+            self._audio.uninstalled,
+            self._image_rate.trouble(self._images, now) or missing,
+        )
+        self.warning = "; ".join(filter(None, troubles))
 
 
 def main() -> None:

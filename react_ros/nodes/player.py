@@ -19,9 +19,10 @@ from rosgraph_msgs.msg import Clock
 
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag
+from react_ros.dds import forget_profile, use_profile
 from react_ros.messages.namespace import move, parse_namespace, robot_namespaces
 from react_ros.messages.types import RECORDING_TYPE, STREAM_TYPE
-from react_ros.nodes.base import LATCHED_QOS, use_dds_profile
+from react_ros.nodes.base import LATCHED_QOS
 from react_ros.nodes.messages import FACTORY, message_class
 from react_ros.replay.pacing import Pacer, describe_skip, play_paced
 
@@ -38,7 +39,7 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
     publish only these, given in full or by their ending. A topic whose type is not installed here is left out, which
     is reported on stderr, as is each silence that is skipped. Raises BagError or ValueError.
     """
-    use_dds_profile()
+    use_profile()
     interrupted = threading.Event()
     with Bag(path) as bag:
         names = published_names(bag, chosen_topics(bag, topics), namespace)
@@ -49,6 +50,7 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
         handlers = {n: signal.signal(n, lambda *_: interrupted.set()) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             node = rclpy.create_node("player", context=context)
+            forget_profile()
             clock = node.create_publisher(Clock, "/clock", QoSProfile(depth=10))
             publishers = _create_publishers(node, bag, names)
             _wait_for_subscribers(publishers.values(), interrupted)

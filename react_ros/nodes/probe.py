@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from react_ros.nodes.base import use_dds_profile
+from react_ros.dds import forget_profile, use_profile
 
 
 class Probe:
@@ -28,13 +27,11 @@ class Probe:
     """
 
     def __init__(self, namespace: str, topics: dict[str, Any]) -> None:
-        given = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
-        use_dds_profile()
+        use_profile()
         self._context = rclpy.context.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("probe", context=self._context, namespace=namespace)
-        if given is None:  # it has been read by now; processes started from here choose their own
-            os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
+        forget_profile()
         self._change = threading.Condition()
         self.messages: dict[str, list[tuple[int, Any]]] = {topic: [] for topic in topics}
         """Topic to (arrival in ns since the epoch, message), in order of arrival."""

@@ -27,7 +27,15 @@ from react_ros.bags.types import learn_type
 from react_ros.bags.writer import STORAGES, BagWriter
 from react_ros.messages.images import image_from_message
 from react_ros.messages.namespace import encloses, join_namespace, normalize_namespace
-from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, OUR_AUDIO, STREAM_TYPE
+from react_ros.messages.types import (
+    AUDIO_INFO,
+    AUDIO_TYPES,
+    COMPRESSED_IMAGE_TYPE,
+    IMAGE_TYPE,
+    IMAGE_TYPES,
+    OUR_AUDIO,
+    STREAM_TYPE,
+)
 from react_ros.msg import ListenerStream, Recording
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class
@@ -36,6 +44,7 @@ GLOBAL_TOPICS = ("/diagnostics", "/parameter_events")
 """Topics outside the robot's namespace that are recorded too."""
 FEATURES_PACKAGES = ("react_ros", "diagnostic_msgs", "rcl_interfaces", "lifecycle_msgs", "hri_msgs")
 """Packages whose messages are recorded with privacy `features`; those of others might show a person."""
+SENSOR_TYPES = (*IMAGE_TYPES, *AUDIO_TYPES, AUDIO_INFO)
 FLUSH_PERIOD_S = 1.0
 """Period at which the bag is brought to the disk: a crash costs no more than this."""
 MAX_EARLY_MESSAGES = 400
@@ -56,7 +65,7 @@ class _ParameterQuery:
 
 
 class RecorderNode(RobotNode):
-    """Subscribes to the topics in its namespace and to GLOBAL_TOPICS, and writes them into a bag."""
+    """Writes the topics in its namespace, those of remapped sensors and GLOBAL_TOPICS into a bag."""
 
     NAME = "recorder"
     PARAMETERS = (
@@ -85,7 +94,8 @@ class RecorderNode(RobotNode):
             self._path = next(p for p in (self._path, *islice(numbered, 1000)) if not p.exists())
         self._unrecordable: dict[str, str] = {}
         """Topic to why it is not recorded."""
-        self._subscribed: set[str] = set()
+        self._subscribed: dict[str, tuple[Any, bool]] = {}
+        """Topic to its subscription, and whether that is reliable."""
         self._queries: dict[str, _ParameterQuery] = {}
         self._failure = ""
         """Why recording has ended, in one sentence; empty while it goes on."""
@@ -127,11 +137,18 @@ class RecorderNode(RobotNode):
         if not self.active:  # latched messages are delivered once: before activation they would be lost
             return
         for topic, types in self.get_topic_names_and_types():
-            if topic in self._subscribed or not self._wants(topic, types[0]):
+            if not self._wants(topic, types[0]):
                 continue
             publishers = self.get_publishers_info_by_topic(topic)
             if not publishers:
                 continue
+            qos = [p.qos_profile for p in publishers]
+            reliable = all(q.reliability == QoSReliabilityPolicy.RELIABLE for q in qos)
+            if topic in self._subscribed:
+                subscription, before = self._subscribed[topic]
+                if reliable or not before:
+                    continue
+                self.destroy_subscription(subscription)  # a publisher has joined that would not be received
             try:
                 cls = message_class(types[0])
                 recordable = learn_type(types[0])
@@ -141,11 +158,8 @@ class RecorderNode(RobotNode):
                 self._unrecordable[topic] = f"{topic} is not recorded: its type {types[0]} is not installed here"
                 continue
             self._unrecordable.pop(topic, None)
-            self._subscribed.add(topic)
-            qos = [p.qos_profile for p in publishers]
-            reliable = all(q.reliability == QoSReliabilityPolicy.RELIABLE for q in qos)
             latched = all(q.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL for q in qos)
-            self.create_subscription(
+            subscription = self.create_subscription(
                 cls,
                 topic,
                 partial(self._on_message, topic, types[0]),
@@ -156,6 +170,7 @@ class RecorderNode(RobotNode):
                 ),
                 raw=True,
             )
+            self._subscribed[topic] = (subscription, reliable)
         for name, namespace in self.get_node_names_and_namespaces():
             node = join_namespace(namespace, name)
             if encloses(self._namespace, node) and node not in self._queries:
@@ -170,12 +185,19 @@ class RecorderNode(RobotNode):
     def _wants(self, topic: str, kind: str) -> bool:
         if self._chosen:
             return topic in self._chosen
-        if not (encloses(self._namespace, topic) or topic in GLOBAL_TOPICS):
+        if not (encloses(self._namespace, topic) or topic in GLOBAL_TOPICS or self._perceived(topic, kind)):
             return False
         if kind == IMAGE_TYPE and self.value("images") == "none":
             return False
         package = kind.split("/")[0]
         return self.value("privacy") == "raw" or (package in FEATURES_PACKAGES and kind != OUR_AUDIO)
+
+    def _perceived(self, topic: str, kind: str) -> bool:
+        """Whether it is a sensor's topic outside of the namespace that the robot's perception subscribes to."""
+        return kind in SENSOR_TYPES and any(
+            s.node_name == "perception" and s.node_namespace == self._namespace
+            for s in self.get_subscriptions_info_by_topic(topic)
+        )
 
     def _send(self, node: str, query: _ParameterQuery) -> None:
         """Query a node's parameters, and put them into the manifest once it answers."""

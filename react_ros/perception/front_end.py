@@ -11,6 +11,7 @@ from react_ros.clock.types import ClockFrame
 from react_ros.face import SpeakerFrame
 from react_ros.messages.audio import ThirdPartyAudio, chunk_from_message
 from react_ros.messages.images import image_from_message
+from react_ros.messages.stamp_source import StampSource
 from react_ros.messages.stamps import Stages, StampLimits, nanoseconds
 from react_ros.perception.pipeline import Perception
 
@@ -23,6 +24,8 @@ class Perceived:
     stages: Stages
     source_ns: int
     """Stamp of the frame's image in ns; for a frame without a new image, the time of the frame."""
+    frame_id: str = ""
+    """Of the newest image; empty before the first."""
 
 
 class SensorFrontEnd:
@@ -37,40 +40,51 @@ class SensorFrontEnd:
         clock: FrameClock,
         limits: StampLimits,
         watch: Callable[[ClockFrame], None] | None = None,
+        stamps: str = "auto",
     ) -> None:
-        """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception."""
+        """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception.
+
+        stamps: one of `stamp_source.STAMPS`.
+        """
         self.clock = clock
         self.limits = limits
         """How far a stamp may lie from now; may be replaced at any time."""
         self._perception = perception
         self._third_party = ThirdPartyAudio()
         self._watch = watch
+        self.image_stamps, self.sound_stamps = StampSource("image", stamps), StampSource("audio", stamps)
+        self._frame_id = ""
 
     def push_image(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
         """Add an Image or CompressedImage message. Raises ValueError with one sentence for an invalid message.
 
-        stamp: used instead of the message's own, ns.
+        stamp: used instead of the message's own, ns; None: `image_stamps` chooses.
         """
-        stamp = nanoseconds(message.header.stamp) if stamp is None else stamp
-        self.limits.check(stamp, now)
+        if stamp is None:
+            stamp = self.image_stamps.choose(nanoseconds(message.header.stamp), now, self.limits)
+        else:
+            self.limits.check(stamp, now)
         image = image_from_message(message)
+        self._frame_id = message.header.frame_id
         # The image carries its transport time through the clock, for the lineage.
         return self._perceive(self.clock.push_image(stamp, (image, (stamp, (now - stamp) / 1e9)), now))
 
     def push_audio(self, message: Any, ours: bool, now: int, stamp: int | None = None) -> list[Perceived]:
         """Add an audio message: AudioChunk (ours) or third-party. Raises ValueError for an invalid message.
 
-        stamp: used instead of the message's own, ns.
+        stamp: used instead of the message's own, ns; None: `sound_stamps` chooses.
         """
-        if stamp is None and hasattr(message, "header"):
-            stamp = nanoseconds(message.header.stamp)
         if ours:
             chunk = chunk_from_message(message)
         else:
             chunk = self._third_party.chunk(message if hasattr(message, "audio") else _Unstamped(message))
-        if stamp is None:  # without a stamp: its first sample was captured its own length ago, or earlier
-            stamp = now - round(len(chunk.pcm) / chunk.rate * 1e9)
-        self.limits.check(stamp, now)
+        length = round(len(chunk.pcm) / chunk.rate * 1e9)
+        if stamp is not None:
+            self.limits.check(stamp, now)
+        elif hasattr(message, "header"):
+            stamp = self.sound_stamps.choose(nanoseconds(message.header.stamp), now, self.limits, length)
+        else:  # its first sample was captured its own length ago, or earlier
+            stamp = now - length
         first = chunk.first_sample if ours else None
         return self._perceive(self.clock.push_sound(stamp, chunk.pcm, chunk.rate, first, now))
 
@@ -97,7 +111,7 @@ class SensorFrontEnd:
             if frame.image_new and arrival is not None:
                 source, transport_s = arrival
                 stages = {"image": (source, transport_s), **stages}
-            out.append(Perceived(speaker, stages, source))
+            out.append(Perceived(speaker, stages, source, self._frame_id))
         return out
 
 

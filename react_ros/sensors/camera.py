@@ -12,6 +12,7 @@ import numpy as np
 
 from react_ros.media.errors import MediaError
 from react_ros.media.film_reader import FilmReader, Shot, fit
+from react_ros.sensors.device_time import buffer_time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def _open_device(source: str, config: CameraConfig) -> Camera:
 
     def shots() -> Iterator[Shot]:
         while capture.grab():
-            stamp = time.time_ns()
+            reported_ms = capture.get(cv2.CAP_PROP_POS_MSEC)
+            stamp = buffer_time_ns(reported_ms, time.time_ns(), time.monotonic_ns())
             ok, image = capture.retrieve()
             if ok:
                 rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

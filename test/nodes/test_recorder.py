@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from recordings import person
 from rosbags.rosbag2 import Reader
@@ -30,8 +31,9 @@ from react_ros.bags.writer import Storage
 from react_ros.bringup import Process, environment
 from react_ros.cli.main import app
 from react_ros.generators import registry
+from react_ros.messages.images import image_from_message
 from react_ros.msg import AudioChunk, ListenerStream, Recording, SpeakerFeatures
-from react_ros.nodes.base import LATCHED_QOS
+from react_ros.nodes.base import LATCHED_QOS, OUTPUT_QOS
 from react_ros.nodes.messages import FACTORY, audio_message, image_message, message_class
 from react_ros.nodes.probe import Probe
 from react_ros.replay.listeners import ReplayRequest
@@ -253,6 +255,30 @@ def test_images_are_recorded_as_jpeg_unless_their_driver_compresses_them(record:
     first = formats.index("driver")
     assert first > 20 and "jpeg" in formats[0]
     assert {*formats[first + 5 :]} == {"driver"}, "both are in one topic"
+
+
+def test_a_drivers_own_topic_is_recorded_also_once_it_offers_less_reliability(
+    start_robot: Callable[..., Any], tmp_path: Path
+) -> None:
+    robot = start_robot(only=("recorder", "perception"), record=str(tmp_path / "bag"), source="none",
+                        image="/cam/image", topics={"recording": Recording})  # fmt: skip
+    node = robot.probe.node
+    drivers = [node.create_publisher(Image, "/cam/image", OUTPUT_QOS)]
+    robot.wait(lambda: drivers[0].get_subscription_count() == 2, 20, "perception and recorder")
+    drivers.append(node.create_publisher(Image, "/cam/image", qos_profile_sensor_data))
+    robot.wait(lambda: drivers[1].get_subscription_count() == 2, 10, "both at the other driver")
+
+    def record(driver: Any, width: int) -> None:
+        before = declared(robot)[-1].messages
+        message = image_message(np.zeros((48, width, 3), np.uint8), FACTORY.time(time.time_ns()), "cam")
+        robot.wait(lambda: driver.publish(message) or declared(robot)[-1].messages > before + 5, 10, "images recorded")
+
+    robot.wait(lambda: declared(robot), 5, "the topic recording")
+    for driver, width in zip(drivers, (64, 80), strict=True):
+        record(driver, width)
+    robot.runner.end()
+    images = [m.message for m in read_bag(tmp_path / "bag", "/cam/image/compressed")]
+    assert {image_from_message(m).shape[1] for m in images} == {64, 80}
 
 
 # Failures ------------------------------------------------------------------------------------------------------------

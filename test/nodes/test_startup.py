@@ -94,7 +94,7 @@ def test_ctrl_c_ends_a_live_robot_and_leaves_no_process_behind(terminal, compose
     robot = terminal(*FILES, *(["--composed"] if composed else []))
     wait_live()
     children = robot.children()
-    assert len(children) == (0 if composed else 5), "one process a node"
+    assert len(children) == (1 if composed else 5)
     for _ in range(presses):
         robot.press_ctrl_c()
     assert robot.popen.wait(6.0) in (0, 130)

@@ -8,6 +8,7 @@ import threading
 import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from react_ros.media.errors import MediaError
 from react_ros.media.film_reader import fit
 from react_ros.media.film_writer import FilmWriter
 from react_ros.sensors.camera import CameraConfig, open_camera
+from react_ros.sensors.device_time import buffer_time_ns
 from react_ros.sensors.pace import paced
 
 
@@ -35,6 +37,61 @@ def test_a_film_gives_its_images_in_order_at_its_own_times(film):
     assert not camera.live
     assert [shot.time_ns for shot in shots] == [40_000_000 * k for k in range(10)]
     assert (np.diff([int(shot.image.mean()) for shot in shots]) > 10).all()
+
+
+class FakeCapture:
+    """A stand-in for cv2.VideoCapture on a device: there is none here. Its buffers are 70 ms old."""
+
+    def __init__(self, number: int, backend: int) -> None:
+        self.left = 2
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, name: int, value: float) -> bool:
+        return True
+
+    def get(self, name: int) -> float:
+        assert name == cv2.CAP_PROP_POS_MSEC
+        return (time.monotonic_ns() - 70_000_000) / 1e6
+
+    def grab(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((120, 160, 3), np.uint8)
+
+    def release(self) -> None: ...
+
+
+def test_the_image_of_a_device_has_the_time_of_its_buffer(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: True)
+    before = time.time_ns()
+    shot = next(iter(open_camera(CameraConfig("0"))))
+    assert before - 70_000_000 <= shot.time_ns <= time.time_ns() - 69_000_000
+
+
+NOW, MONOTONIC = 1_800_000_000_000_000_000, 5_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("reported_ns", "captured"),
+    [
+        (MONOTONIC - 33_000_000, NOW - 33_000_000),
+        (NOW - 33_000_000, NOW - 33_000_000),
+        (MONOTONIC, NOW),
+        (0, NOW),
+        (-1_000_000, NOW),
+        (MONOTONIC + 5_000_000, NOW),
+        (MONOTONIC - 1_500_000_000, NOW),
+        (777_000_000, NOW),
+    ],
+    ids=["monotonic", "since the epoch", "at once", "none", "unknown", "from the future", "too old", "a device's own"],
+)
+def test_the_time_of_a_buffer_is_used_where_its_clock_is_known(reported_ns, captured):
+    assert abs(buffer_time_ns(reported_ns / 1e6, NOW, MONOTONIC) - captured) < 1000
 
 
 def test_real_footage_keeps_its_24_images_a_second():
