@@ -75,7 +75,7 @@ class FrameClock:
         """Add a block of audio samples.
 
         stamp_ns: capture time of the first sample. pcm: int16 (n,) or (n, channels), mixed down to mono.
-        rate: 8000 to 192000 Hz. first_sample: index of the first sample since the stream began (a jump is a gap), or
+        rate: 6000 to 192000 Hz. first_sample: index of the first sample since the stream began (a jump is a gap), or
         None where the source does not count. Raises ValueError for an argument of another type, shape or range.
         """
         stamp, now = _time("stamp_ns", stamp_ns), _time("now_ns", now_ns)

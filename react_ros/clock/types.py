@@ -7,7 +7,7 @@ from typing import Any
 
 from react_ros.face import FRAME_NS, Floats
 
-MIN_RATE, MAX_RATE = 8_000, 192_000
+MIN_RATE, MAX_RATE = 6_000, 192_000
 """Accepted sample rates, Hz."""
 HALF_FRAME_NS = FRAME_NS // 2
 MS = 1_000_000
