@@ -46,7 +46,7 @@ def reading(source: str | Path, medium: Medium = "film", timeout: float | None =
 
     timeout: s, of an address; None for a file.
     """
-    import av
+    from av.error import FFmpegError
 
     try:
         yield
@@ -54,7 +54,7 @@ def reading(source: str | Path, medium: Medium = "film", timeout: float | None =
         raise
     # PyAV's errors are FFmpegErrors, of which some are also OSError, ValueError, LookupError, EOFError, …; it raises
     # plain ones of these as well.
-    except (av.FFmpegError, OSError, ValueError, LookupError, EOFError, ArithmeticError, RuntimeError) as error:
+    except (FFmpegError, OSError, ValueError, LookupError, EOFError, ArithmeticError, RuntimeError) as error:
         raise explain(str(source), error, medium, timeout) from None
 
 
@@ -147,7 +147,7 @@ def incomplete(path: Path) -> str:
                 at += length
     except OSError:
         return ""
-    if not kinds or b"moov" in kinds:
+    if not kinds or (b"moov" in kinds and not (at > size and kinds[-1] == b"moov")):
         return ""
     missing = f"it has {size} bytes of {at} or more" if at > size else "its index (the moov box) is missing"
     return f"is cut off: {missing}; copy or record it again"

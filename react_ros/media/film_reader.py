@@ -105,7 +105,8 @@ class FilmReader:
                 raise MediaError(f"{self._shown} has no readable image in it")
             if not self._loop:
                 return
-            offset += max(now + times.period_ns, sounding_ns(self._container))
+            together = sounding_ns(self._container)
+            offset += together if together > now else now + times.period_ns
             self._container.close()
             self._container = self._open()
 

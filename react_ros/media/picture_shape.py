@@ -62,9 +62,9 @@ def display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
             continue
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32, 5).astype(np.int64)
         straight = abs(a) + abs(d) >= abs(b) + abs(c)
-        kept = (a, 0, 0, d) if straight else (0, b, c, 0)
-        signs = tuple(int(np.sign(n)) for n in kept)
-        return None if signs == (1, 0, 0, 1) or signs.count(0) != 2 else signs
+        a, b, c, d = (int(np.sign(n)) for n in ((a, 0, 0, d) if straight else (0, b, c, 0)))
+        whole = (a and d) or (b and c)
+        return None if not whole or (a, d) == (1, 1) else (a, b, c, d)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 DEFAULT_FPS = 25.0
-_JUMP_BACK_NS = 1_000_000_000
+_JUMP_BACK_NS = 200_000_000
 """A time further back than this begins a new time axis, as in recordings that were joined."""
 _LEAST_NS = 1_000_000
 """Least time between two pictures."""

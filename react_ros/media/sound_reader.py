@@ -155,6 +155,15 @@ def read_sound(path: Path) -> tuple[Pcm, int]:
     return out, rate
 
 
+def _channel_names(path: Path, channels: int) -> list[str]:
+    """FFmpeg's names of the channels of a file, which libsndfile does not give; empty ones where FFmpeg has none."""
+    with suppress(MediaError), closing(open_file(path, "sound")) as container:
+        names = [channel.name for channel in container.streams.audio[0].layout.channels]
+        if len(names) == channels:
+            return names
+    return [""] * channels
+
+
 class _Sound:
     """An open file's sound."""
 
@@ -167,9 +176,6 @@ class _Sound:
         expect_file(path, "sound")
         with suppress(soundfile.LibsndfileError, OSError, TypeError):
             self._file = soundfile.SoundFile(path)
-        if self._file is not None and self._file.channels > 2:  # it does not name them
-            self._file.close()
-            self._file = None
         self.with_pictures_ns = 0
         if self._file is not None:
             self.rate, self.channels = self._file.samplerate, self._file.channels
@@ -205,7 +211,7 @@ class _Sound:
         if not self.mixes:
             yield from self.pieces()
             return
-        names = [channel.name for channel in self._stream.layout.channels]
+        names = _channel_names(self._path, self.channels)
         with closing(_Sound(self._path)) as first:
             weights = channel_weights(names, mean_squares((part for _, part in first.pieces()), self.channels))
         for stamp, part in self.pieces():
@@ -281,7 +287,7 @@ class _Sound:
             return np.concatenate([f.to_ndarray().reshape(-1, self.channels) for f in resampler.resample(frame)])
         part = planes.T if frame.format.is_planar else planes.reshape(-1, channels)
         if part.dtype == np.int16:
-            return np.ascontiguousarray(part)
+            return np.ascontiguousarray(part, np.int16)
         if part.dtype.kind == "f":
             return self._whole_numbers(part.astype(np.float32))
         if part.dtype == np.uint8:

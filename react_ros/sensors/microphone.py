@@ -15,6 +15,9 @@ from react_ros.sensors.portaudio import DeviceStream, input_names
 _SUFFIXES = {".wav", ".w64", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".caf", ".au",
              ".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts"}  # fmt: skip
 
+_ROUNDING_NS = 100_000_000
+"""By so much, the sound of a film may be longer than its header says."""
+
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneConfig:
@@ -102,17 +105,15 @@ def _open_file(path: Path, config: MicrophoneConfig) -> Microphone:
     kind = sound_format(path)
 
     def blocks() -> Iterator[AudioBlock]:
-        later = samples = 0
+        later = 0
         while True:
-            end = count = 0
+            end, first = 0, round(later * kind.rate / 1e9)
             for block in sound_blocks(path, config.block):
-                yield AudioBlock(later + block.time_ns, samples + block.first_sample, block.pcm)
-                count = block.first_sample + len(block.pcm)
+                yield AudioBlock(later + block.time_ns, first + block.first_sample, block.pcm)
                 end = block.time_ns + round(len(block.pcm) * 1e9 / kind.rate)
             if not config.loop:
                 return
-            # A film begins again with its pictures: the silence until then is a gap.
-            length = max(end, kind.with_pictures_ns)
-            later, samples = later + length, samples + count + round((length - end) * kind.rate / 1e9)
+            # A film begins again together with its pictures.
+            later += kind.with_pictures_ns if kind.with_pictures_ns > end - _ROUNDING_NS else end
 
     return Microphone(False, kind.rate, kind.channels, blocks, lambda: None)

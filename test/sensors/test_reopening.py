@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from network_camera import NetworkCamera
 
@@ -190,7 +191,7 @@ def test_a_source_may_raise_anything_and_is_opened_again() -> None:
                 raise errors[len(opened) - 1]
             while True:
                 time.sleep(0.01)
-                yield None
+                yield film_reader.Shot(0, np.zeros((1, 1, 3), np.uint8))
 
         return cameras.Camera(True, shots, lambda: None)
 
