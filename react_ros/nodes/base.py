@@ -35,8 +35,8 @@ from react_ros.redaction import redact
 
 SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 """For images. Best effort matches every publisher; depth 1: only the newest image is kept."""
-SOUND_QOS = QoSProfile(depth=50, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-"""For audio. Depth: one second of 20 ms chunks, which arrive while the callback of an image runs."""
+SOUND_QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+"""For audio. Depth: four seconds of 20 ms chunks, which arrive while the callback of an image runs."""
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 DURABLE_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
                          durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip

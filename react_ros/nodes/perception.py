@@ -11,7 +11,7 @@ from typing import Any
 from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.clock.frame_clock import FrameClock
-from react_ros.clock.types import ClockConfig
+from react_ros.clock.types import SOUND_LAG_MAX_NS, ClockConfig
 from react_ros.messages.stamps import StampLimits
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
 from react_ros.msg import AudioChunk, SpeakerFeatures
@@ -28,6 +28,7 @@ from react_ros.nodes.base import (
 )
 from react_ros.nodes.messages import FACTORY, message_class
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
+from react_ros.perception.hearing import Hearing
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 
@@ -40,7 +41,9 @@ class PerceptionNode(RobotNode):
         Parameter("max_faces", 4, "most faces detected in an image; one of them is the speaker", 1, 16),
         Parameter("landmarks", False, "publish the 478 face landmarks, too"),
         Parameter("wav2vec2", "", "path of wav2vec 2.0 base weights (.pt or .safetensors); empty: no speech embedding"),
-        Parameter("sound_lag", 0.04, "lag of a frame's sound behind its image, s", 0.0, 1.0),
+        Parameter("sound_lag", 0.04, "least lag of a frame's sound behind its image, s", 0.0, 1.0),
+        Parameter("sound_lag_max", SOUND_LAG_MAX_NS / 1e9,
+                  "where sound arrives later, the lag grows up to this, s; 0: it never changes", 0.0, 1.0),
         Parameter("stale_after", 0.5, "a stream without messages for so long is stale, s", 0.1, 10.0),
         Parameter("max_stamp_age", 5.0, "a message whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a message whose stamp lies further in the future is dropped, s", 0.0, 1e9,
@@ -60,12 +63,15 @@ class PerceptionNode(RobotNode):
             )
             clock = FrameClock(
                 ClockConfig(
-                    sound_lag_ns=round(self.value("sound_lag") * 1e9), stale_ns=round(self.value("stale_after") * 1e9)
+                    sound_lag_ns=round(self.value("sound_lag") * 1e9),
+                    sound_lag_max_ns=round(self.value("sound_lag_max") * 1e9),
+                    stale_ns=round(self.value("stale_after") * 1e9),
                 )
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}))
+        self._hearing = Hearing(clock)
+        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}), self._hearing.frame)
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
@@ -95,13 +101,19 @@ class PerceptionNode(RobotNode):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
+        self._take_sound()
         self._push(topic, lambda now: self._front_end.push_image(message, now))
 
-    def _on_chunk(self, message: AudioChunk) -> None:
-        self._push("audio", lambda now: self._front_end.push_audio(message, True, now))
+    def _on_sound(self, message: Any) -> None:
+        self._hearing.arrived()
+        self._push("audio", lambda now: self._front_end.push_audio(message, isinstance(message, AudioChunk), now))
 
-    def _on_third_party_audio(self, message: Any) -> None:
-        self._push("audio", lambda now: self._front_end.push_audio(message, False, now))
+    def _take_sound(self) -> None:
+        """Take the sound that has arrived but whose callback is still to come: a frame that is due must not be emitted
+        without it, also when there is more to do than time (the face then becomes slow, but the sound stays whole)."""
+        subscription = self._inputs.get("audio")
+        while subscription is not None and (taken := subscription.handle.take_message(subscription.msg_type, False)):
+            self._on_sound(taken[0])
 
     def _push(self, topic: str, push: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
@@ -121,6 +133,7 @@ class PerceptionNode(RobotNode):
 
     def _advance(self) -> None:
         if self.active:
+            self._take_sound()
             self._publish_features(self._front_end.advance(self._now()))
 
     def _find_publishers(self) -> None:
@@ -152,7 +165,7 @@ class PerceptionNode(RobotNode):
         if topic == "image_raw":
             self._subscribe(topic, cls, partial(self._on_image, topic), SENSOR_QOS)
         else:
-            self._subscribe(topic, cls, self._on_chunk if cls is AudioChunk else self._on_third_party_audio, SOUND_QOS)
+            self._subscribe(topic, cls, self._on_sound, SOUND_QOS)
             # AudioStamped (mgonzs13) contains its AudioInfo.
             if kind != OUR_AUDIO and not kind.endswith("AudioStamped") and "audio_info" not in self._inputs:
                 info = message_class(AUDIO_INFO)
@@ -181,7 +194,11 @@ class PerceptionNode(RobotNode):
             self.counts[name] = count
         face = self.facts.get("face", "missing")
         missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
-        self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
+        lag = self._front_end.clock.lag
+        self.facts["sound lag"] = f"{lag.ns / 1e6:.0f} ms"
+        self.facts["age of arriving sound"] = f"{lag.age_ns / 1e6:.0f} ms"
+        deaf = self._hearing.trouble(self.count_publishers("audio"))
+        self.warning = "; ".join([*self._uninstalled.values(), *(text for text in (missing, deaf) if text)])
 
 
 def main() -> None:

@@ -97,20 +97,18 @@ def test_a_file_that_is_no_film_is_named_in_one_sentence(tmp_path: Path) -> None
 
 
 def encoded(
-    path: Path, sizes: list[tuple[int, int]] | None = None, *, frames: int = 20, aspect: tuple[int, int] = (1, 1),
+    path: Path, size: tuple[int, int] = (64, 48), *, frames: int = 20, aspect: tuple[int, int] = (1, 1),
     matrix: list[int] | None = None, options: dict[str, str] | None = None, image: np.ndarray | None = None,
 ) -> Path:  # fmt: skip
-    """A film of 25 pictures a second whose k-th has the brightness 10 k (modulo 250); `sizes`: of its parts, (width, height)."""
-    parts = [*(sizes or [(64, 48)])]
+    """A film of 25 pictures a second whose k-th is `image`, or of brightness 10 k modulo 250."""
     container: Any = av.open(str(path), "w")
     video: Any = container.add_stream("libx264", rate=25, options={"qp": "0", "preset": "ultrafast", **(options or {})})
-    video.width, video.height = parts[0]
+    video.width, video.height = size
     video.pix_fmt, video.codec_context.sample_aspect_ratio = "yuv420p", Fraction(*aspect)
     if matrix:
         video.set_display_matrix(matrix)
     for k in range(frames):
-        w, h = parts[0]
-        picture = np.full((h, w, 3), 10 * k % 250, np.uint8) if image is None else image
+        picture = np.full((size[1], size[0], 3), 10 * k % 250, np.uint8) if image is None else image
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = k, Fraction(1, 25)
         container.mux(video.encode(frame))
@@ -185,7 +183,7 @@ def test_pixels_become_square(tmp_path: Path, aspect: tuple[int, int], size: tup
 
 
 def test_a_film_may_change_its_size(tmp_path: Path) -> None:
-    one, two = (encoded(tmp_path / f"{w}.ts", [(w, 48)]).read_bytes() for w in (64, 96))
+    one, two = (encoded(tmp_path / f"{w}.ts", (w, 48)).read_bytes() for w in (64, 96))
     (tmp_path / "both.ts").write_bytes(one + two)
     assert {s.image.shape for s in shots(tmp_path / "both.ts")} == {(48, 64, 3), (48, 96, 3)}
     assert framed(np.full((48, 96, 3), 255, np.uint8), 64, 48).mean(axis=(1, 2)).astype(bool).sum() == 32
