@@ -17,7 +17,7 @@ from react_ros.sensors.reopening import Reopening
 
 CONNECT_S = 2.5
 """Longest time that the node waits for its source when it is configured; afterwards it goes on trying."""
-ZEROS_S = 2.0
+ZEROS_S = 1.8
 """A device whose samples are all 0 for longer is muted, or its sound server has put nothing in its place."""
 
 

@@ -11,7 +11,7 @@ from react_ros.face import FPS
 
 SILENT_S = 1.5
 """A source that publishes nothing for longer is dead, stopped or stuck."""
-ZEROS_S = 2.0
+ZEROS_S = 1.8
 """Sound whose samples are all 0 for longer comes from a microphone that is muted or missing."""
 _MEMORY = 2 * FPS
 _INCOMPLETE = 0.3
