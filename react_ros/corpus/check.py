@@ -231,17 +231,21 @@ def _odd_values(corpus: Corpus, attributes: Floats) -> list[str]:
 
 def _odd_sound(path: Path, clip: str, frames: int | None, fps: float) -> list[str]:
     from react_ros.media.errors import MediaError
-    from react_ros.media.sound_reader import read_sound
+    from react_ros.media.sound_reader import sound_blocks, sound_rate
 
+    peak = length = 0
     try:
-        samples, rate = read_sound(path)
+        rate = sound_rate(path)
+        for block in sound_blocks(path, 1.0):
+            peak = max(peak, int(block.pcm.max()), -int(block.pcm.min()))
+            length = block.first_sample + len(block.pcm)
     except MediaError as error:
         raise CorpusError(f"{clip}: {error}") from None
     out = []
-    seconds = len(samples) / rate
+    seconds = length / rate
     if frames is not None and seconds < (frames - 1) / fps:
         out.append(f"its audio lasts {seconds:.2f} s, but its {frames} frames {frames / fps:.2f} s")
-    if int(samples.max()) <= _SILENT and int(samples.min()) >= -_SILENT:
+    if peak <= _SILENT:
         out.append("its audio is silent throughout")
     return out
 

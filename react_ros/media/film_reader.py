@@ -19,6 +19,8 @@ from react_ros.media.picture_times import PictureTimes, start_ns
 __all__ = ["FilmReader", "FilmTimes", "Image", "Shot", "film_times", "fit"]
 
 
+_WITHOUT_LENGTH = {"mpegts", "mpeg"}
+"""Containers that do not state their length; FFmpeg's estimate is wrong where recordings were joined."""
 UNDECODABLE_S = 15.0
 """A live stream of which nothing could be decoded for longer is opened again: longer than from key frame to key frame
 of usual cameras."""
@@ -149,10 +151,11 @@ class FilmReader:
         if first is None:
             raise MediaError(f"{self._shown} has no readable image in it")
         stop = None
-        if stream.duration is not None and stream.time_base is not None:
+        stated = film.format.name not in _WITHOUT_LENGTH
+        if stated and stream.duration is not None and stream.time_base is not None:
             end = ((stream.start_time or 0) + stream.duration) * stream.time_base
             stop = round(end * 1_000_000_000) - start_ns(film)
-        elif film.duration is not None:
+        elif stated and film.duration is not None:
             stop = film.duration * 1000
         return FilmTimes(PictureTimes(film, stream).next_ns(first), stop, bool(film.streams.audio))
 
