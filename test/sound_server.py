@@ -20,6 +20,7 @@ class SoundServer:
 
     def __init__(self, folder: Path) -> None:
         socket = folder / "native"
+        socket.unlink(missing_ok=True)  # of a server that was killed
         (folder / ".asoundrc").write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
         self.environment = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "PULSE_SERVER": f"unix:{socket}"}
         self._env = {"PATH": "/usr/bin:/bin", **self.environment}

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "react_ros"
 
 FLOORS = (
-    "face", "config", "io", "package", "dds", "machine", "assets", "clock", "messages", "pages", "media", "sensors",
-    "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "runner", "nodes", "bags", "replay",
-    "corpus", "evaluation", "training", "cli",
+    "face", "config", "io", "redaction", "package", "dds", "machine", "assets", "clock", "messages", "pages", "media",
+    "sensors", "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "runner", "nodes", "bags",
+    "replay", "corpus", "evaluation", "training", "cli",
 )  # fmt: skip
 """Rooms, ground floor first. A module imports from lower floors and from its own room only."""
 LIVE = ("clock", "messages", "sensors", "perception", "media", "nn", "generators", "systems", "avatar", "bringup",

@@ -15,6 +15,7 @@ from react_ros.io import atomic_write, sha256
 from react_ros.machine import describe_machine
 from react_ros.messages.compatibility import read_field
 from react_ros.package import code_version
+from react_ros.redaction import redact_all
 
 FILE = "manifest.yaml"
 FORMAT = 1
@@ -65,8 +66,8 @@ def config_hash(manifest: dict[str, Any]) -> str:
 
 
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
-    """Write or replace a bag's manifest atomically. Raises OSError."""
-    atomic_write(bag / FILE, yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True))
+    """Write or replace a bag's manifest atomically, with passwords in URLs redacted. Raises OSError."""
+    atomic_write(bag / FILE, yaml.safe_dump(redact_all(manifest), sort_keys=False, width=110, allow_unicode=True))
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def evaluate_corpus(
 
     Raises CorpusError, ValueError or OSError in one sentence.
     """
+    from react_ros.corpus.clips import CorpusError
     from react_ros.evaluation.corpora.paper_tables import paper_table, runnable
     from react_ros.evaluation.corpora.plan import default_rows, parse_row, parse_shard
     from react_ros.evaluation.corpora.run import prepare, run
@@ -78,6 +79,9 @@ def evaluate_corpus(
         page = write_report(summary, describe_machine()).encode()
         atomic_write(out / "report.html", page)
     _print(console, summary)
+    if not any(row.clips for row in summary.rows):
+        first = next((sentence for row in summary.rows for sentence in row.failed), "there is none")
+        raise CorpusError(f"no clip could be scored, see {out / 'results.json'}; the first was left out: {first}")
     if paper is not None:
         _write_table(console, paper, summary, out)
     console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from react_ros.clock.camera_phase import CameraPhase
+from react_ros.clock.sound_lag import SoundLag
 from react_ros.clock.sound_track import SoundTrack
 from react_ros.clock.types import HALF_FRAME_NS, MAX_RATE, MIN_RATE, ClockConfig, ClockCounters, ClockFrame
 from react_ros.face import FRAME_NS, FRAME_SAMPLES
@@ -40,6 +41,7 @@ class FrameClock:
     def reset(self) -> None:
         """Clear all state; the next frame is frame 0."""
         self.counters = ClockCounters()
+        self.lag = SoundLag(self.config)
         self._index = 0
         self._now: int | None = None
         self._restart_grid()
@@ -75,7 +77,7 @@ class FrameClock:
         """Add a block of audio samples.
 
         stamp_ns: capture time of the first sample. pcm: int16 (n,) or (n, channels), mixed down to mono.
-        rate: 8000 to 192000 Hz. first_sample: index of the first sample since the stream began (a jump is a gap), or
+        rate: 6000 to 192000 Hz. first_sample: index of the first sample since the stream began (a jump is a gap), or
         None where the source does not count. Raises ValueError for an argument of another type, shape or range.
         """
         stamp, now = _time("stamp_ns", stamp_ns), _time("now_ns", now_ns)
@@ -102,12 +104,17 @@ class FrameClock:
             self.counters.sound_restarts += 1
             sound = None
         if sound is None:
-            sound = self._sound = SoundTrack(stamp, int(rate), self.counters)
+            history = max(self.config.sound_lag_max_ns - self.config.sound_lag_ns, 0)
+            sound = self._sound = SoundTrack(stamp, int(rate), self.counters, history)
+            self.lag.restart()
             if self._sound_since is None:
                 self._sound_since = now
         self._sound_stamp = stamp
         mono = pcm if pcm.ndim == 1 else pcm.mean(1, dtype=np.float32)
+        before = sound.end_ns if sound.blocks else stamp
         sound.push(stamp, mono.astype(np.float32) / np.float32(32768.0), number)
+        if sound.end_ns > before:
+            self.lag.arrived(max(before, stamp), sound.end_ns, round(sound.look_ahead), now)
         return self._drain()
 
     def advance(self, now_ns: int) -> list[ClockFrame]:
@@ -168,12 +175,12 @@ class FrameClock:
             if self._sound is None or self._sound_since is None or self._now - self._sound_since < config.image_wait_ns:
                 return out
             # No camera: frame 0 is the first frame whose sound is complete.
-            self._anchor(self._sound.origin + config.sound_lag_ns + FRAME_NS)
+            self._anchor(self._sound.origin + self.lag.ns + FRAME_NS)
         while True:
             assert self._t0 is not None
             t = self._t0 + self._slot * FRAME_NS
-            sound_end = t - config.sound_lag_ns
-            received = self._t0 - config.sound_lag_ns if self._sound is None else self._sound.end_ns
+            sound_end = t - self.lag.ns
+            received = self._t0 - self.lag.ns if self._sound is None else self._sound.end_ns
             sound_stale = sound_end - received > config.stale_ns
             if not self._camera.knows(self._slot):
                 deadline = t if self._video_stale(t) else t + self._camera.phase + HALF_FRAME_NS + config.image_wait_ns
@@ -196,10 +203,19 @@ class FrameClock:
             self.counters.held_frames += 1
         sound, valid = np.zeros(FRAME_SAMPLES, np.float32), 0.0
         if self._sound is not None:
-            sound, valid = self._sound.read(t - self.config.sound_lag_ns - FRAME_NS)
+            sound, valid = self._sound.read(t - self.lag.ns - FRAME_NS)
         stamp, image = self._image or (None, None)
         frame = ClockFrame(
-            self._index, t, image, stamp, taken is not None, sound, valid, self._video_stale(t), sound_stale
+            self._index,
+            t,
+            image,
+            stamp,
+            taken is not None,
+            sound,
+            valid,
+            self._video_stale(t),
+            sound_stale,
+            self.lag.ns,
         )
         self._index += 1
         self._slot += 1

@@ -66,7 +66,8 @@ class SoundTrack:
     1.1.0).
     """
 
-    def __init__(self, stamp_ns: int, rate: int, counters: ClockCounters) -> None:
+    def __init__(self, stamp_ns: int, rate: int, counters: ClockCounters, history_ns: int = 0) -> None:
+        """history_ns: by so much, an instant that is read may lie before one that was read before it."""
         self.rate = rate
         self.period = 1e9 / rate
         self.table, self.half = _interpolator(rate)
@@ -76,6 +77,7 @@ class SoundTrack:
         self.end_n = 0
         self.end_t = 0.0
         self._counters = counters
+        self._history = float(history_ns)
         self._shift: int | None = None
         self._snap: float | None = None
         self._received_s = 0.0
@@ -147,10 +149,13 @@ class SoundTrack:
         """(640,) samples at 16 kHz from an instant (ns), and the fraction that was received. Drops older blocks."""
         begin = float(start_ns - self.origin)
         self._read_t = begin + FRAME_NS
-        while self.blocks and self.blocks[0].t1 < begin - self.look_ahead - FRAME_NS:
+        oldest = begin - self.look_ahead - FRAME_NS
+        while self.blocks and self.blocks[0].t1 < oldest - self._history:
             self.blocks.popleft()
         used: list[_PlacedBlock] = []
         for block in self.blocks:
+            if block.t1 < oldest:
+                continue
             if used and block.t0 > self._read_t + self.look_ahead:
                 break
             used.append(block)

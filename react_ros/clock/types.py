@@ -7,10 +7,12 @@ from typing import Any
 
 from react_ros.face import FRAME_NS, Floats
 
-MIN_RATE, MAX_RATE = 8_000, 192_000
+MIN_RATE, MAX_RATE = 6_000, 192_000
 """Accepted sample rates, Hz."""
 HALF_FRAME_NS = FRAME_NS // 2
 MS = 1_000_000
+SOUND_LAG_MAX_NS = 400 * MS
+"""Usual bound of a lag that adapts: 200 ms of delivery, blocks of 128 ms, and the rounding to frames."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,8 @@ class ClockFrame:
     """Fraction of the window that was received, 0 to 1."""
     video_stale: bool
     sound_stale: bool
+    sound_lag_ns: int = 40 * MS
+    """Lag of its sound (see `ClockConfig`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class ClockConfig:
     sound_lag_ns: int = 40 * MS
     """The sound of frame k ends at t_k - sound_lag_ns. Microphones deliver blocks late: waiting for the sound up to t_k
     would delay every frame. Training and replay use the same lag, so that features are aligned identically."""
+    sound_lag_max_ns: int = 0
+    """Where sound arrives later than `sound_lag_ns` allows, the lag grows up to this (see `SoundLag`). At or below
+    `sound_lag_ns`: it never changes."""
     image_wait_ns: int = 40 * MS
     """How long after its window a frame waits for its image; also, how long frame 0 waits for a first image."""
     sound_wait_ns: int = 20 * MS
@@ -58,8 +65,9 @@ class ClockConfig:
             value = getattr(self, f.name)
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{f.name} must be a whole number of ns, 0 or more, not {value!r}")
-        if self.sound_lag_ns > 1_000 * MS:
-            raise ValueError(f"sound_lag_ns must be at most 1 s, not {self.sound_lag_ns / 1e9:g} s")
+        for name in ("sound_lag_ns", "sound_lag_max_ns"):
+            if getattr(self, name) > 1_000 * MS:
+                raise ValueError(f"{name} must be at most 1 s, not {getattr(self, name) / 1e9:g} s")
         if min(self.stale_ns, self.jump_back_ns) < FRAME_NS or self.max_gap_ns < 2 * FRAME_NS:
             raise ValueError("stale_ns and jump_back_ns must be at least one frame (40 ms), max_gap_ns at least two")
 

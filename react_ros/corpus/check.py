@@ -231,17 +231,21 @@ def _odd_values(corpus: Corpus, attributes: Floats) -> list[str]:
 
 def _odd_sound(path: Path, clip: str, frames: int | None, fps: float) -> list[str]:
     from react_ros.media.errors import MediaError
-    from react_ros.media.sound_reader import read_sound
+    from react_ros.media.sound_reader import sound_blocks, sound_rate
 
+    peak = length = 0
     try:
-        samples, rate = read_sound(path)
+        rate = sound_rate(path)
+        for block in sound_blocks(path, 1.0):
+            peak = max(peak, int(block.pcm.max()), -int(block.pcm.min()))
+            length = block.first_sample + len(block.pcm)
     except MediaError as error:
         raise CorpusError(f"{clip}: {error}") from None
     out = []
-    seconds = len(samples) / rate
+    seconds = length / rate
     if frames is not None and seconds < (frames - 1) / fps:
         out.append(f"its audio lasts {seconds:.2f} s, but its {frames} frames {frames / fps:.2f} s")
-    if int(samples.max()) <= _SILENT and int(samples.min()) >= -_SILENT:
+    if peak <= _SILENT:
         out.append("its audio is silent throughout")
     return out
 
@@ -261,10 +265,15 @@ def _odd_film(path: Path, clip: str, frames: int | None, corpus: Corpus) -> list
 
 def _film_frames(path: Path, clip: str) -> int:
     """Number of frames by a video's header. Raises CorpusError for another file."""
+    from contextlib import closing
+
     import av
 
+    from react_ros.media.errors import MediaError
+    from react_ros.media.opening import open_file
+
     try:
-        with av.open(str(path)) as film:
+        with closing(open_file(path)) as film:
             if not film.streams.video:
                 raise CorpusError(f"{clip}: its film {path} has no picture in it")
             stream = film.streams.video[0]
@@ -272,27 +281,21 @@ def _film_frames(path: Path, clip: str) -> int:
                 return stream.frames
             rate = stream.average_rate or stream.guessed_rate
             return int(float(film.duration or 0) / av.time_base * float(rate or 0))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{clip}: its film {path} cannot be read as a film: {error}") from None
+    except MediaError as error:
+        raise CorpusError(f"{clip}: its film {error}") from None
 
 
 def _duration(path: Path, clip: str) -> float:
     """Duration of an audio file by its header, s. Raises CorpusError for another file."""
-    import soundfile
+    from react_ros.media.errors import MediaError
+    from react_ros.media.sound_reader import sound_seconds
 
     if not path.is_file():
         raise missing(clip, "audio", path)
     try:
-        seconds = soundfile.info(path).duration
-    except soundfile.LibsndfileError:
-        from react_ros.media.errors import MediaError
-        from react_ros.media.sound_reader import read_sound
-
-        try:
-            samples, rate = read_sound(path)
-        except MediaError as error:
-            raise CorpusError(f"{clip}: {error}") from None
-        seconds = len(samples) / rate
+        seconds = sound_seconds(path)
+    except MediaError as error:
+        raise CorpusError(f"{clip}: {error}") from None
     if not seconds:
         raise CorpusError(f"{clip}: its audio {path} has no sound in it")
     return seconds

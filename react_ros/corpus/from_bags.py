@@ -10,7 +10,7 @@ from react_ros.bags.errors import BagError
 from react_ros.bags.person_topics import PersonTopics, topics_of
 from react_ros.bags.reader import Bag
 from react_ros.clock.frame_clock import FrameClock
-from react_ros.clock.types import ClockFrame
+from react_ros.clock.types import SOUND_LAG_MAX_NS, ClockConfig, ClockFrame
 from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.recorded import LEAST_FACE, DyadRecording, PersonTrack, RecordedCorpus, SessionRecord
 from react_ros.face import FRAME_NS
@@ -138,16 +138,16 @@ def _begin(bag: Bag, person: RecordedPerson) -> int:
 def _track(bag: Bag, person: RecordedPerson, start: int, losses: UnusableData, progress: Progress) -> PersonTrack:
     """One person on the grid that begins at `start`, ns."""
     track = PersonTrack(start)
-    lag = FrameClock().config.sound_lag_ns
 
     def add_sound(frame: ClockFrame) -> None:
-        track.add_sound(frame.stamp_ns - lag - FRAME_NS, frame.sound, frame.sound_valid)
+        track.add_sound(frame.stamp_ns - frame.sound_lag_ns - FRAME_NS, frame.sound, frame.sound_valid)
 
     watch = add_sound if person.face.raw else None
     for heard in bag_frames(bag, person.face, losses, progress, watch=watch):
         track.add_face(heard.frame)
     if not person.face.raw:
-        listening = SensorFrontEnd(None, FrameClock(), StampLimits(), add_sound)
+        config = ClockConfig(sound_lag_max_ns=SOUND_LAG_MAX_NS)
+        listening = SensorFrontEnd(None, FrameClock(config), StampLimits(), add_sound)
         for _ in run_front_end(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
             pass
     return track

@@ -33,7 +33,8 @@ from react_ros.corpus.recorded import (
 from react_ros.face import FPS, FRAME_NS, SAMPLE_RATE, Floats, SpeakerFrame
 from react_ros.media.errors import MediaError
 from react_ros.media.film_reader import Shot, film_times
-from react_ros.media.film_writer import FilmWriter
+from react_ros.media.film_writer import FilmError, FilmWriter
+from react_ros.media.picture_shape import framed
 from react_ros.media.sound_reader import AudioBlock, sound_blocks, sound_rate
 from react_ros.messages.stamps import Stages
 from react_ros.perception.pipeline import Perception, PerceptionConfig
@@ -139,7 +140,7 @@ def from_video(
         ]  # fmt: skip
         try:
             _run(people, len(perceptions) > 1, 2 * max(common, 0) // FRAME_NS, progress)
-        except MediaError as error:
+        except (MediaError, FilmError) as error:
             raise CorpusError(str(error)) from None
         for film in films:
             film.close()
@@ -320,7 +321,7 @@ class _PersonRun:
         at_start: Shot | None = None
         try:
             for shot in camera:
-                time = shot.time_ns + self._extent.start_ns + self._begin
+                time = shot.time_ns + self._footage.later_ns + self._begin
                 if self.stop:
                     raise _Stopped
                 if self._until is not None and time > self._until + self._begin:
@@ -393,14 +394,14 @@ class _ClipFilms:
         if image is None:
             image = np.zeros((480, 640, 3), np.uint8)
         self._image = image
-        height, width = (n - n % 2 for n in image.shape[:2])
         if self._count % self._clip_frames == 0:
             self.close()
             path = self._folder / f"{self._count // self._clip_frames + 1}.mp4"
+            height, width = (max(n - n % 2, 16) for n in image.shape[:2])
             self._film = FilmWriter(path, FPS, (width, height))
         self._count += 1
         assert self._film is not None
-        self._film.add_image(np.ascontiguousarray(image[:height, :width]))
+        self._film.add_image(framed(image, *self._film.size))
 
     def close(self) -> None:
         """Finish the current file."""

@@ -77,7 +77,7 @@ class SoundTable:
 def listen(pcm: npt.NDArray[np.int16], rate: int) -> SoundTable:
     """The sound features of a recording, up to the last frame that contains any of it.
 
-    pcm: (n,) or (n, channels) int16, n > 0. rate: 8000 to 192000 Hz. Raises ValueError for anything else. Runs the live
+    pcm: (n,) or (n, channels) int16, n > 0. rate: 6000 to 192000 Hz. Raises ValueError for anything else. Runs the live
     path (frame clock, speech detector, acoustics) as fast as possible.
     """
     frames = -(-len(pcm) * FPS // rate) + 2
@@ -97,7 +97,7 @@ def sound_table(path: Path, clip: str, store: FeatureCache) -> SoundTable:
     clip: for error messages. Raises CorpusError where the file is missing or holds no audio.
     """
     try:
-        return _split(store.array(f"sound-{VERSION}", path, _COLUMNS, partial(_compute, path, clip)))
+        return _split(store.array(_kind(path), path, _COLUMNS, partial(_compute, path, clip)))
     except FileNotFoundError:
         if path.exists():
             raise
@@ -115,6 +115,18 @@ def precompute(paths: Sequence[Path], store: FeatureCache, *, jobs: int = 0, pro
 def _precompute(folder: Path, path: Path) -> None:
     with suppress(CorpusError):
         sound_table(path, str(path), FeatureCache(folder))
+
+
+def _kind(path: Path) -> str:
+    """Name of the features in the cache. Floats and more than two channels have one of their own: before, the former
+    were read as silence, and of the latter only two."""
+    from react_ros.media.errors import MediaError
+    from react_ros.media.sound_reader import sound_format
+
+    try:
+        return f"sound-{VERSION}" + ("-converted" if sound_format(path).converted else "")
+    except MediaError:
+        return f"sound-{VERSION}"
 
 
 def _compute(path: Path, clip: str) -> Floats:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from react_ros.media.errors import MediaError, error_text
+from react_ros.media.errors import MediaError, Unavailable, reading
+from react_ros.media.opening import OPEN_TIMEOUT_S, longest_silence, open_address, open_file
+from react_ros.media.picture_shape import Image, display_matrix, fit, pixel_aspect, upright
+from react_ros.media.picture_times import PictureTimes, start_ns
 
-Image = npt.NDArray[np.uint8]
-ADDRESS_TIMEOUT_S = 10.0
+__all__ = ["FilmReader", "FilmTimes", "Image", "Shot", "film_times", "fit"]
+
+
+_WITHOUT_LENGTH = {"mpegts", "mpeg"}
+"""Containers that do not state their length; FFmpeg's estimate is wrong where recordings were joined."""
+UNDECODABLE_S = 15.0
+"""A live stream of which nothing could be decoded for longer is opened again: longer than from key frame to key frame
+of usual cameras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Shot:
     """One picture and its time."""
 
     time_ns: int
-    """Capture time in ns since the epoch for a live source; ns since the start of the film for a file."""
+    """Capture time in ns since the epoch for a live source; for a file, ns on its own time axis (see `FilmTimes`)."""
     image: Image
     """(H, W, 3) RGB."""
 
@@ -43,116 +52,128 @@ class FilmReader:
     """Decodes the pictures of a film or video stream: iterate for `Shot`s, then `close`.
 
     live: True for an address without a duration (a camera); pictures are then stamped with the time of their arrival.
+    Pictures are turned and mirrored as the container asks, and have square pixels. Packets that cannot be decoded are
+    passed over.
     """
 
     def __init__(
-        self, source: str | Path, width: int = 0, height: int = 0, *, loop: bool = False, address: bool = False
-    ) -> None:
+        self, source: str | Path, width: int = 0, height: int = 0, *, loop: bool = False, address: bool = False,
+        shown: str = "", open_s: float = OPEN_TIMEOUT_S,
+    ) -> None:  # fmt: skip
         """width, height: pixels that the pictures are scaled to fit in (see `fit`); 0 keeps the film's own size.
 
-        loop: start a file again when it ends. address: `source` is a URL and not a path.
-        Raises MediaError where the source cannot be opened or has no video stream.
+        loop: start a file again when it ends; where it has sound, both begin again together. address: `source` is a
+        URL and not a path. shown: its name in errors. open_s: longest time for opening an address. Raises
+        MediaError where the source cannot be opened or has no video stream.
         """
         self._source = str(source)
+        self._shown = shown or self._source
         self._size = width, height
         self._loop = loop
-        self._timeout = ADDRESS_TIMEOUT_S if address else None
+        self._address = address
+        self._open_s = open_s
         self._container = self._open()
         # A film behind an address has a duration, a camera behind one has none.
         self.live = address and self._container.duration is None
+        """May be set for a source that is live whatever its header says."""
+        self.damage = ""
+        """What of the film could not be decoded, in one sentence; empty if all of it could."""
 
     def _open(self) -> Any:
-        import av
-
-        try:
-            opened = av.open(self._source, timeout=self._timeout)
-        except (OSError, ValueError) as error:  # PyAV's own errors are OSErrors or ValueErrors
-            raise MediaError(f"{self._source} cannot be read as a film: {error_text(error)}") from None
+        opened = open_address(self._source, self._shown, self._open_s) if self._address else open_file(self._source)
         if not opened.streams.video:
             opened.close()
-            raise MediaError(f"{self._source} has no picture in it")
+            raise MediaError(f"{self._shown} has no picture in it")
         opened.streams.video[0].thread_count = 1
         return opened
 
     def __iter__(self) -> Iterator[Shot]:
-        """Raises MediaError where nothing can be decoded, and where a live stream ends."""
+        """Raises MediaError where nothing can be decoded, and Unavailable where a live stream ends or falls silent."""
         offset = 0
         while True:
             stream = self._container.streams.video[0]
-            start = None
-            last = period = 0
-            decoded = False
-            try:
-                for frame in self._container.decode(stream):
-                    stamp = round((frame.time or 0.0) * 1e9)
-                    start = stamp if start is None else start
-                    now = stamp - start
-                    period, last, decoded = max(now - last, 0) or period, now, True
-                    rgb = _upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.rotation)
-                    rgb = fit(rgb, *self._size)
-                    yield Shot(time.time_ns() if self.live else offset + now, rgb)
-            except (OSError, ValueError) as error:
-                if not decoded:
-                    raise MediaError(f"{self._source} cannot be decoded: {error_text(error)}") from None
+            aspect = pixel_aspect(stream)
+            times = PictureTimes(self._container, stream)
+            now: int | None = None
+            for frame in self._frames(stream):
+                now = times.next_ns(frame)
+                matrix = display_matrix(frame)
+                rgb = upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), matrix)
+                rgb = fit(rgb, *self._size, 1 / aspect if matrix is not None and not matrix[0] else aspect)
+                yield Shot(time.time_ns() if self.live else offset + now, rgb)
             if self.live:
-                raise MediaError(f"{self._source} ended")
-            if not decoded:
-                raise MediaError(f"{self._source} has no readable image in it")
+                raise Unavailable(f"{self._shown} ended")
+            if now is None:
+                raise MediaError(f"{self._shown} has no readable image in it")
             if not self._loop:
                 return
-            offset += last + period
+            together = sounding_ns(self._container)
+            offset += together if together > now else now + times.period_ns
             self._container.close()
             self._container = self._open()
+
+    def _frames(self, stream: Any) -> Iterator[Any]:
+        """The decoded frames. Packets that cannot be decoded are passed over: at the end of a file that is cut off
+        there are many of them, in a live stream those of a few lost network packets."""
+        timeout = longest_silence(self._source) if self._address else None
+        begin, decoded, failure = time.monotonic(), False, ""
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                with reading(self._shown, timeout=timeout):
+                    packet = next(packets, None)
+            except MediaError as error:
+                if self.live or not decoded:
+                    raise
+                self.damage = str(error)
+                return
+            if packet is None:
+                break
+            try:
+                with reading(self._shown):
+                    frames = packet.decode()
+            except MediaError as error:
+                frames, failure = [], str(error)
+                if self.live and time.monotonic() - begin > UNDECODABLE_S:
+                    raise Unavailable(f"{self._shown} sends pictures that cannot be decoded") from None
+            for frame in frames:
+                begin, decoded = time.monotonic(), True
+                yield frame
+        if failure and not decoded:
+            raise MediaError(f"{self._shown} cannot be decoded: {failure.rpartition(': ')[2]}")
+        if failure:
+            self.damage = f"a part of {self._shown} cannot be decoded"
+
+    def times(self) -> FilmTimes:
+        """Times of the film; decodes its first picture. Raises MediaError where there is none."""
+        film, stream = self._container, self._container.streams.video[0]
+        first = next(self._frames(stream), None)
+        if first is None:
+            raise MediaError(f"{self._shown} has no readable image in it")
+        stop = None
+        stated = film.format.name not in _WITHOUT_LENGTH
+        if stated and stream.duration is not None and stream.time_base is not None:
+            end = ((stream.start_time or 0) + stream.duration) * stream.time_base
+            stop = round(end * 1_000_000_000) - start_ns(film)
+        elif stated and film.duration is not None:
+            stop = film.duration * 1000
+        return FilmTimes(PictureTimes(film, stream).next_ns(first), stop, bool(film.streams.audio))
 
     def close(self) -> None:
         """Close the file or connection."""
         self._container.close()
 
 
-def fit(image: Image, width: int, height: int) -> Image:
-    """Scale an (H, W, 3) image to fit into width x height px, uncropped, aspect ratio kept (one side may be shorter).
+def sounding_ns(container: Any) -> int:
+    """Length in ns of a film with picture and sound, by its header: both begin again together when it is looped.
 
-    A width or height of 0 leaves the image as it is.
+    0 where it has only one of them, or no length: each then has its own.
     """
-    import cv2
-
-    if not width or not height or image.shape[:2] == (height, width):
-        return image
-    h, w = image.shape[:2]
-    scale = min(width / w, height / h)
-    size = (round(w * scale), round(h * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-
-
-def _upright(image: Image, degrees: int) -> Image:
-    """Apply the container's display rotation: phones store pictures on their side, with the angle beside them."""
-    quarters = round(degrees / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+    both = container.streams.video and container.streams.audio
+    return round(container.duration * 1000) if both and container.duration else 0
 
 
 def film_times(path: Path) -> FilmTimes:
     """Times of a film; decodes its first picture. Raises MediaError with one sentence where there is none."""
-    import av
-
-    try:
-        with av.open(str(path)) as film:
-            if not film.streams.video:
-                raise MediaError(f"{path} has no picture in it")
-            stream, start = film.streams.video[0], start_ns(film)
-            first = next(film.decode(stream), None)
-            if first is None:
-                raise MediaError(f"{path} has no readable image in it")
-            stop = None
-            if stream.duration is not None and stream.time_base is not None:
-                stop = round(((stream.start_time or 0) + stream.duration) * stream.time_base * 1_000_000_000) - start
-            elif film.duration is not None:
-                stop = film.duration * 1000
-            return FilmTimes(round((first.time or 0.0) * 1e9) - start, stop, bool(film.streams.audio))
-    except (OSError, ValueError) as error:  # PyAV's own errors are OSErrors or ValueErrors
-        raise MediaError(f"{path} cannot be read as a film: {error_text(error)}") from None
-
-
-def start_ns(container: Any) -> int:
-    """Start in ns of an open PyAV container: the earliest start of its streams, which players take as time 0."""
-    return round((container.start_time or 0) * 1000)
+    with closing(FilmReader(path)) as reader:
+        return reader.times()

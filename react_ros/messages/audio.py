@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from react_ros.clock.types import MAX_RATE, MIN_RATE
 from react_ros.messages.compatibility import read_field
 
 MAX_CHUNK_SECONDS = 2.0
@@ -34,8 +35,8 @@ def chunk_from_message(message: Any) -> PcmChunk:
 
 
 def _pcm_chunk(pcm: npt.NDArray[np.int16], rate: int, channels: int, first_sample: int) -> PcmChunk:
-    if not 8000 <= rate <= 192_000:
-        raise ValueError(f"a sample rate of {rate} Hz is not between 8000 and 192000")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ValueError(f"a sample rate of {rate} Hz is not between {MIN_RATE} and {MAX_RATE}")
     if channels not in (1, 2):
         raise ValueError(f"{channels} channels: sound has 1 or 2")
     if not len(pcm):

@@ -32,6 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from react_ros.dds import forget_profile, use_profile
 from react_ros.package import CONFIGURATION_ERROR
+from react_ros.redaction import redact
 
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 DURABLE_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
@@ -100,6 +101,11 @@ class RobotNode(LifecycleNode):
         """Message of the diagnostics at level WARN; empty: level OK."""
         self.active = False
         self.configuration_error = ""
+        self._secrets: dict[str, str] = {}
+        """Values with a password, by parameter: the parameter itself, which anybody may read, has them redacted."""
+        for name, given in self._parameter_overrides.items():
+            self._parameter_overrides[name] = self._redacted(given)
+        self.add_pre_set_parameters_callback(lambda parameters: [self._redacted(p) for p in parameters])
         self._table = {p.name: p for p in (AUTOSTART, *self.PARAMETERS)}
         for parameter in self._table.values():
             try:
@@ -135,7 +141,7 @@ class RobotNode(LifecycleNode):
 
     def value(self, name: str) -> Any:
         """The current value of a parameter."""
-        return self.get_parameter(name).value
+        return self._secrets.get(name, self.get_parameter(name).value)
 
     # Hooks of the subclasses
     def configure(self) -> None:
@@ -149,6 +155,17 @@ class RobotNode(LifecycleNode):
 
     def apply_parameters(self, values: dict[str, Any]) -> None:
         """Apply new values of live parameters before they are set. Raises ValueError to reject them."""
+
+    def _redacted(self, parameter: RosParameter) -> RosParameter:
+        """The parameter without passwords in URLs; `value` still gives them."""
+        given, known = parameter.value, self._secrets.get(parameter.name)
+        if not isinstance(given, str) or (known is not None and given == redact(known)):
+            return parameter  # no text, or what a client has read before: the password stays
+        self._secrets.pop(parameter.name, None)
+        if (shown := redact(given)) == given:
+            return parameter
+        self._secrets[parameter.name] = given
+        return RosParameter(parameter.name, value=shown)
 
     # Lifecycle
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -10,8 +10,13 @@ from sensor_msgs.msg import Image
 from react_ros.media.errors import MediaError
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
-from react_ros.sensors.camera import Camera, CameraConfig, open_camera
+from react_ros.redaction import redact
+from react_ros.sensors.camera import Camera, CameraConfig, camera_opener
 from react_ros.sensors.pace import paced
+from react_ros.sensors.reopening import Reopening
+
+CONNECT_S = 2.5
+"""Longest time that the node waits for its source when it is configured; afterwards it goes on trying."""
 
 
 class CameraNode(RobotNode):
@@ -28,19 +33,23 @@ class CameraNode(RobotNode):
     )
 
     def configure(self) -> None:
-        self._config = CameraConfig(
+        config = CameraConfig(
             self.value("source"), self.value("width"), self.value("height"), self.value("fps"), self.value("loop")
         )
+        self._shown = redact(config.source)
+        self._camera = Reopening(self._shown, camera_opener(config), self._log)
         try:
-            self._camera: Camera | None = open_camera(self._config)
+            self._camera.connect(CONNECT_S)
         except MediaError as error:
             raise ConfigurationError(f"camera: {error}.") from None
         self._images = self.create_lifecycle_publisher(Image, "image_raw", OUTPUT_QOS)
-        self.facts["source"] = self._config.source
+        self.facts["source"] = self._shown
 
     def activate(self) -> None:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread = threading.Thread(
+            target=self._camera.run, args=(self._stop, self._publish), name="camera", daemon=True
+        )
         self._thread.start()
 
     def deactivate(self) -> None:
@@ -50,23 +59,24 @@ class CameraNode(RobotNode):
     def cleanup(self) -> None:
         if camera := getattr(self, "_camera", None):
             camera.close()
-            self._camera = None
 
-    def _read(self) -> None:
-        while not self._stop.is_set():
-            camera = self._camera
-            assert camera is not None
-            try:
-                self._publish(camera)
-                return
-            except MediaError as error:
-                self.warning = f"{error}; retrying every second" if camera.live else str(error)
-                self.get_logger().error(f"{self.warning}.")
-                if not camera.live:
-                    return
-            self._reopen(camera)
+    def diagnose(self) -> None:
+        if self.active and "end" not in self.facts:
+            self.warning = self._camera.trouble()
+
+    def stuck(self) -> str:
+        """Which thread hangs, so that only a restart helps; empty: none."""
+        return f"the camera hangs: {self._shown}" if self.active and self._camera.stuck() else ""
+
+    def _log(self, sentence: str, lost: bool) -> None:
+        if lost:
+            self.get_logger().error(f"{sentence}.")
+        else:
+            self.get_logger().info(f"{sentence}.")
 
     def _publish(self, camera: Camera) -> None:
+        """Publish the images of an open camera, until it ends or the node stops."""
+        self.facts.pop("end", None)
         start_ns = round(self.value("start_at") * 1e9) or time.time_ns()
         frame_id = self.value("frame_id")
         if camera.live or not self.value("paced"):
@@ -76,23 +86,13 @@ class CameraNode(RobotNode):
         for stamp, shot in stamped:
             if self._stop.is_set():
                 return
+            self._camera.delivered()
             self._images.publish(image_message(shot.image, FACTORY.time(stamp), frame_id))
             self.counts["images"] += 1
-        if not self._stop.is_set():
-            self.get_logger().info(f"end of {self.value('source')}")
-            self.facts["end"] = "end of the film"
-
-    def _reopen(self, camera: Camera) -> None:
-        """Reopen the camera, once a second, until it succeeds or the node stops."""
-        camera.close()
-        while not self._stop.wait(1.0):
-            try:
-                self._camera = open_camera(self._config)
-            except MediaError:
-                continue
+        if not self._stop.is_set() and not camera.live:
+            self.get_logger().info(f"end of {self._shown}")
+            self.facts["end"] = camera.damage() or "end of the film"
             self.warning = ""
-            self.get_logger().info(f"{self.value('source')} is available again")
-            return
 
 
 def main() -> None:

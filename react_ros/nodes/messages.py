@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from react_ros.face import Floats
 from react_ros.messages.factory import MessageFactory
 from react_ros.msg import AudioChunk
+from react_ros.redaction import redact_all
 
 
 @lru_cache(maxsize=256)
@@ -34,6 +35,20 @@ def _floats(values: Floats) -> array:
 
 
 FACTORY = MessageFactory(_new, _floats)
+
+
+def without_passwords(message: Any) -> Any:
+    """The message, with passwords in URLs redacted in all its texts, at any depth."""
+    for name, kind in message.get_fields_and_field_types().items():
+        value = getattr(message, name)
+        if "string" in kind:
+            setattr(message, name, redact_all(value))
+        elif isinstance(value, list):
+            for item in value:
+                without_passwords(item)
+        elif hasattr(value, "get_fields_and_field_types"):
+            without_passwords(value)
+    return message
 
 
 def image_message(rgb: npt.NDArray[np.uint8], stamp: Any, frame_id: str) -> Image:

@@ -10,7 +10,7 @@ from typing import Any
 from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.clock.frame_clock import FrameClock
-from react_ros.clock.types import ClockConfig
+from react_ros.clock.types import SOUND_LAG_MAX_NS, ClockConfig
 from react_ros.messages.stamp_source import STAMPS
 from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
@@ -20,6 +20,7 @@ from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
 from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
+from react_ros.perception.hearing import Hearing
 from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 
@@ -35,7 +36,9 @@ class PerceptionNode(RobotNode):
         Parameter("max_faces", 4, "most faces detected in an image; one of them is the speaker", 1, 16),
         Parameter("landmarks", False, "publish the 478 face landmarks, too"),
         Parameter("wav2vec2", "", "path of wav2vec 2.0 base weights (.pt or .safetensors); empty: no speech embedding"),
-        Parameter("sound_lag", 0.04, "lag of a frame's sound behind its image, s", 0.0, 1.0),
+        Parameter("sound_lag", 0.04, "least lag of a frame's sound behind its image, s", 0.0, 1.0),
+        Parameter("sound_lag_max", SOUND_LAG_MAX_NS / 1e9,
+                  "where sound arrives later, the lag grows up to this, s; 0: it never changes", 0.0, 1.0),
         Parameter("stale_after", 0.5, "a stream without messages for so long is stale, s", 0.1, 10.0),
         Parameter("stamps", "auto", "which times images and audio have: sensor: those of their stamps; arrival; auto: "
                   "the stamps, unless they are 0 or of another clock", choices=STAMPS),
@@ -57,12 +60,17 @@ class PerceptionNode(RobotNode):
             )
             clock = FrameClock(
                 ClockConfig(
-                    sound_lag_ns=round(self.value("sound_lag") * 1e9), stale_ns=round(self.value("stale_after") * 1e9)
+                    sound_lag_ns=round(self.value("sound_lag") * 1e9),
+                    sound_lag_max_ns=round(self.value("sound_lag_max") * 1e9),
+                    stale_ns=round(self.value("stale_after") * 1e9),
                 )
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}), stamps=self.value("stamps"))
+        self._hearing = Hearing(clock)
+        self._front_end = SensorFrontEnd(
+            self._perception, clock, self._limits({}), self._hearing.frame, stamps=self.value("stamps")
+        )
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
@@ -93,8 +101,8 @@ class PerceptionNode(RobotNode):
         return self.get_clock().now().nanoseconds
 
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
-        now = self._now()
-        self._image_rate.add(nanoseconds(message.header.stamp), now, len(message.data))
+        self._take_sound()
+        self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
         self._push(topic, lambda now: self._front_end.push_image(message, now))
 
     def _on_superseded(self, message: Image | CompressedImage) -> None:
@@ -102,7 +110,13 @@ class PerceptionNode(RobotNode):
         self.counts["superseded images"] += self.active
 
     def _on_audio(self, kind: str, message: Any) -> None:
+        self._hearing.arrived()
         self._push("audio", lambda now: self._front_end.push_audio(message, kind == OUR_AUDIO, now))
+
+    def _take_sound(self) -> None:
+        """Take the sound that has arrived but whose callback is still to come: a frame that is due must not be emitted
+        without it, also when there is more to do than time (the face then becomes slow, but the sound stays whole)."""
+        self._audio.take_waiting()
 
     def _push(self, topic: str, push: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
@@ -124,6 +138,7 @@ class PerceptionNode(RobotNode):
         self._images.follow_soon()
         self._audio.follow_soon()
         if self.active:
+            self._take_sound()
             self._publish_features(self._front_end.advance(self._now()))
 
     def _follow_publishers(self) -> None:
@@ -165,11 +180,15 @@ class PerceptionNode(RobotNode):
         self.facts["images per second"] = self._image_rate.text(now)
         face = self.facts.get("face", "missing")
         missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
+        lag = front_end.clock.lag
+        self.facts["sound lag"] = f"{lag.ns / 1e6:.0f} ms"
+        self.facts["age of arriving sound"] = f"{lag.age_ns / 1e6:.0f} ms"
         troubles = (
             front_end.image_stamps.trouble(now),
             front_end.sound_stamps.trouble(now),
             self._audio.uninstalled,
             self._image_rate.trouble(self._images, now) or missing,
+            self._hearing.trouble(self.count_publishers("audio")),
         )
         self.warning = "; ".join(filter(None, troubles))
 

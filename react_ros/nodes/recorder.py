@@ -38,13 +38,16 @@ from react_ros.messages.types import (
 )
 from react_ros.msg import ListenerStream, Recording
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
-from react_ros.nodes.messages import message_class
+from react_ros.nodes.messages import message_class, without_passwords
+from react_ros.redaction import redact_all
 
 GLOBAL_TOPICS = ("/diagnostics", "/parameter_events")
 """Topics outside the robot's namespace that are recorded too."""
 FEATURES_PACKAGES = ("react_ros", "diagnostic_msgs", "rcl_interfaces", "lifecycle_msgs", "hri_msgs")
 """Packages whose messages are recorded with privacy `features`; those of others might show a person."""
 SENSOR_TYPES = (*IMAGE_TYPES, *AUDIO_TYPES, AUDIO_INFO)
+WITH_TEXTS = ("diagnostic_msgs/msg/DiagnosticArray", "rcl_interfaces/msg/ParameterEvent")
+"""Types in which any node may publish a URL with a password, which is redacted."""
 FLUSH_PERIOD_S = 1.0
 """Period at which the bag is brought to the disk: a crash costs no more than this."""
 MAX_EARLY_MESSAGES = 400
@@ -212,7 +215,7 @@ class RecorderNode(RobotNode):
                 plain = [rclpy.parameter.parameter_value_to_python(v) for v in result.values]
                 plain = [v.tolist() if isinstance(v, array) else v for v in plain]
                 with self._manifest_lock:
-                    self._manifest["parameters"][node] = dict(zip(names, plain, strict=False))
+                    self._manifest["parameters"][node] = redact_all(dict(zip(names, plain, strict=False)))
                     self._manifest_changed = True
                 query.answered = True
 
@@ -304,6 +307,8 @@ class RecorderNode(RobotNode):
                 topic, kind, data = f"{topic}/compressed", COMPRESSED_IMAGE_TYPE, self._jpeg(data)
             elif kind == STREAM_TYPE:
                 self._note_stream(deserialize_message(data, ListenerStream))
+            elif kind in WITH_TEXTS and b"://" in data:
+                data = serialize_message(without_passwords(deserialize_message(data, message_class(kind))))
             self._ending_on_failure(lambda: self._bag.write(topic, kind, now, data))
             self.counts["messages"] += 1
         except Exception as error:  # one bad message must not end the thread

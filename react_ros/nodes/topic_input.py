@@ -15,8 +15,8 @@ from react_ros.nodes.messages import message_class
 
 IMAGE_DEPTH = 10
 """A large image that is sent again arrives after its successors' first parts: with depth 1 it would be evicted."""
-SOUND_DEPTH = 50
-"""One second of 20 ms chunks, which arrive while the callback of an image runs."""
+SOUND_DEPTH = 200
+"""Four seconds of 20 ms chunks, which arrive while the callback of an image runs."""
 
 
 class TopicInput:
@@ -89,6 +89,12 @@ class TopicInput:
         if self._incompatible:
             self._incompatible = False
             self.follow()
+
+    def take_waiting(self) -> None:
+        """Receive the messages that have arrived but whose callback is still to come."""
+        subscription = self._subscription
+        while subscription is not None and (waiting := subscription.handle.take_message(self._cls, False)) is not None:
+            self._receive(self.kind, waiting[0])
 
     def close(self) -> None:
         """End the subscription."""

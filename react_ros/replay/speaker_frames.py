@@ -116,13 +116,13 @@ def _recorded_frames(bag: Bag, topics: PersonTopics, losses: UnusableData) -> It
 
 def _perceived_frames(bag: Bag, topics: PersonTopics, losses: UnusableData, watch: Watch | None) -> Iterator[BagFrame]:
     recorded = perception_parameters(bag, topics.first)
-    lag, stale = (round(recorded[name] * 1e9) for name in ("sound_lag", "stale_after"))
+    lag, longest, stale = (round(recorded[name] * 1e9) for name in ("sound_lag", "sound_lag_max", "stale_after"))
     config = PerceptionConfig(
         max_faces=recorded["max_faces"], landmarks=recorded["landmarks"], deterministic=True,
         wav2vec2=Path(recorded["wav2vec2"]) if recorded["wav2vec2"] else None,
     )  # fmt: skip
     perception = Perception(config)
-    clock = FrameClock(ClockConfig(sound_lag_ns=lag, stale_ns=stale))
+    clock = FrameClock(ClockConfig(sound_lag_ns=lag, sound_lag_max_ns=longest, stale_ns=stale))
     try:
         front_end = SensorFrontEnd(perception, clock, StampLimits(), watch)
         for perceived, now in run_front_end(bag, topics, losses, front_end):
@@ -203,7 +203,9 @@ def _reason(topic: str, error: Exception) -> str:
     return f"{topic}: {error}"
 
 
-_PERCEPTION = {"sound_lag": 0.04, "stale_after": 0.5, "max_faces": 4, "landmarks": False, "wav2vec2": ""}
+_PERCEPTION = {
+    "sound_lag": 0.04, "sound_lag_max": 0.0, "stale_after": 0.5, "max_faces": 4, "landmarks": False, "wav2vec2": "",
+}  # fmt: skip
 """The perception node's parameters that affect its frames, with the values used where they are not recorded."""
 
 

@@ -1,4 +1,4 @@
-"""Time-stamped images from a camera device, a film file or an address, behind one interface."""
+"""Time-stamped images from a camera device, a film file, a pipe or an address, behind one interface."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from react_ros.media.errors import MediaError
-from react_ros.media.film_reader import FilmReader, Shot, fit
+from react_ros.media.errors import MediaError, Unavailable
+from react_ros.media.film_reader import FilmReader, Shot
+from react_ros.media.opening import OPEN_TIMEOUT_S, local_path
+from react_ros.media.picture_shape import fit
 from react_ros.sensors.device_time import buffer_time_ns
+from react_ros.sensors.pipe import Pipe, is_pipe
 
 
 @dataclass(frozen=True, slots=True)
 class CameraConfig:
     """Which camera to open, and how.
 
-    source: a device number ("0"), a device path ("/dev/video0"), a film file, or an address (rtsp://, http://, …);
-    an address with a duration is treated as a film, one without as a live camera.
+    source: a device number ("0"), a device path ("/dev/video0"), a film file, a pipe (FIFO) into which a program writes
+    a video stream, or an address (rtsp://, http://, …); an address with a duration is treated as a film, one without as
+    a live camera.
     width, height: pixels that the images are scaled to fit in, uncropped; 0 keeps the size of the source.
     fps: frame rate requested from a device; files and addresses have their own.
     loop: start a file again when it ends.
@@ -36,15 +40,20 @@ class CameraConfig:
 class Camera:
     """An open source of images: iterate for `Shot`s, then `close`.
 
-    live: True for a device or a live address; False for a file, whose reader must pace it.
+    live: True for a device, a pipe or a live address; False for a file, whose reader must pace it.
     """
 
     live: bool
 
-    def __init__(self, live: bool, shots: Callable[[], Iterator[Shot]], close: Callable[[], None]) -> None:
+    def __init__(
+        self, live: bool, shots: Callable[[], Iterator[Shot]], close: Callable[[], None],
+        damage: Callable[[], str] = lambda: "",
+    ) -> None:  # fmt: skip
         self.live = live
         self._shots = shots
         self.close = close
+        self.damage = damage
+        """What of a film could not be decoded so far, in one sentence; empty if all of it could."""
 
     def __iter__(self) -> Iterator[Shot]:
         """Raises MediaError where the source cannot be decoded, or stops although it is live."""
@@ -52,18 +61,61 @@ class Camera:
 
 
 def open_camera(config: CameraConfig) -> Camera:
-    """Open `config.source`. Raises MediaError with one sentence where that is impossible."""
+    """Open `config.source`. Raises MediaError with one sentence where that is impossible: Unavailable where it may be
+    possible later.
+    """
+    return camera_opener(config)()
+
+
+def camera_opener(config: CameraConfig) -> Callable[[], Camera]:
+    """A function that does what `open_camera` does, to be called again whenever the camera is lost."""
     source = config.source.strip()
     if re.fullmatch(r"\d+|/dev/video\d+", source):
-        return _open_device(source, config)
-    address = re.match(r"[a-z][a-z0-9+]*://", source) is not None
-    if not address:
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise MediaError(f"camera source {source!r} is no device number, no address and no existing file")
-        source = str(path)
-    film = FilmReader(source, config.width, config.height, loop=config.loop, address=address)
-    return Camera(film.live, film.__iter__, film.close)
+        return lambda: _open_device(source, config)
+    path = local_path(source)
+    if path is None:
+        return _Address(source, config)
+    pipe = Pipe(path)
+    return lambda: _open_pipe(pipe, path, config) if is_pipe(path) else _open_file(path, source, config)
+
+
+class _Address:
+    """Opens an address; after each attempt that took too long, with more patience (a slow camera, a thin network)."""
+
+    def __init__(self, source: str, config: CameraConfig) -> None:
+        self._source, self._config = source, config
+        self._patience = 1
+
+    def __call__(self) -> Camera:
+        config, begin = self._config, time.monotonic()
+        open_s = OPEN_TIMEOUT_S * self._patience
+        try:
+            film = FilmReader(self._source, config.width, config.height, loop=config.loop, address=True, open_s=open_s)
+        except Unavailable:
+            self._patience = min(self._patience + 1, 4) if time.monotonic() - begin >= open_s else 1
+            raise
+        self._patience = 1
+        return _film(film)
+
+
+def _film(film: FilmReader) -> Camera:
+    return Camera(film.live, film.__iter__, film.close, lambda: film.damage)
+
+
+def _open_file(path: Path, source: str, config: CameraConfig) -> Camera:
+    if not path.exists():
+        hint = ""
+        if like := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/?[^/]", source):
+            hint = f" (addresses are like {like[1].lower()}://HOST/PATH)"
+        raise MediaError(f"camera source {source!r} is no device number, no address and no existing file{hint}")
+    return _film(FilmReader(path, config.width, config.height, loop=config.loop))
+
+
+def _open_pipe(pipe: Pipe, path: Path, config: CameraConfig) -> Camera:
+    source = f"pipe:{pipe.wait()}"
+    film = FilmReader(source, config.width, config.height, address=True, shown=f"the pipe {path}")
+    film.live = True
+    return _film(film)
 
 
 def _open_device(source: str, config: CameraConfig) -> Camera:
@@ -89,6 +141,6 @@ def _open_device(source: str, config: CameraConfig) -> Camera:
             if ok:
                 rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
                 yield Shot(stamp, fit(rgb, config.width, config.height))
-        raise MediaError(f"camera {number} stopped sending images: is it still connected?")
+        raise Unavailable(f"camera {number} stopped sending images: is it still connected?")
 
     return Camera(True, shots, capture.release)

@@ -67,6 +67,12 @@ def test_a_check_prints_a_line_per_problem_and_exits_with_1(corpus: Path, tmp_pa
     assert "2 unusable" in text
 
 
+def test_an_evaluation_that_can_score_no_clip_ends_with_the_first_reason(corpus: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.full((5, 2, int(FRAMES), 25), np.nan, np.float32))
+    code, text = scored(corpus, tmp_path / "out", f"predictions={tmp_path / 'mine.npy'}")
+    assert code and "no clip could be scored" in text and "chat_0/Expert_video/1: sample 0" in text
+
+
 def test_the_appropriate_listeners_are_counted(corpus: Path) -> None:
     code, text = said("corpus", "appropriateness", corpus, "--split", "test", "--jobs", "1")
     assert (code, text) == (0, "test: 5 dyads; appropriate listeners each: 5 to 5, median 5\n")

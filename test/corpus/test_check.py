@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 import tiny_corpus
 
 from react_ros.corpus.check import CheckReport, check, usable_dyads
@@ -118,6 +119,22 @@ def test_lengths_that_do_not_agree_are_warnings(root: Path) -> None:
         ("audio", "its audio lasts 1.00 s, but its 61 frames 2.44 s"),
         ("audio", "its audio is silent throughout"),
     ]
+
+
+def test_check_and_evaluation_agree_on_which_sound_can_be_used(root: Path) -> None:
+    """Floats are no silence, 6 kHz is good; 4 kHz is an error for both."""
+    rng = np.random.default_rng(0)
+    soundfile.write(file(root, "Audio_files", 0, suffix=".wav"), tiny_corpus.voice(rng, 2.5, 16_000) / 32768, 16_000,
+                    "FLOAT")  # fmt: skip
+    soundfile.write(file(root, "Audio_files", 1, suffix=".wav"), tiny_corpus.voice(rng, 2.5, 6_000), 6_000)
+    soundfile.write(file(root, "Audio_files", 2, suffix=".wav"), tiny_corpus.voice(rng, 2.5, 4_000), 4_000)
+    report = checked(root)
+    assert report.warnings == []
+    assert [e.modality for e in report.errors] == ["audio"] and "has 4000 Hz" in report.errors[0].sentence
+    dyads, problems = usable_dyads(opened(root), "test")
+    assert [str(p) for p in problems] == [report.errors[0].sentence]
+    heard = [opened(root).sound(d.speaker).speech_probability.max() for d in dyads]
+    assert heard and min(heard) > 0
 
 
 def test_films_are_counted_whether_a_file_or_a_folder_of_images(root: Path) -> None:

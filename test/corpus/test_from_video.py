@@ -18,7 +18,8 @@ from react_ros.corpus.reader import Corpus, CorpusConfig, open_corpus
 from react_ros.corpus.recorded import DyadRecording, PersonTrack, RecordedCorpus
 from react_ros.face import FRAME_NS
 from react_ros.media.film_reader import Shot
-from react_ros.media.sound_reader import AudioBlock
+from react_ros.media.sound_reader import AudioBlock, read_sound
+from react_ros.sensors.camera import CameraConfig, open_camera
 
 CLIP = 50
 
@@ -282,6 +283,25 @@ def test_a_truncated_film_keeps_its_clips_and_is_noted(tmp_path: Path) -> None:
     fast.write_bytes(data[: int(len(data) * 0.7)])
     record, _ = made(tmp_path / "c", Footage(fast), Footage(film(tmp_path, "b.mkv", 6.0)))
     assert record.written and re.search(r"fast\.mp4 ends \d\.\d s earlier than its header states", record.notes[0])
+
+
+def test_a_film_that_changes_its_size_keeps_every_frame_also_in_the_clips_films(tmp_path: Path) -> None:
+    import soundfile
+
+    parts = [write_film(tmp_path / f"{k}.ts", ((i / 25, gray(0.5, size)) for i in range(60))).read_bytes()
+             for k, size in enumerate([(64, 48), (96, 48)])]  # fmt: skip
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    soundfile.write(tmp_path / "sound.wav", clicks(5.0, [1.0], 16_000) / 32768, 16_000, "FLOAT")
+    both = Footage(tmp_path / "both.ts", tmp_path / "sound.wav")
+    record, corpus = made(tmp_path / "c", both, Footage(film(tmp_path, "b.mkv", 5.0)), video=True)
+    assert len(record.written) == 2
+    assert onsets(read_sound(corpus.dyads("train")[0].speaker.audio)[0][:, 0]) == pytest.approx([1.0], abs=0.002)
+    shapes = []
+    for person in (d.speaker for d in corpus.dyads("train")):
+        camera = open_camera(CameraConfig(str(person.video), 0, 0))
+        shapes.append({shot.image.shape for shot in camera})
+        camera.close()
+    assert shapes == [{(480, 640, 3)}] * 2
 
 
 def test_the_fake_perception_of_these_tests_distinguishes_black_from_gray() -> None:

@@ -482,7 +482,9 @@ def test_perception_has_the_parameters_of_the_speakers_robot(tmp_path: Path) -> 
     with Bag(bag) as opened:
         lags = [perception_parameters(opened, f"/lab/{who}/image_raw")["sound_lag"] for who in ("ann", "bob")]
         assert lags == [0.1, 0.2]
-        assert perception_parameters(opened, "/lab/bob/audio")["max_faces"] == 4
+        bobs = perception_parameters(opened, "/lab/bob/audio")
+        assert bobs["max_faces"] == 4
+        assert bobs["sound_lag_max"] == 0.0, "a bag of a version whose lag was fixed"
 
 
 AUDIO_CHUNK_0_1 = """

@@ -158,7 +158,7 @@ def test_a_camera_behind_an_address_is_live_and_stamped_now():
         (lambda p: str(p / "missing.mp4"), "no existing file"),
         (lambda p: _text(p / "text.mp4"), "cannot be read as a film"),
         (lambda p: str(assets.resolve("demo-voice-1")), "no picture"),
-        (lambda p: "http://127.0.0.1:9/stream.mjpg", "cannot be read as a film"),
+        (lambda p: "http://127.0.0.1:9/stream.mjpg", "refuses the connection: is the camera on"),
     ],
 )
 def test_a_source_that_cannot_be_opened_is_named_in_one_sentence(tmp_path, make, sentence):
