@@ -112,6 +112,7 @@ START_S = 8.0
 """Time from the start of the processes to that of film and sound files: every node is up, also on a slow machine."""
 NODES = ("recorder", "avatar", "listener", "perception", "microphone", "camera")
 """In the order in which they start: subscribers before publishers."""
+SENSORS = ("microphone", "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,9 @@ class Process:
 
     @property
     def command(self) -> list[str]:
-        """The command line that starts it."""
-        return [sys.executable, "-m", f"react_ros.nodes.{self.executable}", "--ros-args", *self.ros_arguments]
+        """The command line that starts it, with the environment of `package.package_environment`."""
+        # -P: no module is taken from the current folder.
+        return [sys.executable, "-P", "-m", "react_ros.nodes", self.executable, "--ros-args", *self.ros_arguments]
 
 
 def processes(chosen: Mapping[str, str]) -> list[Process]:

@@ -31,6 +31,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReli
 from rclpy.signals import SignalHandlerOptions
 
 from react_ros.package import CONFIGURATION_ERROR, dds_profile
+from react_ros.supervision.heartbeats import Heartbeat
+from react_ros.supervision.stop_signals import STOP_SIGNALS, StopSignals
 
 SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 """For images. Best effort matches every publisher; depth 1: only the newest image is kept."""
@@ -103,6 +105,9 @@ class RobotNode(LifecycleNode):
         """Message of the diagnostics at level WARN; empty: level OK."""
         self.active = False
         self.configuration_error = ""
+        self.heartbeat: Heartbeat | None = None
+        """Of the process; None while there is none."""
+        self.reported_stuck = False
         self._table = {p.name: p for p in (AUTOSTART, *self.PARAMETERS)}
         for parameter in self._table.values():
             try:
@@ -153,8 +158,17 @@ class RobotNode(LifecycleNode):
     def apply_parameters(self, values: dict[str, Any]) -> None:
         """Apply new values of live parameters before they are set. Raises ValueError to reject them."""
 
+    def stuck(self) -> str:
+        """Which thread of the node hangs or has ended, so that only a restart helps; empty: none."""
+        return ""
+
     # Lifecycle
+    def _begin_transition(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.busy()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         self.configuration_error = ""
         try:
             self.configure()
@@ -169,6 +183,7 @@ class RobotNode(LifecycleNode):
         return self._fail(reason)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         outcome = super().on_activate(state)
         self.active = True
         try:
@@ -185,11 +200,13 @@ class RobotNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         self.active = False
         self.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         outcome = super().on_cleanup(state)
         self._release()
         return outcome
@@ -302,6 +319,60 @@ def _report_arguments(error: Exception) -> int:
     return CONFIGURATION_ERROR
 
 
+def _run(classes: Sequence[type[RobotNode]], node_arguments: Sequence[list[str]], stop: StopSignals) -> int:
+    """Run nodes until `stop` is requested, and end them. Returns the exit code."""
+    context = rclpy.context.Context()
+    try:
+        rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        return _report_arguments(error)
+    executor = EventsExecutor(context=context)
+    heartbeat = Heartbeat()
+    nodes: list[RobotNode] = []
+    code = 0
+    try:
+        for i, cls in enumerate(classes):
+            own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
+            node = cls(context=context, **own)
+            node.heartbeat = heartbeat
+            nodes.append(node)
+            executor.add_node(node)
+            if node.value("autostart") and not node.start():
+                code = CONFIGURATION_ERROR
+                break
+            if stop.is_set():
+                break
+        else:
+            heartbeat.ready()
+            # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+                _beat(heartbeat, nodes)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        code = CONFIGURATION_ERROR
+    except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        code = _report_arguments(error)
+    finally:
+        heartbeat.busy()
+        for node in nodes:
+            node.stop()
+        context.try_shutdown()
+    return code
+
+
+def _beat(heartbeat: Heartbeat, nodes: Sequence[RobotNode]) -> None:
+    """Send a heartbeat, or which of the nodes' threads hangs."""
+    for node in nodes:
+        if reason := node.stuck():
+            if not node.reported_stuck:
+                node.get_logger().error(reason)
+                node.reported_stuck = True
+            heartbeat.stuck(reason)
+            return
+    heartbeat.beat()
+
+
 def run(
     *classes: type[RobotNode], node_arguments: Sequence[list[str]] = (), then: Callable[[], None] = lambda: None
 ) -> int:
@@ -313,43 +384,11 @@ def run(
     use_dds_profile()
     # The default switch interval of 5 ms would delay threads with deadlines beside a thread that computes.
     sys.setswitchinterval(0.001)
-    context = rclpy.context.Context()
-    try:
-        rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        return _report_arguments(error)
-    executor = EventsExecutor(context=context)
-    nodes: list[RobotNode] = []
-    code = 0
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        for i, cls in enumerate(classes):
-            own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
-            node = cls(context=context, **own)
-            nodes.append(node)
-            executor.add_node(node)
-            if node.value("autostart") and not node.start():
-                code = CONFIGURATION_ERROR
-                break
-            if ended.is_set():
-                break
-        else:
-            # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
-            while not ended.is_set():
-                executor.spin_once(timeout_sec=0.1)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        code = CONFIGURATION_ERROR
-    except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        code = _report_arguments(error)
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+    with StopSignals() as stop:
+        code = _run(classes, node_arguments, stop)
+        for number in STOP_SIGNALS:  # everything has ended: ignore further ones, also once their handlers are restored
             signal.signal(number, signal.SIG_IGN)
-        for node in nodes:
-            node.stop()
-        context.try_shutdown()
+        stop.keep_handlers()
     if code == 0:
         then()
     if any(thread.daemon for thread in threading.enumerate()):
