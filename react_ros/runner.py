@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -14,7 +13,7 @@ from functools import partial
 
 from react_ros.bringup import SENSORS, Process, environment
 from react_ros.package import CONFIGURATION_ERROR, package_environment
-from react_ros.supervision.heartbeats import VARIABLE, HeartbeatSocket
+from react_ros.supervision.heartbeats import VARIABLE, HeartbeatSocket, end_with_parent
 from react_ros.supervision.restarts import Restarts
 from react_ros.supervision.stop_signals import STOP_SIGNALS, StopSignals
 from react_ros.supervision.supervisor import SupervisorFolder
@@ -27,7 +26,6 @@ SETTLED_S = 30.0
 """From this age of the run on, an invalid configuration does not end it: a device may be missing that was there."""
 ATTEMPTS = 6
 """Starts in a row of a process that is no sensor and has never been configured, until the run is given up."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -197,5 +195,4 @@ def _become_child(mask: Iterable[int]) -> None:
             signal.signal(number, signal.SIG_DFL)
     # SIGINT stays blocked until the node's first line (nodes/__main__.py): Python's own start would print a traceback.
     signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, signal.SIGINT})
-    # Linux: the children get SIGTERM when this process dies.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()

@@ -114,6 +114,7 @@ class Node:
     remappings: Sequence[tuple[str, str]] = ()
     ros_arguments: Sequence[str] = ()
     arguments: Sequence[str] = ()
+    additional_env: dict[str, str] | None = None
     output: str = "log"
     respawn: bool = False
     respawn_delay: float | None = None

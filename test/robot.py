@@ -45,10 +45,11 @@ class Robot:
     def pid(self, executable: str) -> int:
         return self.runner.children[executable].popen.pid
 
-    def kill(self, executable: str) -> float:
-        """SIGKILL a node. Returns the time, as time.time()."""
-        os.kill(self.pid(executable), signal.SIGKILL)
-        self.runner.children[executable].popen.wait()
+    def kill(self, executable: str, number: signal.Signals = signal.SIGKILL) -> float:
+        """Send a node a signal, SIGKILL or SIGSTOP. Returns the time, as time.time()."""
+        os.kill(self.pid(executable), number)
+        if number == signal.SIGKILL:
+            self.runner.children[executable].popen.wait()
         return time.time()
 
     def wait(self, condition: Any, seconds: float, what: str) -> Any:

@@ -6,6 +6,7 @@ and launch_ros, and starts nothing; and with the real packages where they are in
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -193,10 +194,26 @@ def test_a_node_that_cannot_be_configured_ends_the_launch_and_a_killed_one_does_
     handlers = [a.handler for a in run if isinstance(a, stand_in.RegisterEventHandler)]
     assert len(handlers) == 5
     for handler in handlers:
-        event = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1")
+        event = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1", pid=1)
         (shutdown,) = handler.on_exit(event, None)
         assert isinstance(shutdown, stand_in.Shutdown) and "camera-1" in shutdown.reason
-        assert handler.on_exit(SimpleNamespace(returncode=-9, process_name="camera-1"), None) is None
+        assert handler.on_exit(SimpleNamespace(returncode=-9, process_name="camera-1", pid=2), None) is None
+
+
+def test_under_launch_a_node_that_was_configured_before_does_not_end_it(description, monkeypatch):
+    """As a microphone that is unplugged."""
+    from react_ros.supervision.heartbeats import VARIABLE, Heartbeat
+
+    _, run = description.start({})
+    nodes = [a for a in run if isinstance(a, stand_in.Node)]
+    handlers = [a.handler for a in run if isinstance(a, stand_in.RegisterEventHandler)]
+    assert nodes[0].additional_env and nodes[0].additional_env["PYTHONSAFEPATH"] == "1"
+    monkeypatch.setenv(VARIABLE, nodes[0].additional_env[VARIABLE])
+    Heartbeat().ready()  # as this process
+    died = SimpleNamespace(returncode=-9, process_name="camera-1", pid=os.getpid())
+    again = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1", pid=1)
+    assert handlers[0].on_exit(died, None) is None and handlers[0].on_exit(again, None) is None
+    assert handlers[1].on_exit(again, None), "another node"
 
 
 def test_an_impossible_value_ends_the_launch_with_its_sentence(description):

@@ -14,6 +14,10 @@ def main(name: str) -> None:
     """Run the node of an executable until it is stopped."""
     from importlib import import_module
 
+    from react_ros.supervision.heartbeats import end_with_parent, supervisor_folder
+
+    if supervisor_folder() is not None:
+        end_with_parent()  # ros2 launch leaves processes behind where Ctrl-C strikes it while it starts them
     import_module(f"react_ros.nodes.{name}").main()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import struct
 import time
@@ -24,6 +26,14 @@ def supervisor_folder() -> Path | None:
     """The supervisor's folder; None where no supervisor has started this process."""
     folder = os.environ.get(VARIABLE, "")
     return Path(folder) if folder else None
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Linux: this process gets SIGTERM when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Heartbeat:

@@ -18,13 +18,27 @@ _LONGEST_PARENT = 70
 """Longest path of the folder's parent: the path of a Unix socket has at most 107 bytes."""
 
 
+_PREFIX = "react_ros-"
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove this user's folders of supervisors that were killed."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        with suppress(OSError):
+            if pid.isdecimal() and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 class SupervisorFolder:
     """A private folder for one run of a robot; removed by `close`."""
 
     def __init__(self) -> None:
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         usable = [p for p in (runtime, tempfile.gettempdir()) if os.access(p, os.W_OK) and len(p) <= _LONGEST_PARENT]
-        self.path = Path(tempfile.mkdtemp(prefix="react_ros-", dir=usable[0] if usable else "/tmp"))
+        parent = Path(usable[0] if usable else "/tmp")
+        _remove_abandoned(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
 
     def close(self) -> None:
         """Remove the folder."""
