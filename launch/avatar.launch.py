@@ -39,6 +39,10 @@ def _on_exit(guard):
 def _nodes(context):
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in bringup.ARGUMENTS}
     processes = bringup.processes(chosen)
+    if chosen["config"]:
+        from react_ros.nodes.parameter_file import check_parameter_file
+
+        check_parameter_file(chosen["config"], chosen["namespace"])
     guard = HangGuard(lambda line: print(line, flush=True))
     atexit.register(guard.close)
     actions = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from react_ros.config import DEVICES
+from react_ros.config import DEVICES, LONGEST_YAML, excerpt, parse_yaml
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
 from react_ros.package import dds_profile
@@ -185,16 +185,28 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
 
 
 def _check_config(path: str) -> None:
-    # Checked here once, so that not every node reports the same error.
+    """Checks that it is a parameter file; nodes/parameter_file.py checks what is in it."""
     if not Path(path).is_file():
         raise ValueError(f"config {path!r} is no file")
     example = "expected ROS parameters, like {/**/listener: {ros__parameters: {samples: 3}}}"
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+        with open(path, "rb") as file:
+            content = parse_yaml(file.read(LONGEST_YAML + 1).decode("utf-8"))
+    except OSError as error:
+        raise ValueError(f"config {path!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
         raise ValueError(f"config {path!r} is no YAML file: {example}") from None
-    if not isinstance(content, dict) or "ros__parameters" not in str(content):
+    except yaml.YAMLError as error:
+        raise ValueError(f"config {path!r} is no YAML file ({excerpt(str(error), 160)}): {example}") from None
+    if not isinstance(content, dict) or not _names_parameters(content):
         raise ValueError(f"config {path!r} names no node's parameters: {example}")
+
+
+def _names_parameters(content: Mapping[str, object]) -> bool:
+    return any(
+        name == "ros__parameters" or (isinstance(inner, dict) and _names_parameters(inner))
+        for name, inner in content.items()
+    )
 
 
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Generic, TypeVar
 
 import numpy as np
-import yaml
 
+from react_ros.config import dump_yaml
 from react_ros.face import FPS
 from react_ros.generators.contract import Generator
 from react_ros.messages.listener_stream import MAX_DELAY_FRAMES
@@ -22,7 +22,7 @@ MAX_DELAY = MAX_DELAY_FRAMES / FPS
 def parameters_text(generator: Generator) -> str:
     """All parameters of a generator, `liveliness` last, as one line of YAML; `parse_parameters` reads it."""
     parameters = {**asdict(generator.config), "liveliness": generator.liveliness}
-    return yaml.safe_dump(parameters, default_flow_style=True, sort_keys=False, width=2**20).strip()
+    return dump_yaml(parameters, default_flow_style=True, sort_keys=False, width=2**20).strip()
 
 
 def delay_frames(delay: float, spread: float, seed: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from typing import Any
 
@@ -76,6 +77,7 @@ class ListenerNode(RobotNode):
             self._begin(*self._prepare(self._requested), self._requested)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
+        self._frames = self.add_source("speaker features", "speaker/features")
         self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", DURABLE_QOS)
         self._streams = self.create_lifecycle_publisher(ListenerStream, "listener/stream", LATCHED_QOS)
         self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, FEATURES_QOS)
@@ -164,6 +166,7 @@ class ListenerNode(RobotNode):
         except ValueError as error:
             self.reject("speaker/features", str(error))
             return
+        self._frames.arrived(time.monotonic())
         with self._lock:
             next_stream, self._next = self._next, None
         if next_stream is not None:
@@ -184,6 +187,17 @@ class ListenerNode(RobotNode):
             FACTORY.reaction(*self._delayed.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
         )
         self.counts["reactions"] += 1
+
+    def present(self) -> str:
+        return f"{self._generator.info.name} answers"
+
+    def described(self) -> str:
+        info = self._generator.info
+        parts = [info.name, f"seed {self._seed}", f"samples {self._stream.samples}"]
+        if info.learned:
+            named = getattr(self._generator.config, "weights", "")
+            parts += [f"weights {named} (SHA-256 {info.weights[:12]})", f"device {self.value('device')}"]
+        return ", ".join([*parts, f"deliberate delay {self._delay} frames"])
 
     def _announce(self, message: SpeakerFeatures) -> None:
         """Publish which generator and stream answer from this frame on; a replay needs all of these values."""

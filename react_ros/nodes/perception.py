@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -70,6 +71,8 @@ class PerceptionNode(RobotNode):
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
         self._types = {"image_raw": "", "audio": ""}
+        self._seeing = self.add_source("images", "image_raw", "it sees nothing: ")
+        self._hearing = self.add_source("sound messages", "audio", "it hears nothing: ")
         self._inputs: dict[str, Any] = {}
         self._uninstalled: dict[str, str] = {}
         self._use_type("image_raw", IMAGE_TYPES[0])
@@ -111,6 +114,7 @@ class PerceptionNode(RobotNode):
         except ValueError as error:
             self.reject(topic, str(error))
             return
+        (self._hearing if topic == "audio" else self._seeing).arrived(time.monotonic())
         self._publish_features(perceived)
 
     def _on_audio_info(self, message: Any) -> None:
@@ -179,9 +183,15 @@ class PerceptionNode(RobotNode):
             return
         for name, count in asdict(self._front_end.clock.counters).items():
             self.counts[name] = count
-        face = self.facts.get("face", "missing")
-        missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
-        self.warning = "; ".join([*self._uninstalled.values(), *([missing] if missing else [])])
+        self.warning = "; ".join(self._uninstalled.values())
+
+    def present(self) -> str:
+        return f"face {self.facts.get('face', 'missing')}, sound {self.facts.get('sound', 'missing')}"
+
+    def described(self) -> str:
+        model, embedding = self.value("model") or "from the cache", self.value("wav2vec2") or "none"
+        faces = f"at most {self.value('max_faces')} faces"
+        return f"face landmarker {model}, {faces}, speech embedding {embedding}, device cpu"
 
 
 def main() -> None:
