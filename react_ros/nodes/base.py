@@ -11,6 +11,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,9 +34,10 @@ from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReli
 from rclpy.signals import SignalHandlerOptions
 
 from react_ros.config import did_you_mean, excerpt, shown
-from react_ros.nodes.health import Rate, Rejections, Source
+from react_ros.nodes.health import CLEAR_S, Rate, Rejections, Source
 from react_ros.package import CONFIGURATION_ERROR, dds_profile
 from react_ros.supervision.heartbeats import Heartbeat
+from react_ros.supervision.kept_settings import KeptSettings, listed
 from react_ros.supervision.stop_signals import STOP_SIGNALS, StopSignals
 
 SENSOR_QOS = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -130,6 +132,13 @@ class RobotNode(LifecycleNode):
             if error := parameter.error(value):
                 raise ConfigurationError(f"{self.NAME}: {error}.")
         self.add_on_set_parameters_callback(self._on_set)
+        self._launched = {name: self.value(name) for name, declared in self._table.items() if declared.live}
+        self._kept = KeptSettings(self.get_fully_qualified_name())
+        self.restored: dict[str, Any] = {}
+        """What was set on the node before this one, which ended, and is set on this one again."""
+        self._set({n: v for n, v in self._kept.restore().items() if n in self._launched})
+        self.add_post_set_parameters_callback(lambda _: self.settings_changed())
+        self._born = time.monotonic()
         self._unknown = self._unknown_parameters()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self.publish_diagnostics)
@@ -252,9 +261,40 @@ class RobotNode(LifecycleNode):
             self.deactivate()
         self.cleanup()
 
+    # Settings that survive a restart
+    def _set(self, values: dict[str, Any]) -> None:
+        results = self.set_parameters([RosParameter(name, value=value) for name, value in values.items()])
+        self.restored = {n: v for (n, v), done in zip(values.items(), results, strict=True) if done.successful}
+
+    def settings_changed(self) -> None:
+        """Live parameters have been set: keep them for a node that replaces this one."""
+        self.keep({name: self.value(name) for name in self._launched})
+
+    def keep(self, values: dict[str, Any]) -> None:
+        """Keep these values of live parameters, as far as they are not those of the launch."""
+        try:
+            self._kept.keep({n: v for n, v in values.items() if n in self._launched and v != self._launched[n]})
+        except OSError as error:
+            self.get_logger().warning(f"what was set would be lost in a restart: {error}")
+
+    def _say_restored(self) -> None:
+        if self._kept.suspected:
+            lost = listed(self._kept.suspected)
+            self.get_logger().error(f"restarted without what was set, as no node lasted with it: {lost}")
+            self.facts["not restored"] = lost
+        if self.restored:
+            self.facts["restored"] = listed(self.restored)
+            self.get_logger().warning(f"restarted with what was set before: {self.facts['restored']}")
+
     def start(self) -> bool:
         """Configure and activate (`autostart`). Returns False where that failed."""
         self.trigger_configure()
+        if self.configuration_error and self.restored:
+            self._kept.suspected = self.restored
+            self._set({name: self._launched[name] for name in self.restored})
+            self.restored = {}
+            self.trigger_configure()
+        self._say_restored()
         if not self.configuration_error:
             self.trigger_activate()
         return not self.configuration_error
@@ -333,6 +373,9 @@ class RobotNode(LifecycleNode):
         self.diagnose()
         self._measure(now)
         self._listen_for_twin()
+        if self.active and now - self._born > CLEAR_S:
+            with suppress(OSError):
+                self._kept.settled()
         problems = [*self._rejections.sentences(now), *self._own_troubles(now)]
         if self.active:
             problems += filter(None, (source.trouble(now) for source in self.sources))
@@ -356,6 +399,10 @@ class RobotNode(LifecycleNode):
         out = []
         if self._twin is not None and now - self._twin < TWIN_S:
             out.append(self._twin_sentence())
+        if self.restored and now - self._born < CLEAR_S:
+            out.append(f"restarted {now - self._born:.0f} s ago with what was set before: {self.facts['restored']}")
+        if "not restored" in self.facts:
+            out.append(f"restarted without what was set: {self.facts['not restored']}")
         return out + self._unknown
 
     def _measure(self, now: float) -> None:

@@ -138,6 +138,9 @@ class ListenerNode(RobotNode):
         self._requested = requested
         threading.Thread(target=self._prepare_in_thread, args=(requested,), name="loader", daemon=True).start()
 
+    def settings_changed(self) -> None:
+        """They are kept once they are in effect (`_prepare_in_thread`): what cannot be loaded is not restored."""
+
     def _prepare_in_thread(self, requested: dict[str, Any]) -> None:
         # A learned system may take seconds to load; until then the current one continues.
         with self._loading:
@@ -153,8 +156,10 @@ class ListenerNode(RobotNode):
                 self.get_logger().error(f"{reason}; {self._generator.info.name} continues")
                 return
             with self._lock:
-                if requested is self._requested:
-                    self._next = generator, stream, requested
+                if requested is not self._requested:
+                    return
+                self._next = generator, stream, requested
+            self.keep(requested)
 
     def _on_features(self, message: SpeakerFeatures) -> None:
         if not self.active:
@@ -184,7 +189,9 @@ class ListenerNode(RobotNode):
         lineage = FACTORY.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
         self._reactions.publish(
-            FACTORY.reaction(*self._delayed.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
+            FACTORY.reaction(
+                *self._delayed.step((reaction, lineage), frame.stamp_ns), info.delay_frames + self._delay, info.notice
+            )
         )
         self.counts["reactions"] += 1
 
@@ -195,8 +202,9 @@ class ListenerNode(RobotNode):
         info = self._generator.info
         parts = [info.name, f"seed {self._seed}", f"samples {self._stream.samples}"]
         if info.learned:
-            named = getattr(self._generator.config, "weights", "")
-            parts += [f"weights {named} (SHA-256 {info.weights[:12]})", f"device {self.value('device')}"]
+            named = getattr(self._generator.config, "weights", "") or "none"
+            digest = f" (SHA-256 {info.weights[:12]})" if info.weights else ""
+            parts += [f"weights {named}{digest}", f"device {self.value('device')}"]
         return ", ".join([*parts, f"deliberate delay {self._delay} frames"])
 
     def _announce(self, message: SpeakerFeatures) -> None:
