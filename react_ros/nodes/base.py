@@ -141,7 +141,7 @@ class RobotNode(LifecycleNode):
         self._born = time.monotonic()
         self._unknown = self._unknown_parameters()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self.publish_diagnostics)
+        self._report_at = 0.0
         self._own_entities = {*self.publishers, *self.subscriptions, *self.timers}
         if service := getattr(self, "_service_change_state", None):
             self._change_state = service.callback
@@ -368,8 +368,18 @@ class RobotNode(LifecycleNode):
         """How the node is configured (weights, device, model), for the log."""
         return ", ".join(f"{name} {value}" for name, value in self.facts.items() if value)
 
-    def publish_diagnostics(self) -> None:
+    def report(self) -> None:
+        """Publish the diagnostics if they are due: once a second.
+
+        Called between any two callbacks, rather than by a timer: timers starve where messages arrive faster than they
+        are processed, and just then the diagnostics matter.
+        """
         now = time.monotonic()
+        if now >= self._report_at:
+            self._report_at = max(self._report_at + REPORT_S, now + 0.5 * REPORT_S)
+            self.publish_diagnostics(now)
+
+    def publish_diagnostics(self, now: float) -> None:
         self.diagnose()
         self._measure(now)
         self._listen_for_twin()
@@ -455,6 +465,8 @@ def _names(topic: str) -> tuple[str, ...]:
     return topic, "/".join(parts[-2:]), parts[-1]
 
 
+REPORT_S = 1.0
+"""Period of the diagnostics."""
 TWIN_S = 5.0
 """Time for which a node of the same name is remembered."""
 RATED = ("images", "chunks", "frames", "reactions", "outputs", "messages")
@@ -512,6 +524,8 @@ def _run(classes: Sequence[type[RobotNode]], node_arguments: Sequence[list[str]]
             # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
+                for node in nodes:
+                    node.report()
                 _beat(heartbeat, nodes)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
