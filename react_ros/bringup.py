@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from react_ros.config import DEVICES
+from react_ros.config import DEVICES, LONGEST_YAML, excerpt, parse_yaml
 from react_ros.dds import IMAGES_VARIABLE
 from react_ros.generators import registry
 from react_ros.messages.namespace import join_namespace, parse_namespace
@@ -118,6 +118,7 @@ START_S = 8.0
 """Time from the start of the processes to that of film and sound files: every node is up, also on a slow machine."""
 NODES = ("recorder", "avatar", "listener", "perception", "microphone", "camera")
 """In the order in which they start: subscribers before publishers."""
+SENSORS = ("microphone", "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,9 @@ class Process:
 
     @property
     def command(self) -> list[str]:
-        """The command line that starts it."""
-        return [sys.executable, "-m", f"react_ros.nodes.{self.executable}", *self.arguments, "--ros-args",
+        """The command line that starts it, with the environment of `package.package_environment`."""
+        # -P: no module is taken from the current folder.
+        return [sys.executable, "-P", "-m", "react_ros.nodes", self.executable, *self.arguments, "--ros-args",
                 *self.ros_arguments]  # fmt: skip
 
 
@@ -219,16 +221,28 @@ def _composed(table: Sequence[Process]) -> Process:
 
 
 def _check_config(path: str) -> None:
-    # Checked here once, so that not every node reports the same error.
+    """Checks that it is a parameter file; nodes/parameter_file.py checks what is in it."""
     if not Path(path).is_file():
         raise ValueError(f"config {path!r} is no file")
     example = "expected ROS parameters, like {/**/listener: {ros__parameters: {samples: 3}}}"
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+        with open(path, "rb") as file:
+            content = parse_yaml(file.read(LONGEST_YAML + 1).decode("utf-8"))
+    except OSError as error:
+        raise ValueError(f"config {path!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
         raise ValueError(f"config {path!r} is no YAML file: {example}") from None
-    if not isinstance(content, dict) or "ros__parameters" not in str(content):
+    except yaml.YAMLError as error:
+        raise ValueError(f"config {path!r} is no YAML file ({excerpt(str(error), 160)}): {example}") from None
+    if not isinstance(content, dict) or not _names_parameters(content):
         raise ValueError(f"config {path!r} names no node's parameters: {example}")
+
+
+def _names_parameters(content: Mapping[str, object]) -> bool:
+    return any(
+        name == "ros__parameters" or (isinstance(inner, dict) and _names_parameters(inner))
+        for name, inner in content.items()
+    )
 
 
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -33,19 +35,52 @@ def dds_profile(environment: Mapping[str, str]) -> Path:
     return share() / "config" / ("fastdds_localhost.xml" if only or local else "fastdds.xml")
 
 
+def package_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which a child process runs this very package, whatever its current folder holds.
+
+    PYTHONPATH gets this package's folder, unless it is installed, and loses entries that mean the current folder:
+    empty and relative ones.
+    """
+    own = Path(__file__).resolve().parents[1]
+    installed = any(own == Path(entry).resolve() for entry in _site_folders())
+    given = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
+    entries = given if installed or str(own) in given[:1] else [str(own), *given]
+    return {"PYTHONPATH": os.pathsep.join(entries), "PYTHONSAFEPATH": "1"}
+
+
+def _site_folders() -> list[str]:
+    import site
+
+    user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [*site.getsitepackages([sys.prefix, sys.base_prefix]), *user]
+
+
+COMMIT_FILE = "commit.txt"
+"""Beside this module in an installed package: the commit that it was built from (cmake/commit.cmake)."""
+
+
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The package's version and, in a checkout, its commit."""
+    """The package's version and its commit: of the checkout, or the one that it was built from; as far as known."""
     from react_ros import __version__
 
-    source = Path(__file__).resolve().parents[1]
-    if not (source / ".git").exists():
-        return __version__
+    commit = _commit(Path(__file__).resolve().parent)
+    return f"{__version__} ({commit})" if commit else __version__
+
+
+def _commit(package: Path) -> str:
+    """The commit of a folder with this package; empty if unknown."""
+    try:
+        return (package / COMMIT_FILE).read_text("utf-8").strip()[:60]
+    except (OSError, UnicodeDecodeError):
+        pass
+    if not (package.parent / ".git").exists():
+        return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(source), "describe", "--always", "--dirty"],
+            ["git", "-C", str(package.parent), "describe", "--always", "--dirty"],
             capture_output=True, text=True, timeout=10.0, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return __version__
-    return f"{__version__} ({done.stdout.strip()})"
+        return ""
+    return done.stdout.strip()

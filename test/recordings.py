@@ -79,7 +79,7 @@ def answered(
                 generator=generator.info.name, parameters=parameters_text(generator), weights=generator.info.weights,
                 seed=seed, samples=samples, delay=delay, schedule=stream.schedule,
             ))  # fmt: skip
-        reaction, source = waiting.step((stream.step(f), source_ns(f)))
+        reaction, source = waiting.step((stream.step(f), source_ns(f)), f.stamp_ns)
         lineage = new_message(LINEAGE_TYPE, frame=reaction.index, source_stamp=FACTORY.time(source))
         message = FACTORY.reaction(reaction, lineage, generator.info.delay_frames + delay)
         yield REACTION, KINDS[REACTION], now, serialise(message)

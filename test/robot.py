@@ -22,7 +22,7 @@ class Robot:
     """The processes of bringup.py, all or `only` some, with a probe that is subscribed before they start.
 
     parameters: by executable, in addition to those of bringup. chosen: launch arguments, e.g. source="film.mp4".
-    Default source: the demo's film in a loop. Default microphone: none.
+    Default source: the demo's film in a loop. Default microphone: none. watch_hangs: as Runner's.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Robot:
         only: Sequence[str] = (),
         parameters: dict[str, dict[str, Any]] | None = None,
         topics: dict[str, Any] | None = None,
+        watch_hangs: bool = True,
         **chosen: str,
     ) -> None:
         self.lines: list[str] = []
@@ -39,15 +40,16 @@ class Robot:
         table = [replace(p, parameters={**p.parameters, **(parameters or {}).get(p.executable, {})}) for p in table]
         self.probe = Probe("/robot", {**TOPICS, **(topics or {})})
         self.probe.__enter__()
-        self.runner = Runner(table, log=self.lines.append)
+        self.runner = Runner(table, log=self.lines.append, watch_hangs=watch_hangs)
 
     def pid(self, executable: str) -> int:
         return self.runner.children[executable].popen.pid
 
-    def kill(self, executable: str) -> float:
-        """SIGKILL a node. Returns the time, as time.time()."""
-        os.kill(self.pid(executable), signal.SIGKILL)
-        self.runner.children[executable].popen.wait()
+    def kill(self, executable: str, number: signal.Signals = signal.SIGKILL) -> float:
+        """Send a node a signal, SIGKILL or SIGSTOP. Returns the time, as time.time()."""
+        os.kill(self.pid(executable), number)
+        if number == signal.SIGKILL:
+            self.runner.children[executable].popen.wait()
         return time.time()
 
     def wait(self, condition: Any, seconds: float, what: str) -> Any:

@@ -19,12 +19,12 @@ PACKAGE = ROOT / "react_ros"
 
 FLOORS = (
     "face", "config", "io", "redaction", "package", "dds", "machine", "assets", "clock", "messages", "pages", "media",
-    "sensors", "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "runner", "nodes", "bags",
-    "replay", "corpus", "evaluation", "training", "cli",
+    "sensors", "perception", "nn", "generators", "systems", "testing", "avatar", "bringup", "supervision", "runner",
+    "nodes", "bags", "replay", "corpus", "evaluation", "training", "cli",
 )  # fmt: skip
 """Rooms, ground floor first. A module imports from lower floors and from its own room only."""
 LIVE = ("clock", "messages", "sensors", "perception", "media", "nn", "generators", "systems", "avatar", "bringup",
-        "runner", "nodes")  # fmt: skip
+        "supervision", "runner", "nodes")  # fmt: skip
 OFFLINE = ("bags", "replay", "corpus", "training", "evaluation")
 
 OFFLINE_MODULES = (

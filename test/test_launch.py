@@ -7,9 +7,11 @@ and launch_ros, and starts nothing; and with the real packages where they are in
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,7 @@ import launch_stand_in as stand_in
 import pytest
 
 from react_ros import assets, bringup, dds
-from react_ros.package import CONFIGURATION_ERROR, dds_profile, share
+from react_ros.package import CONFIGURATION_ERROR, dds_profile, package_environment, share
 
 LAUNCH_FILE = share() / "launch" / "avatar.launch.py"
 OTHER = {
@@ -156,12 +158,49 @@ def test_a_robot_that_stays_within_its_machine_listens_on_loopback_only(given, p
 # Command line of a node
 
 
+@pytest.fixture
+def shadows(tmp_path: Path) -> Path:
+    """A folder with files that have the names of modules, and of this package."""
+    for name in ("numpy", "yaml", "signal", "typing", "react_ros/__init__", "rclpy/__init__"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} is taken from the current folder')\n")
+    return tmp_path
+
+
 @pytest.mark.ros
-def test_a_number_as_text_stays_a_text(domain):
+def test_a_number_as_text_stays_a_text_whatever_the_current_folder_holds(domain, shadows):
     (camera,) = [p for p in bringup.processes({"source": "63"}) if p.executable == "camera"]
-    done = subprocess.run(camera.command, capture_output=True, text=True, timeout=30)
-    assert done.returncode == CONFIGURATION_ERROR
+    given = os.pathsep.join(["", *filter(os.path.isabs, sys.path), "."])  # its ends mean the current folder
+    env = {**os.environ, **package_environment({"PYTHONPATH": given})}
+    done = subprocess.run(camera.command, capture_output=True, text=True, timeout=30, cwd=shadows, env=env)
+    assert done.returncode == CONFIGURATION_ERROR, done.stderr
     assert "there is no camera 63" in done.stderr
+
+
+def test_the_command_line_takes_nothing_from_the_current_folder(shadows):
+    shutil.rmtree(shadows / "react_ros")  # python -m would run it
+    for name in ("signal", "typing"):  # Python's own start would
+        (shadows / f"{name}.py").unlink()
+    env = {**os.environ, "PYTHONPATH": str(Path(bringup.__file__).parents[1])}
+    env.pop("PYTHONSAFEPATH", None)
+    command = [sys.executable, "-m", "react_ros", "run", "--seed", "-1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=shadows, env=env)
+    assert done.returncode == 2 and "seed must be a whole number" in done.stderr, done.stderr
+
+
+def test_a_child_process_runs_the_package_of_its_parent():
+    own = str(Path(bringup.__file__).parents[1])
+    entries = package_environment({"PYTHONPATH": os.pathsep.join(["", ".", "lib", "/opt/ros", ""])})["PYTHONPATH"]
+    installed = "site-packages" in own or "dist-packages" in own
+    assert entries.split(os.pathsep) == (["/opt/ros"] if installed else [own, "/opt/ros"])
+
+
+def test_an_installed_package_knows_the_commit_it_was_built_from(tmp_path):
+    from react_ros.package import COMMIT_FILE, _commit
+
+    assert _commit(tmp_path) == ""
+    (tmp_path / COMMIT_FILE).write_text("66bde41-dirty\n")
+    assert _commit(tmp_path) == "66bde41-dirty"
 
 
 @pytest.mark.ros
@@ -224,10 +263,26 @@ def test_a_node_that_cannot_be_configured_ends_the_launch_and_a_killed_one_does_
     handlers = [a.handler for a in run if isinstance(a, stand_in.RegisterEventHandler)]
     assert len(handlers) == 5
     for handler in handlers:
-        event = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1")
+        event = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1", pid=1)
         (shutdown,) = handler.on_exit(event, None)
         assert isinstance(shutdown, stand_in.Shutdown) and "camera-1" in shutdown.reason
-        assert handler.on_exit(SimpleNamespace(returncode=-9, process_name="camera-1"), None) is None
+        assert handler.on_exit(SimpleNamespace(returncode=-9, process_name="camera-1", pid=2), None) is None
+
+
+def test_under_launch_a_node_that_was_configured_before_does_not_end_it(description, monkeypatch):
+    """As a microphone that is unplugged."""
+    from react_ros.supervision.heartbeats import VARIABLE, Heartbeat
+
+    _, run = description.start({})
+    nodes = [a for a in run if isinstance(a, stand_in.Node)]
+    handlers = [a.handler for a in run if isinstance(a, stand_in.RegisterEventHandler)]
+    assert nodes[0].additional_env and nodes[0].additional_env["PYTHONSAFEPATH"] == "1"
+    monkeypatch.setenv(VARIABLE, nodes[0].additional_env[VARIABLE])
+    Heartbeat().ready()  # as this process
+    died = SimpleNamespace(returncode=-9, process_name="camera-1", pid=os.getpid())
+    again = SimpleNamespace(returncode=CONFIGURATION_ERROR, process_name="camera-1", pid=1)
+    assert handlers[0].on_exit(died, None) is None and handlers[0].on_exit(again, None) is None
+    assert handlers[1].on_exit(again, None), "another node"
 
 
 def test_an_impossible_value_ends_the_launch_with_its_sentence(description):

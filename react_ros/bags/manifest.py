@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from react_ros.config import dump_yaml, parse_yaml
 from react_ros.io import atomic_write, sha256
 from react_ros.machine import describe_machine
 from react_ros.messages.compatibility import read_field
@@ -67,13 +68,13 @@ def config_hash(manifest: dict[str, Any]) -> str:
 
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
     """Write or replace a bag's manifest atomically, with passwords in URLs redacted. Raises OSError."""
-    atomic_write(bag / FILE, yaml.safe_dump(redact_all(manifest), sort_keys=False, width=110, allow_unicode=True))
+    atomic_write(bag / FILE, dump_yaml(redact_all(manifest), sort_keys=False, width=110, allow_unicode=True))
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:
     """A bag's manifest; empty where it is missing or cannot be read."""
     try:
-        entries = yaml.safe_load(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"))
+        entries = parse_yaml(((bag if bag.is_dir() else bag.parent) / FILE).read_text("utf-8"), exponents=False)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return entries if isinstance(entries, dict) else {}

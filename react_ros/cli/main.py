@@ -36,6 +36,10 @@ def run(chosen: dict[str, str]) -> None:
     chosen["start_at"] = str(time.time() + bringup.START_S)
     try:
         processes = bringup.processes(chosen)
+        if chosen["config"]:
+            from react_ros.nodes.parameter_file import check_parameter_file
+
+            check_parameter_file(chosen["config"], chosen["namespace"])
     except ValueError as error:
         raise fail(error) from None
     view_port = int(chosen["view_port"])

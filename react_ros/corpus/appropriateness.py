@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from react_ros.config import dump_yaml, parse_yaml
 from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.clips import CorpusError, Dyad, Split
 from react_ros.corpus.pool import Progress, spread
@@ -168,7 +169,7 @@ def checked(matrix: npt.NDArray[np.generic], path: Path, clips: Sequence[str], *
 def our_notes(path: Path) -> dict[str, object] | None:
     """The notes beside a matrix that this package computed; None for a missing file or a matrix from elsewhere."""
     try:
-        notes = yaml.safe_load(path.with_suffix(".yaml").read_text("utf-8"))
+        notes = parse_yaml(path.with_suffix(".yaml").read_text("utf-8"), exponents=False)
         if not isinstance(notes, dict) or notes.get("computed_by") != _MAKER:
             return None
         ours = sha256_of(path) == notes.get("sha256")
@@ -187,7 +188,7 @@ def write_computed(path: Path, matrix: Mask, notes: dict[str, object]) -> None:
     npy = io.BytesIO()
     np.save(npy, matrix.astype(np.float64), allow_pickle=False)
     described = {"computed_by": _MAKER, **notes, "sha256": sha256(npy.getbuffer())}
-    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    text = dump_yaml(described, sort_keys=False, allow_unicode=True)
     # Notes first, after deleting the old matrix: a matrix without notes would pass for the challenge's own.
     path.unlink(missing_ok=True)
     atomic_write(path.with_suffix(".yaml"), text)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import yaml
 
+from react_ros.config import dump_yaml
 from react_ros.corpus.clips import Split
 from react_ros.face import ATTRIBUTE_NAMES, AU, Floats
 from react_ros.io import atomic_write
@@ -67,5 +67,5 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 def write_settings(root: Path, settings: dict[str, Any]) -> None:
     """Write corpus.yaml atomically. Raises OSError."""
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    text = dump_yaml(settings, sort_keys=False, allow_unicode=True)
     atomic_write(root / "corpus.yaml", text)

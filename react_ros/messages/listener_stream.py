@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from react_ros.config import excerpt, parse_yaml
 from react_ros.messages.features import MAX_SAMPLES
 from react_ros.messages.stamps import nanoseconds
 
@@ -38,17 +39,22 @@ class ListenerSettings:
     """Version of react_ros that ran it; empty: unknown."""
 
 
+LONGEST_PARAMETERS = 20_000
+"""Characters of a generator's parameters, at most."""
+
+
 def parse_parameters(text: str, name: str = "generator_parameters") -> dict[str, Any]:
-    """A generator's parameters written as YAML. name: of the text, for errors.
+    """A generator's parameters written as YAML, from anybody. name: of the text, for errors.
 
     Raises ValueError, in one sentence, where it is not a mapping.
     """
+    reason = ""
     try:
-        parameters = yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError:
-        parameters = None
+        parameters = parse_yaml(text, longest=LONGEST_PARAMETERS) if text.strip() else {}
+    except yaml.YAMLError as error:
+        parameters, reason = None, f" ({excerpt(str(error), 160)})"
     if not isinstance(parameters, dict):
-        raise ValueError(f"{name} must be a YAML mapping like {{expressiveness: 0.8}}, not {text[:80]!r}")
+        raise ValueError(f"{name} must be a YAML mapping like {{expressiveness: 0.8}}, not {text[:80]!r}{reason}")
     return parameters
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from react_ros.config import did_you_mean
+from react_ros.config import did_you_mean, dump_yaml, parse_yaml
 from react_ros.io import atomic_write, sha256, sha256_of
 from react_ros.package import share
 
@@ -69,7 +69,7 @@ ALIASES = "aliases.yaml"
 def aliases(folder: Path | None = None) -> dict[str, str]:
     """The short names in a folder of weights (None: the packaged ones), with the dated names they stand for."""
     try:
-        names = yaml.safe_load(((folder or models_folder()) / ALIASES).read_text("utf-8"))
+        names = parse_yaml(((folder or models_folder()) / ALIASES).read_text("utf-8"), exponents=False)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return {str(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
@@ -82,7 +82,7 @@ def weights_names(system: str, folder: Path | None = None) -> list[str]:
         names = []
         for path in sorted(place.glob(f"*{_CARD}")):
             try:
-                card = yaml.safe_load(path.read_text("utf-8"))
+                card = parse_yaml(path.read_text("utf-8"), exponents=False)
             except (OSError, UnicodeDecodeError, yaml.YAMLError):
                 continue  # loading it gives the error
             if isinstance(card, dict) and card.get("system") == system:
@@ -98,7 +98,7 @@ def weights_with_digest(system: str, digest: str) -> str:
     """
     for path in sorted(models_folder().glob(f"*{_CARD}")):
         try:
-            card = yaml.safe_load(path.read_text("utf-8"))
+            card = parse_yaml(path.read_text("utf-8"), exponents=False)
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
         if isinstance(card, dict) and (card.get("system"), card.get("sha256")) == (system, digest):
@@ -146,7 +146,7 @@ def save_weights(
         "training": dict(training),
     }
     try:
-        text = yaml.safe_dump(card, sort_keys=False, width=110, allow_unicode=True)
+        text = dump_yaml(card, sort_keys=False, width=110, allow_unicode=True)
     except yaml.YAMLError as error:
         raise ValueError(f"{files.card} is not written: YAML cannot hold {_one_line(error)}") from None
     atomic_write(files.tensors, data, fsync=True)
@@ -291,7 +291,7 @@ def _read_card(files: _Files, system: str) -> dict[str, Any]:
         if not file.is_file():
             raise ValueError(f"{file} is missing: it must lie beside {other.name}")
     try:
-        card = yaml.safe_load(files.card.read_text("utf-8"))
+        card = parse_yaml(files.card.read_text("utf-8"), exponents=False)
     except OSError as error:
         raise ValueError(f"{files.card} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -9,6 +9,7 @@ from importlib import import_module, util
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from react_ros.avatar.motion import FaceMotion, MotionConfig, Pose
@@ -23,10 +24,13 @@ from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
+from react_ros.nodes.neighbours import Neighbours
 from react_ros.nodes.topic_input import ImageInput
 
 HOLD_S = 0.5
 """Time without a reaction after which the status is stale and the face crossfades to idle life."""
+OUTPUT_STUCK_S = 3.0
+"""Without an output for so long, the output thread hangs."""
 STATE_NAMES = {Status.LIVE: "live", Status.IDLE: "idle", Status.OPERATOR: "operator", Status.STALE: "stale",
                Status.LATE: "late"}  # fmt: skip
 
@@ -71,6 +75,8 @@ class AvatarNode(RobotNode):
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
             images = ImageInput(self, self._on_image)
             self.create_timer(0.5, images.follow)
+            self._neighbours = Neighbours(self.get_namespace())
+            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_neighbours, 50)
         self._blendshapes = self.create_lifecycle_publisher(Blendshapes, "avatar/blendshapes", OUTPUT_QOS)
         self._face_model = self.create_lifecycle_publisher(FaceModel, "avatar/face_model", OUTPUT_QOS)
         self._affect = self.create_lifecycle_publisher(Affect, "avatar/affect", OUTPUT_QOS)
@@ -78,6 +84,9 @@ class AvatarNode(RobotNode):
         self._image = self.create_lifecycle_publisher(Image, "avatar/image", OUTPUT_QOS)
         self._hri = HriFace(self) if util.find_spec("hri_msgs") else None
         self.create_subscription(ReactionMessage, "listener/reaction", self._on_reaction, OUTPUT_QOS)
+        self._answers = self.add_source("reactions", "listener/reaction", "the face shows idle life: ")
+        self._trouble = ""
+        """What the robot's diagnostics say is wrong, for the page."""
         self._human: np.ndarray | None = None
         self._output = 0
 
@@ -92,6 +101,8 @@ class AvatarNode(RobotNode):
 
     def activate(self) -> None:
         self._stop = False
+        self._output_at = time.monotonic()
+        """When the output thread last ran."""
         self._change = threading.Condition()
         self._pacer = OutputPacer(time.monotonic_ns())
         self._latest: _Latest | None = None
@@ -128,6 +139,7 @@ class AvatarNode(RobotNode):
         except ValueError as error:
             self.reject("listener/reaction", str(error))
             return
+        self._answers.arrived(time.monotonic())
         with self._change:
             if self._fresh:
                 self.counts["skipped"] += 1
@@ -140,6 +152,11 @@ class AvatarNode(RobotNode):
             self._human = image_from_message(message)
         except ValueError as error:
             self.reject(topic, str(error))
+
+    def _on_neighbours(self, message: DiagnosticArray) -> None:
+        now = time.monotonic()
+        self._neighbours.heard(message.status, now)
+        self._trouble = self._neighbours.trouble(now)
 
     # Output
 
@@ -154,6 +171,7 @@ class AvatarNode(RobotNode):
                 if self._stop:
                     return
                 now = time.monotonic_ns()
+                self._output_at = now / 1e9
                 latest, fresh, self._fresh = self._latest, self._fresh, False
                 self._pacer.shown(now)
             last_reaction = now if fresh else last_reaction
@@ -196,9 +214,9 @@ class AvatarNode(RobotNode):
         if fresh:
             self.facts["latency"] = f"{latency * 1e3:.0f} ms"
         if self._view is not None:
-            facts = {"state": STATE_NAMES[state], "generator": lineage.generator, "seed": lineage.seed,
-                     "latency_ms": round(latency * 1e3, 1) if fresh else None, "late": self.counts["late"],
-                     "notice": status.notice}  # fmt: skip
+            facts = {"state": STATE_NAMES[state], "trouble": self._trouble, "generator": lineage.generator,
+                     "seed": lineage.seed, "latency_ms": round(latency * 1e3, 1) if fresh else None,
+                     "late": self.counts["late"], "notice": status.notice}  # fmt: skip
             self._view.status({name: value for name, value in facts.items() if value not in ("", None)})
         with self._pose_change:
             self._pose, self._pose_lineage = pose, lineage
@@ -235,9 +253,21 @@ class AvatarNode(RobotNode):
 
         return avatar if self._human is None else side_by_side(self._human, avatar, avatar.shape[0])
 
-    def diagnose(self) -> None:
-        stale = self.active and self.facts.get("state") == "stale"
-        self.warning = "no reactions arrive: the face shows idle life" if stale else ""
+    def present(self) -> str:
+        return f"the face is {self.facts.get('state', 'stale')}"
+
+    def described(self) -> str:
+        drawn = f"draws {self.value('width')}x{self.value('height')}" if self._renders else "draws nothing"
+        page = f", page {self._view.url}" if self._view is not None else ""
+        return f"{drawn}{page}, sample {self._sample}"
+
+    def stuck(self) -> str:
+        if not self.active:
+            return ""
+        silent = time.monotonic() - self._output_at
+        if silent > OUTPUT_STUCK_S or not self._threads[0].is_alive():
+            return f"the thread of the face's output has not run for {silent:.0f} s"
+        return ""
 
 
 def hri_namespace(namespace: str) -> str:

@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,9 +33,14 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
+from react_ros.config import did_you_mean, excerpt, shown
 from react_ros.dds import forget_profile, use_profile
+from react_ros.nodes.health import CLEAR_S, Rate, Rejections, Source
 from react_ros.package import CONFIGURATION_ERROR
 from react_ros.redaction import redact
+from react_ros.supervision.heartbeats import Heartbeat
+from react_ros.supervision.kept_settings import KeptSettings, listed
+from react_ros.supervision.stop_signals import STOP_SIGNALS, StopSignals
 
 OUTPUT_QOS = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 DURABLE_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE,
@@ -71,7 +79,7 @@ class Parameter:
     def error(self, value: Any) -> str:
         """The error of a value in one sentence; empty for a valid value."""
         if self.choices and value not in self.choices:
-            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {shown(value)}"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
             return f"{self.name} must be between {self.low:.12g} and {self.high:.12g}, not {value}"
         return ""
@@ -98,7 +106,16 @@ class RobotNode(LifecycleNode):
         self.facts: dict[str, str] = {}
         """Further values in the diagnostics, by name."""
         self.warning = ""
-        """Message of the diagnostics at level WARN; empty: level OK."""
+        """What is wrong at present, for the diagnostics; empty: nothing."""
+        self.sources: list[Source] = []
+        """Topics that the node lives on; see `add_source`."""
+        self._rejections = Rejections()
+        self._rates: dict[str, Rate] = {}
+        self._instance = uuid.uuid4().hex[:12]
+        """Tells this node from another one of the same name."""
+        self._twin: float | None = None
+        """When another node of this name was last heard."""
+        self._others: Any = None
         self.active = False
         self.configuration_error = ""
         self._secrets: dict[str, str] = {}
@@ -106,6 +123,9 @@ class RobotNode(LifecycleNode):
         for name, given in self._parameter_overrides.items():
             self._parameter_overrides[name] = self._redacted(given)
         self.add_pre_set_parameters_callback(lambda parameters: [self._redacted(p) for p in parameters])
+        self.heartbeat: Heartbeat | None = None
+        """Of the process; None while there is none."""
+        self.reported_stuck = False
         self._table = {p.name: p for p in (AUTOSTART, *self.PARAMETERS)}
         for parameter in self._table.values():
             try:
@@ -115,8 +135,16 @@ class RobotNode(LifecycleNode):
             if error := parameter.error(value):
                 raise ConfigurationError(f"{self.NAME}: {error}.")
         self.add_on_set_parameters_callback(self._on_set)
+        self._launched = {name: self.value(name) for name, declared in self._table.items() if declared.live}
+        self._kept = KeptSettings(self.get_fully_qualified_name())
+        self.restored: dict[str, Any] = {}
+        """What was set on the node before this one, which ended, and is set on this one again."""
+        self._set({n: v for n, v in self._kept.restore().items() if n in self._launched})
+        self.add_post_set_parameters_callback(lambda _: self.settings_changed())
+        self._born = time.monotonic()
+        self._unknown = self._unknown_parameters()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self.publish_diagnostics)
+        self._report_at = 0.0
         self._own_entities = {*self.publishers, *self.subscriptions, *self.timers}
         if service := getattr(self, "_service_change_state", None):
             self._change_state = service.callback
@@ -137,7 +165,7 @@ class RobotNode(LifecycleNode):
         kind = kinds.get(type(parameter.default), "a value")
         span = f" between {parameter.low:.12g} and {parameter.high:.12g}" if parameter.low is not None else ""
         given = self._parameter_overrides[parameter.name].value
-        return f"{self.NAME}: {parameter.name} must be {kind}{span}, not {given!r} ({parameter.description})."
+        return f"{self.NAME}: {parameter.name} must be {kind}{span}, not {shown(given)} ({parameter.description})."
 
     def value(self, name: str) -> Any:
         """The current value of a parameter."""
@@ -167,8 +195,17 @@ class RobotNode(LifecycleNode):
         self._secrets[parameter.name] = given
         return RosParameter(parameter.name, value=shown)
 
+    def stuck(self) -> str:
+        """Which thread of the node hangs or has ended, so that only a restart helps; empty: none."""
+        return ""
+
     # Lifecycle
+    def _begin_transition(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.busy()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         self.configuration_error = ""
         try:
             self.configure()
@@ -178,13 +215,17 @@ class RobotNode(LifecycleNode):
             # rclpy would log only that the transition failed.
             reason = traceback.format_exc()
         else:
+            self.get_logger().info(f"configured: {excerpt(self.described(), 600)}")
             return super().on_configure(state)
         self._release()
         return self._fail(reason)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         outcome = super().on_activate(state)
         self.active = True
+        for source in self.sources:
+            source.begin(time.monotonic())
         try:
             self.activate()
         except Exception as error:
@@ -199,11 +240,13 @@ class RobotNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         self.active = False
         self.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._begin_transition()
         outcome = super().on_cleanup(state)
         self._release()
         return outcome
@@ -232,9 +275,40 @@ class RobotNode(LifecycleNode):
             self.deactivate()
         self.cleanup()
 
+    # Settings that survive a restart
+    def _set(self, values: dict[str, Any]) -> None:
+        results = self.set_parameters([RosParameter(name, value=value) for name, value in values.items()])
+        self.restored = {n: v for (n, v), done in zip(values.items(), results, strict=True) if done.successful}
+
+    def settings_changed(self) -> None:
+        """Live parameters have been set: keep them for a node that replaces this one."""
+        self.keep({name: self.value(name) for name in self._launched})
+
+    def keep(self, values: dict[str, Any]) -> None:
+        """Keep these values of live parameters, as far as they are not those of the launch."""
+        try:
+            self._kept.keep({n: v for n, v in values.items() if n in self._launched and v != self._launched[n]})
+        except OSError as error:
+            self.get_logger().warning(f"what was set would be lost in a restart: {error}")
+
+    def _say_restored(self) -> None:
+        if self._kept.suspected:
+            lost = listed(self._kept.suspected)
+            self.get_logger().error(f"restarted without what was set, as no node lasted with it: {lost}")
+            self.facts["not restored"] = lost
+        if self.restored:
+            self.facts["restored"] = listed(self.restored)
+            self.get_logger().warning(f"restarted with what was set before: {self.facts['restored']}")
+
     def start(self) -> bool:
         """Configure and activate (`autostart`). Returns False where that failed."""
         self.trigger_configure()
+        if self.configuration_error and self.restored:
+            self._kept.suspected = self.restored
+            self._set({name: self._launched[name] for name in self.restored})
+            self.restored = {}
+            self.trigger_configure()
+        self._say_restored()
         if not self.configuration_error:
             self.trigger_activate()
         return not self.configuration_error
@@ -250,20 +324,46 @@ class RobotNode(LifecycleNode):
                 reason = f"{parameter.name} cannot change while the node runs: clean it up first"
                 return SetParametersResult(successful=False, reason=reason)
             if error := declared.error(parameter.value):
-                return SetParametersResult(successful=False, reason=error)
+                return SetParametersResult(successful=False, reason=excerpt(error))
             values[parameter.name] = parameter.value
         try:
             if configured and values:
                 self.apply_parameters(values)
         except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=excerpt(str(error)))
         return SetParametersResult(successful=True)
 
     # Diagnostics
+    def add_source(self, what: str, topic: str, needs: str = "") -> Source:
+        """Watch a topic of this node: its silence is named in the diagnostics and in the log.
+
+        what, needs: as in `Source`. Call `arrived` of the result with each valid message.
+        """
+        full = self.resolve_topic_name(topic)
+        source = Source(what, full, lambda: self._why_silent(full), self._log_source, needs)
+        self.sources = [s for s in self.sources if s.topic != full] + [source]
+        return source
+
+    def _log_source(self, line: str, warns: bool) -> None:
+        if warns:
+            self.get_logger().warning(line)
+        else:
+            self.get_logger().info(line)
+
+    def _why_silent(self, topic: str) -> str:
+        """Why nothing arrives on a topic, as far as the ROS graph and the rejections tell."""
+        if any(f" on {name} " in s for s in self._rejections.sentences(time.monotonic()) for name in _names(topic)):
+            return "all were rejected"
+        publishers = self.get_publishers_info_by_topic(topic)
+        names = sorted({f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers})
+        return f"{', '.join(names)} sends none" if names else "nothing publishes them"
+
     def reject(self, topic: str, reason: str) -> None:
         """Count a message that failed validation, and log it at most once a second."""
+        reason = excerpt(reason)
         self.counts[f"rejected {topic}"] += 1
         self.facts[f"last rejected {topic}"] = reason
+        self._rejections.add(topic, reason, time.monotonic())
         self.get_logger().warning(f"dropped a message on {topic}: {reason}", throttle_duration_sec=1.0)
 
     @property
@@ -274,23 +374,117 @@ class RobotNode(LifecycleNode):
     def diagnose(self) -> None:
         """Update `facts` and `warning` before they are published."""
 
-    def publish_diagnostics(self) -> None:
+    def present(self) -> str:
+        """What the node does at present, in a few words, for the diagnostics."""
+        return ""
+
+    def described(self) -> str:
+        """How the node is configured (weights, device, model), for the log."""
+        return ", ".join(f"{name} {value}" for name, value in self.facts.items() if value)
+
+    def report(self) -> None:
+        """Publish the diagnostics if they are due: once a second.
+
+        Called between any two callbacks, rather than by a timer: timers starve where messages arrive faster than they
+        are processed, and just then the diagnostics matter.
+        """
+        now = time.monotonic()
+        if now >= self._report_at:
+            self._report_at = max(self._report_at + REPORT_S, now + 0.5 * REPORT_S)
+            self.publish_diagnostics(now)
+
+    def publish_diagnostics(self, now: float) -> None:
         self.diagnose()
-        status = DiagnosticStatus(name=self.get_fully_qualified_name(), hardware_id="react_ros")
-        status.level = DiagnosticStatus.OK
-        status.message = self._state_machine.current_state[1]
-        if self.rejected:
-            status.level = DiagnosticStatus.WARN
-            status.message = f"{self.rejected} messages rejected"
-        if self.warning:
-            status.level = DiagnosticStatus.WARN
-            status.message = self.warning
-        entries = {**{k: str(v) for k, v in sorted(self.counts.items())}, **self.facts}
+        self._measure(now)
+        self._listen_for_twin()
+        if self.active and now - self._born > CLEAR_S:
+            with suppress(OSError):
+                self._kept.settled()
+        problems = [*self._rejections.sentences(now), *self._own_troubles(now)]
+        if self.active:
+            problems += filter(None, (source.trouble(now) for source in self.sources))
+        problems += filter(None, [self.warning])
+        state = self._state_machine.current_state[1]
+        doing = "; ".join(filter(None, [self.present(), *self._rate_texts()])) if self.active else ""
+        status = DiagnosticStatus(name=self.get_fully_qualified_name(), hardware_id=self.get_namespace())
+        status.level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+        status.message = "; ".join(problems) or (f"{state}: {doing}" if doing else state)
+        entries = {
+            "lifecycle": state, **{k: str(v) for k, v in sorted(self.counts.items())}, **self.facts,
+            "instance": self._instance,
+        }  # fmt: skip
         status.values = [KeyValue(key=k, value=v) for k, v in entries.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
+    def _own_troubles(self, now: float) -> list[str]:
+        """What concerns every node: a second one of its name, parameters that nobody knows."""
+        out = []
+        if self._twin is not None and now - self._twin < TWIN_S:
+            out.append(self._twin_sentence())
+        if self.restored and now - self._born < CLEAR_S:
+            out.append(f"restarted {now - self._born:.0f} s ago with what was set before: {self.facts['restored']}")
+        if "not restored" in self.facts:
+            out.append(f"restarted without what was set: {self.facts['not restored']}")
+        return out + self._unknown
+
+    def _measure(self, now: float) -> None:
+        """Update the rates of sources and of what the node publishes."""
+        counted = {s.what: s.count for s in self.sources} | {n: self.counts[n] for n in RATED if n in self.counts}
+        for name, count in counted.items():
+            rate = self._rates.setdefault(name, Rate()).read(now, count)
+            if rate is not None:
+                self.facts[f"{name} a second"] = f"{rate:.1f}"
+
+    def _rate_texts(self) -> list[str]:
+        return [f"{self.facts[f'{n} a second']} {n} a second" for n in self._rates if f"{n} a second" in self.facts]
+
+    def _listen_for_twin(self) -> None:
+        """Listen for the diagnostics of another node of the same name, once the graph shows one.
+
+        The graph alone does not tell: a node that was killed stays in it for some seconds.
+        """
+        name = (self.get_name(), self.get_namespace())
+        if self._others is None and self.get_node_names_and_namespaces().count(name) > 1:
+            self._others = self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+            self._own_entities.add(self._others)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == self.get_fully_qualified_name():
+                instances = [v.value for v in status.values if v.key == "instance"]
+                if instances and instances != [self._instance]:
+                    if self._twin is None or time.monotonic() - self._twin > TWIN_S:
+                        self.get_logger().warning(self._twin_sentence())
+                    self._twin = time.monotonic()
+
+    def _twin_sentence(self) -> str:
+        name = self.get_fully_qualified_name()
+        return f"another node is called {name}, too: end one of the two robots, or start it in another namespace"
+
+    def _unknown_parameters(self) -> list[str]:
+        """Sentences on given parameters that this node does not have but that look like ones it has."""
+        out = []
+        for name in self._parameter_overrides:
+            if not self.has_parameter(name) and (near := did_you_mean(name, self._table)):
+                out.append(f"{self.NAME} has no parameter {excerpt(name, 60)!r}{near}")
+                self.get_logger().warning(out[-1])
+        return out
+
+
+def _names(topic: str) -> tuple[str, ...]:
+    """The forms in which a topic is named: in full, and its last one and two parts."""
+    parts = topic.strip("/").split("/")
+    return topic, "/".join(parts[-2:]), parts[-1]
+
+
+REPORT_S = 1.0
+"""Period of the diagnostics."""
+TWIN_S = 5.0
+"""Time for which a node of the same name is remembered."""
+RATED = ("images", "chunks", "frames", "reactions", "outputs", "messages")
+"""Counters of which the diagnostics also give the rate."""
 
 AUTOSTART = Parameter("autostart", True, "configure and activate the node at the start of its process")
 
@@ -304,9 +498,68 @@ FILE_PARAMETERS = (
 
 def _report_arguments(error: Exception) -> int:
     """Print that the ROS arguments are invalid. Returns the exit code."""
-    reason = " ".join(str(error).split(", at /")[0].split()).rstrip(".")
+    reason = excerpt(str(error).split(", at /")[0]).rstrip(".")
     print(f"the ROS arguments or the parameter file cannot be read: {reason}.", file=sys.stderr)
     return CONFIGURATION_ERROR
+
+
+def _run(classes: Sequence[type[RobotNode]], node_arguments: Sequence[list[str]], stop: StopSignals) -> int:
+    """Run nodes until `stop` is requested, and end them. Returns the exit code."""
+    context = rclpy.context.Context()
+    try:
+        rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        forget_profile()
+        return _report_arguments(error)
+    executor = EventsExecutor(context=context)
+    heartbeat = Heartbeat()
+    nodes: list[RobotNode] = []
+    code = 0
+    try:
+        for i, cls in enumerate(classes):
+            own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
+            node = cls(context=context, **own)
+            forget_profile()
+            node.heartbeat = heartbeat
+            nodes.append(node)
+            executor.add_node(node)
+            if node.value("autostart") and not node.start():
+                code = CONFIGURATION_ERROR
+                break
+            if stop.is_set():
+                break
+        else:
+            heartbeat.ready()
+            # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+                for node in nodes:
+                    node.report()
+                _beat(heartbeat, nodes)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        code = CONFIGURATION_ERROR
+    except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
+        code = _report_arguments(error)
+    finally:
+        forget_profile()
+        heartbeat.busy()
+        for node in nodes:
+            node.stop()
+        context.try_shutdown()
+    return code
+
+
+def _beat(heartbeat: Heartbeat, nodes: Sequence[RobotNode]) -> None:
+    """Send a heartbeat, or which of the nodes' threads hangs."""
+    for node in nodes:
+        if reason := node.stuck():
+            if not node.reported_stuck:
+                node.get_logger().error(reason)
+                node.reported_stuck = True
+            heartbeat.stuck(reason)
+            return
+    heartbeat.beat()
 
 
 def run(
@@ -320,46 +573,11 @@ def run(
     use_profile(sys.argv)
     # The default switch interval of 5 ms would delay threads with deadlines beside a thread that computes.
     sys.setswitchinterval(0.001)
-    context = rclpy.context.Context()
-    try:
-        rclpy.init(args=[] if node_arguments else None, context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except (RCLError, RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        forget_profile()
-        return _report_arguments(error)
-    executor = EventsExecutor(context=context)
-    nodes: list[RobotNode] = []
-    code = 0
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        for i, cls in enumerate(classes):
-            own = {"cli_args": node_arguments[i], "use_global_arguments": False} if node_arguments else {}
-            node = cls(context=context, **own)
-            forget_profile()
-            nodes.append(node)
-            executor.add_node(node)
-            if node.value("autostart") and not node.start():
-                code = CONFIGURATION_ERROR
-                break
-            if ended.is_set():
-                break
-        else:
-            # Not spin(): Python's signal handlers do not run inside it, and stopping it from another thread hangs.
-            while not ended.is_set():
-                executor.spin_once(timeout_sec=0.1)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        code = CONFIGURATION_ERROR
-    except (RCLInvalidROSArgsError, UnknownROSArgsError) as error:
-        code = _report_arguments(error)
-    finally:
-        forget_profile()
-        for number in (signal.SIGINT, signal.SIGTERM):
+    with StopSignals() as stop:
+        code = _run(classes, node_arguments, stop)
+        for number in STOP_SIGNALS:  # everything has ended: ignore further ones, also once their handlers are restored
             signal.signal(number, signal.SIG_IGN)
-        for node in nodes:
-            node.stop()
-        context.try_shutdown()
+        stop.keep_handlers()
     if code == 0:
         then()
     if any(thread.daemon for thread in threading.enumerate()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from typing import Any
 
@@ -76,6 +77,7 @@ class ListenerNode(RobotNode):
             self._begin(*self._prepare(self._requested), self._requested)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"listener: {str(error).rstrip('.')}.") from None
+        self._frames = self.add_source("speaker features", "speaker/features")
         self._reactions = self.create_lifecycle_publisher(ReactionMessage, "listener/reaction", DURABLE_QOS)
         self._streams = self.create_lifecycle_publisher(ListenerStream, "listener/stream", LATCHED_QOS)
         self.create_subscription(SpeakerFeatures, "speaker/features", self._on_features, FEATURES_QOS)
@@ -136,6 +138,9 @@ class ListenerNode(RobotNode):
         self._requested = requested
         threading.Thread(target=self._prepare_in_thread, args=(requested,), name="loader", daemon=True).start()
 
+    def settings_changed(self) -> None:
+        """They are kept once they are in effect (`_prepare_in_thread`): what cannot be loaded is not restored."""
+
     def _prepare_in_thread(self, requested: dict[str, Any]) -> None:
         # A learned system may take seconds to load; until then the current one continues.
         with self._loading:
@@ -151,8 +156,10 @@ class ListenerNode(RobotNode):
                 self.get_logger().error(f"{reason}; {self._generator.info.name} continues")
                 return
             with self._lock:
-                if requested is self._requested:
-                    self._next = generator, stream, requested
+                if requested is not self._requested:
+                    return
+                self._next = generator, stream, requested
+            self.keep(requested)
 
     def _on_features(self, message: SpeakerFeatures) -> None:
         if not self.active:
@@ -164,6 +171,7 @@ class ListenerNode(RobotNode):
         except ValueError as error:
             self.reject("speaker/features", str(error))
             return
+        self._frames.arrived(time.monotonic())
         with self._lock:
             next_stream, self._next = self._next, None
         if next_stream is not None:
@@ -181,9 +189,23 @@ class ListenerNode(RobotNode):
         lineage = FACTORY.continued(message.lineage, {"listener": watch.read()}, self._generator.info.name, self._seed)
         info = self._generator.info
         self._reactions.publish(
-            FACTORY.reaction(*self._delayed.step((reaction, lineage)), info.delay_frames + self._delay, info.notice)
+            FACTORY.reaction(
+                *self._delayed.step((reaction, lineage), frame.stamp_ns), info.delay_frames + self._delay, info.notice
+            )
         )
         self.counts["reactions"] += 1
+
+    def present(self) -> str:
+        return f"{self._generator.info.name} answers"
+
+    def described(self) -> str:
+        info = self._generator.info
+        parts = [info.name, f"seed {self._seed}", f"samples {self._stream.samples}"]
+        if info.learned:
+            named = getattr(self._generator.config, "weights", "") or "none"
+            digest = f" (SHA-256 {info.weights[:12]})" if info.weights else ""
+            parts += [f"weights {named}{digest}", f"device {self.value('device')}"]
+        return ", ".join([*parts, f"deliberate delay {self._delay} frames"])
 
     def _announce(self, message: SpeakerFeatures) -> None:
         """Publish which generator and stream answer from this frame on; a replay needs all of these values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from react_ros.messages.stamps import StampLimits, nanoseconds
 from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, IMAGE_TYPES, OUR_AUDIO
 from react_ros.msg import SpeakerFeatures
 from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
+from react_ros.nodes.health import Source
 from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
 from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
@@ -74,6 +76,8 @@ class PerceptionNode(RobotNode):
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
+        self._seeing = self.add_source("images", "image_raw", "it sees nothing: ")
+        self._listening = self.add_source("sound messages", "audio", "it hears nothing: ")
         self._images = ImageInput(self, self._on_image)
         self._images.superseded = self._on_superseded
         self._image_rate = ImageRate()
@@ -103,22 +107,21 @@ class PerceptionNode(RobotNode):
     def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
         self._take_sound()
         self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
-        self._push(topic, lambda now: self._front_end.push_image(message, now))
+        self._push(topic, self._seeing, lambda now: self._front_end.push_image(message, now))
 
     def _on_superseded(self, message: Image | CompressedImage) -> None:
         self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
         self.counts["superseded images"] += self.active
 
     def _on_audio(self, kind: str, message: Any) -> None:
-        self._hearing.arrived()
-        self._push("audio", lambda now: self._front_end.push_audio(message, kind == OUR_AUDIO, now))
+        self._push("audio", self._listening, lambda now: self._front_end.push_audio(message, kind == OUR_AUDIO, now))
 
     def _take_sound(self) -> None:
         """Take the sound that has arrived but whose callback is still to come: a frame that is due must not be emitted
         without it, also when there is more to do than time (the face then becomes slow, but the sound stays whole)."""
         self._audio.take_waiting()
 
-    def _push(self, topic: str, push: Callable[[int], list[Perceived]]) -> None:
+    def _push(self, topic: str, source: Source, push: Callable[[int], list[Perceived]]) -> None:
         if not self.active:
             return
         try:
@@ -126,6 +129,7 @@ class PerceptionNode(RobotNode):
         except ValueError as error:
             self.reject(topic, str(error))
             return
+        source.arrived(time.monotonic())
         self._publish_features(perceived)
 
     def _on_audio_info(self, message: Any) -> None:
@@ -178,8 +182,6 @@ class PerceptionNode(RobotNode):
         self.facts["image stamps"] = front_end.image_stamps.used
         self.facts["audio stamps"] = front_end.sound_stamps.used
         self.facts["images per second"] = self._image_rate.text(now)
-        face = self.facts.get("face", "missing")
-        missing = "no images arrive" if face == "missing" and self.counts["frames"] else ""
         lag = front_end.clock.lag
         self.facts["sound lag"] = f"{lag.ns / 1e6:.0f} ms"
         self.facts["age of arriving sound"] = f"{lag.age_ns / 1e6:.0f} ms"
@@ -187,10 +189,18 @@ class PerceptionNode(RobotNode):
             front_end.image_stamps.trouble(now),
             front_end.sound_stamps.trouble(now),
             self._audio.uninstalled,
-            self._image_rate.trouble(self._images, now) or missing,
-            self._hearing.trouble(self.count_publishers("audio")),
+            self._image_rate.trouble(self._images, now),
+            self._hearing.trouble(),
         )
         self.warning = "; ".join(filter(None, troubles))
+
+    def present(self) -> str:
+        return f"face {self.facts.get('face', 'missing')}, sound {self.facts.get('sound', 'missing')}"
+
+    def described(self) -> str:
+        model, embedding = self.value("model") or "from the cache", self.value("wav2vec2") or "none"
+        faces = f"at most {self.value('max_faces')} faces"
+        return f"face landmarker {model}, {faces}, speech embedding {embedding}, device cpu"
 
 
 def main() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from react_ros.messages.types import RECORDING_TYPE, STREAM_TYPE
 from react_ros.nodes.base import LATCHED_QOS
 from react_ros.nodes.messages import FACTORY, message_class
 from react_ros.replay.pacing import Pacer, describe_skip, play_paced
+from react_ros.supervision.stop_signals import StopSignals
 
 LATCHED_TYPES = (STREAM_TYPE, RECORDING_TYPE)
 PLAYED_QOS = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -40,14 +39,12 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
     is reported on stderr, as is each silence that is skipped. Raises BagError or ValueError.
     """
     use_profile()
-    interrupted = threading.Event()
-    with Bag(path) as bag:
+    with Bag(path) as bag, StopSignals() as interrupted:
         names = published_names(bag, chosen_topics(bag, topics), namespace)
         for notice in bag.notices:
             print(notice, file=sys.stderr)
         context = rclpy.context.Context()
         rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
-        handlers = {n: signal.signal(n, lambda *_: interrupted.set()) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             node = rclpy.create_node("player", context=context)
             forget_profile()
@@ -69,8 +66,6 @@ def play(path: Path, *, rate: float = 1.0, loop: bool = False, namespace: str = 
             for publisher in publishers.values():
                 publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=1.0))
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
             context.try_shutdown()
     return 130 if interrupted.is_set() else 0
 
@@ -124,7 +119,7 @@ def _create_publishers(node: Any, bag: Bag, names: dict[str, str]) -> dict[str, 
     return out
 
 
-def _wait_for_subscribers(publishers: Any, interrupted: threading.Event) -> None:
+def _wait_for_subscribers(publishers: Any, interrupted: StopSignals) -> None:
     deadline = time.monotonic() + SUBSCRIBERS_WAIT_S
     while time.monotonic() < deadline and not interrupted.is_set():
         if all(p.get_subscription_count() for p in publishers):

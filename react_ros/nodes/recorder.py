@@ -372,6 +372,12 @@ class RecorderNode(RobotNode):
         m.header.stamp = self.get_clock().now().to_msg()
         self._publisher.publish(m)
 
+    def present(self) -> str:
+        return "recording has ended" if self._failure else f"recording {self.counts['messages']} messages"
+
+    def described(self) -> str:
+        return f"{self._path}, storage {self.value('storage')}, privacy {self.value('privacy')}"
+
     def diagnose(self) -> None:
         self.facts["privacy"] = self.value("privacy")
         self.warning = self._failure or "; ".join(self._unrecordable.values())

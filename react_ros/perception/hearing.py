@@ -1,16 +1,13 @@
-"""Says in one sentence why nothing is heard: no sound arrives, it arrives too late, or it is digital silence."""
+"""Says in one sentence why sound that arrives is not heard: it arrives too late, or it is digital silence."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import ClockFrame
 from react_ros.face import FPS
 
-SILENT_S = 1.5
-"""A source that publishes nothing for longer is dead, stopped or stuck."""
 ZEROS_S = 1.8
 """Sound whose samples are all 0 for longer comes from a microphone that is muted or missing."""
 _MEMORY = 2 * FPS
@@ -24,14 +21,8 @@ class Hearing:
     def __init__(self, clock: FrameClock, max_parameter: str = "sound_lag_max") -> None:
         self._clock = clock
         self._parameter = max_parameter
-        self._begin = time.monotonic()
-        self._arrived: float | None = None
         self._zeros = 0
         self._incomplete: deque[bool] = deque(maxlen=_MEMORY)
-
-    def arrived(self) -> None:
-        """Note a message with sound."""
-        self._arrived = time.monotonic()
 
     def frame(self, frame: ClockFrame) -> None:
         """Note a frame of the clock."""
@@ -39,19 +30,8 @@ class Hearing:
             self._zeros = 0 if frame.sound.any() else self._zeros + 1
         self._incomplete.append(frame.sound_valid < 1.0)
 
-    def trouble(self, publishers: int) -> str:
-        """What is wrong with the sound; empty where nothing is, or where nobody has ever published any.
-
-        publishers: number of publishers of sound at present.
-        """
-        now = time.monotonic()
-        silent = now - (self._begin if self._arrived is None else self._arrived)
-        if silent > SILENT_S:
-            if publishers:
-                return f"no sound for {silent:.0f} s: the microphone's node is there, but publishes nothing"
-            return "" if self._arrived is None else f"no sound for {silent:.0f} s: nothing publishes it any more"
-        if self._arrived is None:
-            return ""
+    def trouble(self) -> str:
+        """What is wrong with the sound; empty where nothing is."""
         lag = self._clock.lag
         if lag.too_late and sum(self._incomplete) > _INCOMPLETE * _MEMORY:
             needed = min(-(-lag.age_ns // 40_000_000) * 0.04, 1.0)

@@ -139,7 +139,7 @@ class ReplayListeners:
         reaction = self._stream.step(bag_frame.frame)
         if position >= 0:
             self._compare(reaction, position)
-        return begun, self._delay.step((reaction, bag_frame.source_ns))
+        return begun, self._delay.step((reaction, bag_frame.source_ns), bag_frame.frame.stamp_ns)
 
     def _stream_for(self, bag_frame: BagFrame) -> int | None:
         """Index of the stream that answers a frame; None if the frame never reached it."""
@@ -164,7 +164,7 @@ class ReplayListeners:
             return
         for k in range(1, count + 1):
             frame = replace(last, index=last.index + k, stamp_ns=last.stamp_ns + k * FRAME_NS)
-            self._delay.step((self._stream.step(frame), frame.stamp_ns))
+            self._delay.step((self._stream.step(frame), frame.stamp_ns), frame.stamp_ns)
             self._missing += 1
 
     @property

@@ -122,7 +122,7 @@ def read_config(
 
     changes: "key.path=value" each. Raises ValueError, in one sentence that names the file and the key.
     """
-    given = {} if file is None else load_yaml(file, "seed: 0")
+    given = {} if file is None else load_yaml(file, "seed: 0", aliases=True)
     where = "the config" if file is None else str(file)
     _rename_old_keys(given, where)
     for change in changes:

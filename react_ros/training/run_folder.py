@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from react_ros.config import dump_yaml, excerpt, parse_yaml
 from react_ros.corpus.clips import Split
 from react_ros.corpus.reader import Corpus
 from react_ros.io import atomic_write, sha256, sha256_of
@@ -47,12 +48,12 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
             raise ValueError(f"{folder} is not empty and holds no run: choose another folder with --out")
         return
     try:
-        kept = yaml.safe_load(path.read_text("utf-8"))
+        kept = parse_yaml(path.read_text("utf-8"), exponents=False)
         if not isinstance(kept, dict):
             raise ValueError("it holds no names and values")
         kept = with_current_keys(kept)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} cannot be read: {excerpt(str(error))}") from None
     begun = [name for name in run["stages"] if (folder / name).is_dir()]
     if not begun:
         return
@@ -72,7 +73,7 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
 
 def write(folder: Path, run: Mapping[str, Any]) -> None:
     """Write run.yaml. Raises OSError."""
-    atomic_write(folder / "run.yaml", yaml.safe_dump(dict(run), sort_keys=False, allow_unicode=True, width=120))
+    atomic_write(folder / "run.yaml", dump_yaml(dict(run), sort_keys=False, allow_unicode=True, width=120))
 
 
 def finish(folder: Path, outcome: StageOutcome, previous: str) -> None:

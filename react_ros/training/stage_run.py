@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-import signal
-import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from react_ros.supervision.stop_signals import StopSignals
 from react_ros.training import checkpoints
 from react_ros.training.checkpoints import JsonLines
 from react_ros.training.config import OptimizationConfig
@@ -168,7 +167,8 @@ class StageRun:
                 f"{self._stage.stage}: without a val split there is no validation; the last step's weights are exported"
             )
         with ExitStack() as stack:
-            stop = stack.enter_context(_stop_requested())
+            # After the first signal the step is completed; a second one acts as usual.
+            stop = stack.enter_context(StopSignals(only_first=True))
             self._board = self._open_board(stack)
             before = time.monotonic()
             while True:
@@ -190,7 +190,7 @@ class StageRun:
 
     # A step --------------------------------------------------------------------------------------------------------
 
-    def _step(self, stop: threading.Event) -> bool:
+    def _step(self, stop: StopSignals) -> bool:
         """One step. Returns whether any process was asked to stop."""
         s, config, processes = self._state, self._config, self._processes
         share = self._order.batch // processes.size
@@ -274,7 +274,7 @@ class StageRun:
 
     # Validation ----------------------------------------------------------------------------------------------------
 
-    def _validate(self, stop: threading.Event) -> bool:
+    def _validate(self, stop: StopSignals) -> bool:
         """Validate the averaged weights. Returns whether it was abandoned because a process was asked to stop."""
         s, processes = self._state, self._processes
         if self._validation is None:
@@ -484,25 +484,3 @@ def _seed_all(seed: int, key: Sequence[int], device: torch.device) -> torch.Gene
 
 def _under(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {name.partition(".")[2]: t for name, t in tensors.items() if name.partition(".")[0] == kind}
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets, so that the step can be completed; a second one acts as usual."""
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested
-        return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number: int, _frame: object) -> None:
-        requested.set()
-        signal.signal(number, before[number] or signal.SIG_DFL)
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

@@ -94,7 +94,7 @@ def test_a_microphone_is_recorded_with_true_times_and_comes_back_after_its_loss(
     server.daemon.kill()
     server.daemon.wait()
     robot.wait(lambda: says("microphone", "retrying"), 5, "a warning of the microphone")
-    robot.wait(lambda: says("perception", "no sound for"), 5, "a warning of perception")
+    robot.wait(lambda: says("perception", "no sound messages on"), 5, "a warning of perception")
     assert probe["speaker/features"][-1].sound_state == SpeakerFeatures.SOUND_MISSING
     restarted = sound_server.SoundServer(tmp_path)
     try:

@@ -19,9 +19,10 @@ from react_ros.msg import Blendshapes, Status
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 NODES = ("camera", "microphone", "perception", "listener", "avatar")
+STOPPED = ("perception", "avatar")
 
 
-def test_a_killed_node_is_restarted_while_the_others_and_the_face_continue(start_robot):
+def test_a_node_that_is_killed_or_hangs_is_restarted_while_the_others_and_the_face_continue(start_robot):
     robot = start_robot(microphone=str(assets.resolve("demo-voice-1")))
     probe = robot.probe
 
@@ -45,16 +46,16 @@ def test_a_killed_node_is_restarted_while_the_others_and_the_face_continue(start
         return 0.0
 
     robot.wait_live(25)
-    for executable in NODES:
+    for executable, number in (*((name, signal.SIGKILL) for name in NODES), *((n, signal.SIGSTOP) for n in STOPPED)):
         probe.wait(lambda: any(m.sound_state == SoundState.SPEECH for m in probe["speaker/features"][-25:]), 20, "talk")
         before = {name: robot.pid(name) for name in NODES}
         probe.clear()
-        killed = robot.kill(executable)
+        killed = robot.kill(executable, number)
         at = robot.wait(partial(back, executable, killed), 20, f"the {executable}")
         assert robot.pid(executable) != before[executable]
         took = at - killed
         cpu = psutil.Process(robot.pid(executable)).cpu_times()
-        print(f"{executable}: back after {took:.2f} s; {cpu.user + cpu.system:.2f} s of processor time")
+        print(f"{executable}, {number.name}: back after {took:.2f} s; {cpu.user + cpu.system:.2f} s of processor time")
         assert {name: robot.pid(name) for name in NODES if name != executable} == {
             name: pid for name, pid in before.items() if name != executable
         }
@@ -66,6 +67,8 @@ def test_a_killed_node_is_restarted_while_the_others_and_the_face_continue(start
         if executable in ("perception", "listener"):
             assert {s.state for _, s in shown} & {Status.LATE, Status.STALE}, "the status shows missing reactions"
         robot.wait_live(10)
+        why = "hung: it was stopped (SIGSTOP)" if number == signal.SIGSTOP else "ended with SIGKILL"
+        assert why in robot.lines[-1], robot.lines
 
 
 def test_a_restarted_avatar_serves_its_page_although_a_browser_still_holds_the_old_connection(start_robot):
@@ -86,7 +89,7 @@ def test_a_restarted_avatar_serves_its_page_although_a_browser_still_holds_the_o
 
 def test_without_sensors_the_face_shows_idle_life_and_listens_again_when_they_return(start_robot):
     voice = str(assets.resolve("demo-voice-1"))
-    robot = start_robot(microphone=voice, topics={"avatar/blendshapes": Blendshapes})
+    robot = start_robot(microphone=voice, topics={"avatar/blendshapes": Blendshapes}, watch_hangs=False)
     probe = robot.probe
     robot.wait_live(25)
     for executable in ("camera", "microphone"):

@@ -135,9 +135,10 @@ def test_when_the_runner_is_killed_all_nodes_end(terminal):
 
 
 def sentence(out: str) -> str:
-    """The single line of the output, without the prefix of the ROS log."""
+    """The single line of the output but for what nodes are configured as, without the prefix of the ROS log."""
     assert "Traceback" not in out, out
-    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in out.splitlines() if line.strip()]
+    lines = [line for line in out.splitlines() if line.strip() and not line.startswith("[INFO]")]
+    lines = [re.sub(r"^\[FATAL\] \[[\d.]+\] \[[\w.]+\]: ", "", line) for line in lines]
     assert len(lines) == 1, f"not one sentence but: {lines}"
     assert lines[0].endswith("."), lines[0]
     return lines[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from react_ros.config import did_you_mean
+from react_ros.config import did_you_mean, parse_yaml
 from react_ros.corpus.clips import SPLITS, Split
 from react_ros.generators import registry
 from react_ros.generators.system import SHUFFLED, Protocol
@@ -85,7 +85,7 @@ def parse_row(text: str) -> Row:
         if not equals or not key:
             raise ValueError(f"row {text!r}: {pair!r} is not parameter=value")
         try:
-            parameters[key] = yaml.safe_load(value)
+            parameters[key] = parse_yaml(value)
         except yaml.YAMLError:
             raise ValueError(f"row {text!r}: {value!r} is not a value for {key}") from None
     if name not in registry.names():

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as dump
 
+from react_ros.config import dump_yaml, parse_yaml
 from react_ros.face import ARKIT, ATTRIBUTES, Floats, Reaction, SpeakerFrame
 from react_ros.generators.contract import Generator, GeneratorInfo, Stream, sample_rngs
 from react_ros.generators.presence import Presence
@@ -65,7 +66,7 @@ def save(listener: MeanListener, path: Path, **card: object) -> None:
     card: further entries of the card.
     """
     path.write_bytes(dump({name: getattr(listener, name).astype(np.float16) for name in _SHAPES}))
-    text = yaml.safe_dump({"name": path.stem, "notice": listener.notice, **card}, sort_keys=False, width=110)
+    text = dump_yaml({"name": path.stem, "notice": listener.notice, **card}, sort_keys=False, width=110)
     path.with_suffix(".yaml").write_text(text, encoding="utf-8")
 
 
@@ -73,7 +74,7 @@ def load(path: Path) -> MeanListener:
     """Read what `save` wrote. Raises ValueError, in one sentence, for a file that is missing or invalid."""
     try:
         arrays = load_file(path)
-        card = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+        card = parse_yaml(path.with_suffix(".yaml").read_text(encoding="utf-8"), exponents=False)
     except (OSError, SafetensorError, yaml.YAMLError) as error:
         raise ValueError(
             f"the mean listener's statistics {path} (with their card .yaml) cannot be read: {error}"

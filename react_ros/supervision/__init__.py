@@ -1,0 +1,1 @@
+"""Supervision of the robot's processes: stop signals, heartbeats, hang detection, restarts, settings that survive."""
