@@ -60,7 +60,7 @@ def _nodes(context):
                 VARIABLE: str(guard.folder.path),
                 **package_environment(os.environ),
                 **process.environment,
-            },  # fmt: skip
+            },
             output="screen",
             respawn=True,
             respawn_delay=0.2,

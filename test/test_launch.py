@@ -252,7 +252,7 @@ def test_the_launch_file_starts_the_processes_of_the_table(description, other, c
         assert tuple(files) == process.parameter_files
         assert dict(node.remappings) == process.remappings
         assert tuple(node.arguments) == process.arguments
-        assert node.additional_env == process.environment
+        assert node.additional_env is not None and process.environment.items() <= node.additional_env.items()
         assert node.output == "screen"
         assert node.respawn and node.respawn_delay and node.watched, "a killed node is restarted"
     assert context.environment == bringup.environment()
