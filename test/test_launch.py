@@ -105,7 +105,7 @@ def test_composed_is_one_process_with_the_nodes_of_the_table(other):
     assert process.executable == "composed" and (share() / "scripts" / "composed").is_file()
     table = bringup.processes(other | {"composed": "false"})
     assert json.loads(*process.arguments) == [[p.executable, p.ros_arguments] for p in table]
-    assert process.command[3:5] == [*process.arguments, "--ros-args"]
+    assert process.command[5:7] == [*process.arguments, "--ros-args"]
 
 
 @pytest.mark.parametrize(
