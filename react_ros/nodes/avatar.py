@@ -23,7 +23,7 @@ from react_ros.msg import Affect, Blendshapes, FaceModel, Lineage, Status
 from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
-from react_ros.nodes.topic_input import ImageInput
+from react_ros.nodes.topic_input import FOLLOW_S, ImageInput
 
 HOLD_S = 0.5
 """Time without a reaction after which the status is stale and the face crossfades to idle life."""
@@ -70,7 +70,7 @@ class AvatarNode(RobotNode):
             except ViewError as error:
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
             images = ImageInput(self, self._on_image)
-            self.create_timer(0.5, images.follow)
+            self.create_timer(FOLLOW_S, images.follow)
         self._blendshapes = self.create_lifecycle_publisher(Blendshapes, "avatar/blendshapes", OUTPUT_QOS)
         self._face_model = self.create_lifecycle_publisher(FaceModel, "avatar/face_model", OUTPUT_QOS)
         self._affect = self.create_lifecycle_publisher(Affect, "avatar/affect", OUTPUT_QOS)

@@ -39,6 +39,7 @@ from react_ros.messages.types import (
 from react_ros.msg import ListenerStream, Recording
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class
+from react_ros.nodes.topic_input import NO_EVENTS
 
 GLOBAL_TOPICS = ("/diagnostics", "/parameter_events")
 """Topics outside the robot's namespace that are recorded too."""
@@ -169,6 +170,7 @@ class RecorderNode(RobotNode):
                     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE,
                 ),
                 raw=True,
+                event_callbacks=NO_EVENTS,
             )
             self._subscribed[topic] = (subscription, reliable)
         for name, namespace in self.get_node_names_and_namespaces():
