@@ -94,6 +94,11 @@ def third_party_images(environment: Mapping[str, str], arguments: Sequence[str] 
     return [topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"]
 
 
+def own_camera(environment: Mapping[str, str]) -> bool:
+    """Whether the images are known to be of this package's camera node."""
+    return environment.get(IMAGES_VARIABLE) == ""
+
+
 def driver_profile() -> Path:
     """The profile for a third-party driver's process, whose images then fit into its shared-memory segment."""
     return dds_profile({})

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from react_ros import dds
+from react_ros.cli import doctor
 
 MB = 2**20
 NAME = "{http://www.eprosima.com}"
@@ -121,3 +122,13 @@ def test_dockers_default_is_too_small(total, small, monkeypatch):
     monkeypatch.setattr(dds, "shared_memory", lambda: dds.SharedMemory(total * MB, 40 * MB))
     assert bool(dds.notices()) == small
     assert not small or "--shm-size" in dds.notices()[0]
+
+
+def test_doctor_says_what_makes_images_get_lost_and_how_to_mend_it(monkeypatch):
+    good = doctor.transport()
+    monkeypatch.setattr(dds, "shared_memory", lambda: dds.SharedMemory(64 * MB, 40 * MB))
+    monkeypatch.setattr(dds, "socket_buffer", lambda: 425_984)
+    memory, sockets = doctor.transport()
+    assert not memory.ok and "--shm-size" in memory.remedy and memory.text.startswith("64 MB, 40 MB free")
+    assert not sockets.ok and "net.core.rmem_max" in sockets.remedy and sockets.text.startswith("0.4 MB")
+    assert [f.name for f in good] == ["/dev/shm", "socket buffers"]

@@ -25,7 +25,7 @@ from react_ros.msg import Reaction as ReactionMessage
 from react_ros.nodes.base import OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
 from react_ros.nodes.neighbours import Neighbours
-from react_ros.nodes.topic_input import ImageInput
+from react_ros.nodes.topic_input import FOLLOW_S, ImageInput
 
 HOLD_S = 0.5
 """Time without a reaction after which the status is stale and the face crossfades to idle life."""
@@ -74,7 +74,7 @@ class AvatarNode(RobotNode):
             except ViewError as error:
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
             images = ImageInput(self, self._on_image)
-            self.create_timer(0.5, images.follow)
+            self.create_timer(FOLLOW_S, images.follow)
             self._neighbours = Neighbours(self.get_namespace())
             self.create_subscription(DiagnosticArray, "/diagnostics", self._on_neighbours, 50)
         self._blendshapes = self.create_lifecycle_publisher(Blendshapes, "avatar/blendshapes", OUTPUT_QOS)

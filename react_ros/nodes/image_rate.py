@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from react_ros import dds
 from react_ros.clock.stream_rate import StreamRate
 from react_ros.face import FPS
+from react_ros.nodes.middleware import middleware
 from react_ros.nodes.topic_input import ImageInput
 
 LOW_RATE = 10.0
@@ -49,9 +52,13 @@ class ImageRate:
 
     def _remedy(self, lost: bool, images: ImageInput) -> str:
         """What helps, most probable first."""
+        if not lost and dds.own_camera(os.environ):
+            return "check the camera's frame rate; many cameras expose for longer where it is dark"
         if self._size < _FRAGMENTED:
             return "check the network to the driver" if lost else "check the driver's frame rate and its exposure time"
-        helps = [f"start the driver with {dds.PROFILES_VARIABLE}={dds.driver_profile()}"]
+        helps = []
+        if middleware().startswith("rmw_fastrtps"):
+            helps.append(f"start the driver with {dds.PROFILES_VARIABLE}={dds.driver_profile()}")
         if dds.socket_buffer() < dds.ENOUGH_BUFFER:
             helps.append(dds.BUFFER_REMEDY)
         if not images.reliable:
@@ -60,4 +67,4 @@ class ImageRate:
             helps.append(f"give /dev/shm more room ({dds.SHARED_MEMORY_REMEDY})")
         if not lost:
             helps.append("check its frame rate")
-        return ", or ".join(helps)
+        return ", or ".join(helps) or "check the load of this machine"

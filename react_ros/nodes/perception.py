@@ -20,7 +20,7 @@ from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, OUTPUT_QOS, Configura
 from react_ros.nodes.health import Source
 from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
-from react_ros.nodes.topic_input import SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
+from react_ros.nodes.topic_input import FOLLOW_S, SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.hearing import Hearing
 from react_ros.perception.pipeline import Perception, PerceptionConfig
@@ -85,7 +85,7 @@ class PerceptionNode(RobotNode):
         self._audio = TopicInput(self, audio, AUDIO_TYPES, self._on_audio, depth=SOUND_DEPTH)
         self._info_topic = ""
         self.create_timer(0.01, self._advance)
-        self.create_timer(0.5, self._follow_publishers)
+        self.create_timer(FOLLOW_S, self._follow_publishers)
 
     def apply_parameters(self, values: dict[str, Any]) -> None:
         self._front_end.limits = self._limits(values)
@@ -139,8 +139,6 @@ class PerceptionNode(RobotNode):
             self.reject("audio_info", str(error))
 
     def _advance(self) -> None:
-        self._images.follow_soon()
-        self._audio.follow_soon()
         if self.active:
             self._take_sound()
             self._publish_features(self._front_end.advance(self._now()))

@@ -39,6 +39,7 @@ from react_ros.messages.types import (
 from react_ros.msg import ListenerStream, Recording
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class, without_passwords
+from react_ros.nodes.topic_input import NO_EVENTS
 from react_ros.redaction import redact_all
 
 GLOBAL_TOPICS = ("/diagnostics", "/parameter_events")
@@ -172,6 +173,7 @@ class RecorderNode(RobotNode):
                     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE,
                 ),
                 raw=True,
+                event_callbacks=NO_EVENTS,
             )
             self._subscribed[topic] = (subscription, reliable)
         for name, namespace in self.get_node_names_and_namespaces():

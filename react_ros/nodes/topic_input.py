@@ -13,6 +13,11 @@ from react_ros.messages.namespace import beside
 from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, IMAGE_TYPES
 from react_ros.nodes.messages import message_class
 
+NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
+"""For subscriptions that are replaced: an event of one that is destroyed before the executor comes to it would end the
+process (InvalidHandle). That a publisher offers less needs no warning where it is followed."""
+FOLLOW_S = 0.2
+"""Period of `follow`, s."""
 IMAGE_DEPTH = 10
 """A large image that is sent again arrives after its successors' first parts: with depth 1 it would be evicted."""
 SOUND_DEPTH = 200
@@ -54,11 +59,10 @@ class TopicInput:
         self._newest_only = newest_only
         self._subscription: Any = None
         self._cls: Any = None
-        self._incompatible = False
         self._subscribe(kinds[0], reliable=True)
 
     def follow(self) -> None:
-        """Subscribe anew where the publishers' type or reliability has changed; call it regularly."""
+        """Subscribe anew where the publishers' type or reliability has changed; call it every FOLLOW_S."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
             return
@@ -83,12 +87,6 @@ class TopicInput:
         elif self._subscription is not None and reliable == self.reliable:
             return
         self._subscribe(kind, reliable)
-
-    def follow_soon(self) -> None:
-        """`follow` where a publisher has been discovered that offers less: call it often."""
-        if self._incompatible:
-            self._incompatible = False
-            self.follow()
 
     def take_waiting(self) -> None:
         """Receive the messages that have arrived but whose callback is still to come."""
@@ -118,16 +116,10 @@ class TopicInput:
                 history=QoSHistoryPolicy.KEEP_LAST,
                 reliability=QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT,
             ),
-            # No warning about publishers that offer less: `follow_soon` adapts to them.
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._on_incompatible, use_default_callbacks=False
-            ),
+            event_callbacks=NO_EVENTS,
         )
         if before is not None:
             self._node.destroy_subscription(before)
-
-    def _on_incompatible(self, _: Any) -> None:
-        self._incompatible = True  # not within the subscription's own event: it would be destroyed there
 
     def _on_message(self, message: Any) -> None:
         subscription, cls = self._subscription, self._cls
@@ -181,11 +173,6 @@ class ImageInput:
                 self.inputs.append(self._input("/compressed", (COMPRESSED_IMAGE_TYPE,)))
         for each in self.inputs:
             each.follow()
-
-    def follow_soon(self) -> None:
-        """See TopicInput.follow_soon."""
-        for each in self.inputs:
-            each.follow_soon()
 
     def _input(self, suffix: str, kinds: Sequence[str]) -> TopicInput:
         out = TopicInput(
