@@ -70,8 +70,8 @@ class PerceptionNode(RobotNode):
             )
         except (FileNotFoundError, ValueError) as error:
             raise ConfigurationError(f"perception: {str(error).rstrip('.')}.") from None
-        self._hearing = Hearing(clock)
-        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}), self._hearing.frame)
+        self._heard = Hearing(clock)
+        self._front_end = SensorFrontEnd(self._perception, clock, self._limits({}), self._heard.frame)
         if not embedding:
             self.facts["speech embedding"] = "none: no wav2vec 2.0 weights given"
         self._features = self.create_lifecycle_publisher(SpeakerFeatures, "speaker/features", DURABLE_QOS)
@@ -105,7 +105,7 @@ class PerceptionNode(RobotNode):
         self._push(topic, lambda now: self._front_end.push_image(message, now))
 
     def _on_sound(self, message: Any) -> None:
-        self._hearing.arrived()
+        self._heard.arrived()
         self._push("audio", lambda now: self._front_end.push_audio(message, isinstance(message, AudioChunk), now))
 
     def _take_sound(self) -> None:
@@ -197,7 +197,7 @@ class PerceptionNode(RobotNode):
         lag = self._front_end.clock.lag
         self.facts["sound lag"] = f"{lag.ns / 1e6:.0f} ms"
         self.facts["age of arriving sound"] = f"{lag.age_ns / 1e6:.0f} ms"
-        deaf = self._hearing.trouble(self.count_publishers("audio"))
+        deaf = self._heard.missing(self.count_publishers("audio")) or self._heard.unusable()
         self.warning = "; ".join([*self._uninstalled.values(), *(text for text in (missing, deaf) if text)])
 
 

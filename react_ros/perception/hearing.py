@@ -39,19 +39,20 @@ class Hearing:
             self._zeros = 0 if frame.sound.any() else self._zeros + 1
         self._incomplete.append(frame.sound_valid < 1.0)
 
-    def trouble(self, publishers: int) -> str:
-        """What is wrong with the sound; empty where nothing is, or where nobody has ever published any.
+    def missing(self, publishers: int) -> str:
+        """Says that no sound arrives; empty where it does, or where nobody has ever published any.
 
         publishers: number of publishers of sound at present.
         """
-        now = time.monotonic()
-        silent = now - (self._begin if self._arrived is None else self._arrived)
-        if silent > SILENT_S:
-            if publishers:
-                return f"no sound for {silent:.0f} s: the microphone's node is there, but publishes nothing"
-            return "" if self._arrived is None else f"no sound for {silent:.0f} s: nothing publishes it any more"
-        if self._arrived is None:
+        silent = time.monotonic() - (self._begin if self._arrived is None else self._arrived)
+        if silent <= SILENT_S:
             return ""
+        if publishers:
+            return f"no sound for {silent:.0f} s: the microphone's node is there, but publishes nothing"
+        return "" if self._arrived is None else f"no sound for {silent:.0f} s: nothing publishes it any more"
+
+    def unusable(self) -> str:
+        """What is wrong with the sound that arrives; empty where nothing is."""
         lag = self._clock.lag
         if lag.too_late and sum(self._incomplete) > _INCOMPLETE * _MEMORY:
             needed = min(-(-lag.age_ns // 40_000_000) * 0.04, 1.0)
