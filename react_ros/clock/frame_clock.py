@@ -95,6 +95,7 @@ class FrameClock:
         end = stamp + len(pcm) * 1_000_000_000 // int(rate)
         if end < now - self.config.jump_back_ns:
             self.counters.late_sound += 1
+            self.lag.arrived(stamp, end, 0, now)
             return self._drain()
         sound = self._sound
         if sound is not None and self._jumped(stamp, self._sound_stamp, sound.end_ns):

@@ -40,6 +40,11 @@ def error_text(error: BaseException) -> str:
     return " ".join(str(text).split()).rstrip(".").lower() or type(error).__name__
 
 
+def sentence(text: object) -> str:
+    """The text with a final stop, if it has none."""
+    return text if (text := str(text)).endswith((".", "?", "!", "…")) else f"{text}."
+
+
 @contextmanager
 def reading(source: str | Path, medium: Medium = "film", timeout: float | None = None) -> Iterator[None]:
     """Turns whatever PyAV raises inside into a MediaError about the source.

@@ -278,13 +278,14 @@ class _Sound:
         """(n, channels) of a decoded frame. FFmpeg's own conversion to 16 bits: scaled and clipped."""
         import av
 
-        planes = frame.to_ndarray()
+        planes: npt.NDArray[Any] = frame.to_ndarray()
         channels = frame.layout.nb_channels
         if channels != self.channels:  # it changed within the file
             wanted = "mono" if self.channels == 1 else "stereo" if self.channels == 2 else self._stream.layout.name
             resampler = av.AudioResampler(format="s16", layout=wanted)
             frame.pts = None
-            return np.concatenate([f.to_ndarray().reshape(-1, self.channels) for f in resampler.resample(frame)])
+            parts = [f.to_ndarray().reshape(-1, self.channels) for f in resampler.resample(frame)]
+            return np.concatenate(parts).astype(np.int16)
         part = planes.T if frame.format.is_planar else planes.reshape(-1, channels)
         if part.dtype == np.int16:
             return np.ascontiguousarray(part, np.int16)

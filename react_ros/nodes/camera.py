@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 from sensor_msgs.msg import Image
 
-from react_ros.media.errors import MediaError
+from react_ros.media.errors import MediaError, sentence
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
 from react_ros.redaction import redact
@@ -41,14 +42,14 @@ class CameraNode(RobotNode):
         try:
             self._camera.connect(CONNECT_S)
         except MediaError as error:
-            raise ConfigurationError(f"camera: {error}.") from None
+            raise ConfigurationError(sentence(f"camera: {error}")) from None
         self._images = self.create_lifecycle_publisher(Image, "image_raw", OUTPUT_QOS)
         self.facts["source"] = self._shown
 
     def activate(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._camera.run, args=(self._stop, self._publish), name="camera", daemon=True
+            target=self._camera.run, args=(self._stop, partial(self._publish, self._stop)), name="camera", daemon=True
         )
         self._thread.start()
 
@@ -68,13 +69,13 @@ class CameraNode(RobotNode):
         """Which thread hangs, so that only a restart helps; empty: none."""
         return f"the camera hangs: {self._shown}" if self.active and self._camera.stuck() else ""
 
-    def _log(self, sentence: str, lost: bool) -> None:
+    def _log(self, text: str, lost: bool) -> None:
         if lost:
-            self.get_logger().error(f"{sentence}.")
+            self.get_logger().error(sentence(text))
         else:
-            self.get_logger().info(f"{sentence}.")
+            self.get_logger().info(sentence(text))
 
-    def _publish(self, camera: Camera) -> None:
+    def _publish(self, stop: threading.Event, camera: Camera) -> None:
         """Publish the images of an open camera, until it ends or the node stops."""
         self.facts.pop("end", None)
         start_ns = round(self.value("start_at") * 1e9) or time.time_ns()
@@ -82,16 +83,18 @@ class CameraNode(RobotNode):
         if camera.live or not self.value("paced"):
             stamped = ((shot.time_ns if camera.live else start_ns + shot.time_ns, shot) for shot in camera)
         else:
-            stamped = paced(camera, start_ns, self._stop)
+            stamped = paced(camera, start_ns, stop)
         for stamp, shot in stamped:
-            if self._stop.is_set():
+            if stop.is_set():
                 return
             self._camera.delivered()
             self._images.publish(image_message(shot.image, FACTORY.time(stamp), frame_id))
             self.counts["images"] += 1
-        if not self._stop.is_set() and not camera.live:
+        if not stop.is_set() and not camera.live:
             self.get_logger().info(f"end of {self._shown}")
             self.facts["end"] = camera.damage() or "end of the film"
+            if damage := camera.damage():
+                self.get_logger().warning(sentence(damage))
             self.warning = ""
 
 

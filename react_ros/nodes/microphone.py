@@ -6,7 +6,7 @@ import threading
 import time
 from functools import partial
 
-from react_ros.media.errors import MediaError
+from react_ros.media.errors import MediaError, sentence
 from react_ros.msg import AudioChunk
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import audio_message
@@ -47,7 +47,7 @@ class MicrophoneNode(RobotNode):
         try:
             opened = self._microphone.connect(CONNECT_S)
         except MediaError as error:
-            raise ConfigurationError(f"microphone: {error}.") from None
+            raise ConfigurationError(sentence(f"microphone: {error}")) from None
         self._chunks = self.create_lifecycle_publisher(AudioChunk, "audio", OUTPUT_QOS)
         self.facts["source"] = self._shown
         if opened is not None:
@@ -56,7 +56,10 @@ class MicrophoneNode(RobotNode):
     def activate(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._microphone.run, args=(self._stop, self._publish), name="microphone", daemon=True
+            target=self._microphone.run,
+            args=(self._stop, partial(self._publish, self._stop)),
+            name="microphone",
+            daemon=True,
         )
         self._thread.start()
 
@@ -82,18 +85,18 @@ class MicrophoneNode(RobotNode):
         """Which thread hangs, so that only a restart helps; empty: none."""
         return f"the microphone hangs: {self._shown}" if self.active and self._microphone.stuck() else ""
 
-    def _log(self, sentence: str, lost: bool) -> None:
+    def _log(self, text: str, lost: bool) -> None:
         if lost:
-            self.get_logger().error(f"{sentence}.")
+            self.get_logger().error(sentence(text))
         else:
-            self.get_logger().info(f"{sentence}.")
+            self.get_logger().info(sentence(text))
 
     def _describe(self, microphone: Microphone) -> None:
         self.facts["rate"] = f"{microphone.rate} Hz"
         if microphone.device:
             self.facts["device"] = microphone.device
 
-    def _publish(self, microphone: Microphone) -> None:
+    def _publish(self, stop: threading.Event, microphone: Microphone) -> None:
         """Publish the sound of an open microphone, until it ends or the node stops."""
         self._describe(microphone)
         self.facts.pop("end", None)
@@ -102,10 +105,10 @@ class MicrophoneNode(RobotNode):
         if microphone.live or not self.value("paced"):
             stamped = ((b.time_ns if microphone.live else start_ns + b.time_ns, b) for b in microphone)
         else:
-            stamped = paced(microphone, start_ns, self._stop, block_ns)
+            stamped = paced(microphone, start_ns, stop, block_ns)
         self._zeros_since = None
         for stamp, block in stamped:
-            if self._stop.is_set():
+            if stop.is_set():
                 return
             self._microphone.delivered()
             if microphone.live:
@@ -114,7 +117,7 @@ class MicrophoneNode(RobotNode):
             message.header.frame_id = frame_id
             self._chunks.publish(message)
             self.counts["chunks"] += 1
-        if not self._stop.is_set() and not microphone.live:
+        if not stop.is_set() and not microphone.live:
             self.facts["end"] = "end of the sound"
             self.warning = ""
             self.get_logger().info(f"end of {self._shown}")

@@ -188,7 +188,7 @@ class PerceptionNode(RobotNode):
             front_end.sound_stamps.trouble(now),
             self._audio.uninstalled,
             self._image_rate.trouble(self._images, now),
-            self._hearing.trouble(),
+            self._hearing.unusable(),
         )
         self.warning = "; ".join(filter(None, troubles))
 

@@ -48,6 +48,7 @@ class Reopening(Generic[S]):
         self._log = log
         self._first: Future[S] | None = None
         self._failure = ""
+        self._again = True
         self._attempts = 0
         self._lost_at = self._last_at = self._moved_at = time.monotonic()
         self._delivering_since: float | None = None
@@ -124,8 +125,9 @@ class Reopening(Generic[S]):
         delivering, self._delivering_since = self._delivering_since, None
         if delivering is not None and time.monotonic() - delivering >= HEALTHY_S:
             self._attempts = 0
-        self._fail(reason)
-        if source is not None and not source.live:
+        again = source is None or source.live
+        self._fail(reason, again)
+        if not again:
             return False
         delay = 0.0 if waited else DELAYS_S[min(self._attempts, len(DELAYS_S)) - 1]
         return not stop.wait(delay)
@@ -144,15 +146,15 @@ class Reopening(Generic[S]):
     def _failed(self, error: Exception) -> str:
         return redact(f"{self._name} failed: {type(error).__name__}: {' '.join(str(error).split())}")
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, again: bool = True) -> None:
         now = time.monotonic()
         if not self._failure:
             self._lost_at = now
         self._attempts += 1
         self._moved_at = now
         if reason != self._failure:
-            self._log(reason, True)
-        self._failure = reason
+            self._log(f"{reason}; retrying" if again else reason, True)
+        self._failure, self._again = reason, again
 
     def delivered(self) -> None:
         """Note that an item has been read."""
@@ -166,6 +168,8 @@ class Reopening(Generic[S]):
     def trouble(self) -> str:
         """Why there is no data at present and what is waited for, in one sentence; empty while there is."""
         now = time.monotonic()
+        if self._failure and not self._again:
+            return self._failure
         if self._failure:
             return f"{self._failure}; retrying, {now - self._lost_at:.0f} s without data"
         silent = now - self._last_at

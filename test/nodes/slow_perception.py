@@ -12,9 +12,9 @@ from react_ros.perception.pipeline import Perception
 _perceive_face = Perception._perceive_face
 
 
-def slowly(self: Perception, *arguments: Any) -> Any:
+def slowly(self: Perception, image: Any, stamp_ns: int, stages: Any) -> Any:
     time.sleep(0.15)
-    return _perceive_face(self, *arguments)
+    return _perceive_face(self, image, stamp_ns, stages)
 
 
 Perception._perceive_face = slowly

@@ -34,14 +34,14 @@ def test_a_network_camera_is_waited_for_reported_and_reopened(start_robot, camer
     robot.wait(lambda: says("is out of service", "retrying"), 20, "the absence at the start to be named")
     camera.behaviour = "good"
     robot.wait(lambda: len(robot.probe["image_raw"]) > 10, 20, "images")
-    robot.wait(lambda: says("active"), 5, "the warning to go")
+    robot.wait(lambda: says("active"), 20, "the warning to go")
     camera.behaviour = "silent"
-    robot.wait(lambda: says("has sent nothing for"), 5, "the silence to be named")
-    robot.wait(lambda: says("sends nothing", "retrying"), 10, "further attempts")
+    robot.wait(lambda: says("has sent nothing for"), 20, "the silence to be named")
+    robot.wait(lambda: says("sends nothing", "retrying"), 20, "further attempts")
     robot.probe.clear()
     camera.behaviour = "good"
     robot.wait(lambda: len(robot.probe["image_raw"]) > 10, 20, "images again")
-    robot.wait(lambda: says("active"), 5, "the warning to go")
+    robot.wait(lambda: says("active"), 20, "the warning to go")
     assert not robot.lines, "the node went on all the while"
 
 
@@ -54,19 +54,19 @@ def test_passwords_are_neither_published_nor_recorded(start_robot, camera, tmp_p
     )  # fmt: skip
     robot.probe.node.declare_parameter("rtsp_url", "rtsp://bob:geheim@10.0.0.1/x")
     robot.wait(lambda: len(robot.probe["image_raw"]) > 10, 20, "images")
-    robot.wait(lambda: "source" in robot.probe.facts("/robot/camera"), 5, "diagnostics")
+    robot.wait(lambda: "source" in robot.probe.facts("/robot/camera"), 20, "diagnostics")
     shown = f"http://***@127.0.0.1:{camera.port}/video"
     assert robot.probe.facts("/robot/camera")["source"] == shown
     client = robot.probe.node.create_client(GetParameters, "/robot/camera/get_parameters")
     assert client.wait_for_service(10)
     answer = client.call_async(GetParameters.Request(names=["source"]))
-    robot.wait(answer.done, 10, "the parameter")
+    robot.wait(answer.done, 20, "the parameter")
     assert answer.result().values[0].string_value == shown
     manifest = bag / "manifest.yaml"
-    robot.wait(lambda: all(t in manifest.read_text() for t in ("/robot/camera", "/robot/probe")), 10, "parameters")
+    robot.wait(lambda: all(t in manifest.read_text() for t in ("/robot/camera", "/robot/probe")), 20, "parameters")
     robot.probe.node.set_parameters([robot.probe.node.get_parameter("rtsp_url")])
     events = lambda: [e for e in robot.probe["/parameter_events"] if e.node == "/robot/probe"]  # noqa: E731
-    robot.wait(events, 5, "its event")
+    robot.wait(events, 20, "its event")
     robot.runner.end()
     with Bag(bag) as read:
         recorded = list(read.raw(["/diagnostics", "/parameter_events"]))
