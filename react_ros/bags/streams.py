@@ -13,7 +13,8 @@ import numpy.typing as npt
 from react_ros.bags.errors import BagError
 from react_ros.bags.participants import ListenerTopics
 from react_ros.bags.reader import Bag
-from react_ros.face import Reaction, SpeakerFrame
+from react_ros.face import FRAME_NS, Reaction, SpeakerFrame
+from react_ros.generators.stream_settings import GAP_NS
 from react_ros.messages.features import reaction_from_message
 from react_ros.messages.listener_stream import ListenerSettings, settings_from_message
 
@@ -44,6 +45,18 @@ class RecordedStream:
         stamps, order = self._sorted
         at = int(np.searchsorted(stamps, source_ns))
         return int(order[at]) if at < len(stamps) and stamps[at] == source_ns else -1
+
+    def dropped_at_gap(self, position: int, source_ns: int, since: int) -> bool:
+        """Whether a frame was heard, although it has no answer, because a gap followed (`stream_settings.Delay`).
+
+        position: index into `answered` of the last answer before it. source_ns: the frame's source stamp. since: number
+        of frames without an answer since that answer.
+        """
+        if not 0 <= position < len(self.answered) - 1:
+            return False
+        before, after = self.answered[position], self.answered[position + 1]
+        gap = after - before > GAP_NS + self.settings.delay * FRAME_NS
+        return gap and before < source_ns < after and since < self.settings.delay
 
     def begins_with(self, frame: SpeakerFrame) -> bool:
         """Whether this is the first frame that the stream answers."""

@@ -117,6 +117,8 @@ class ReplayListeners:
         self._last: SpeakerFrame | None = None
         """The frame that the present stream answered last, and its position in the recorded stream."""
         self._position = -1
+        self._unanswered = 0
+        """Frames without a recorded answer since then."""
         self._missing = 0
         self.settings = request.apply(self._streams[0].settings)
         self.generator = self._load(self.settings)  # at once, so that nothing is written where it cannot be loaded
@@ -134,7 +136,9 @@ class ReplayListeners:
         position = self._streams[number].position(bag_frame.source_ns) if self._repeats else -1
         if position >= 0:
             self._fill_in(position - self._position - 1)
-            self._position = position
+            self._position, self._unanswered = position, 0
+        else:
+            self._unanswered += 1
         self._last = bag_frame.frame
         reaction = self._stream.step(bag_frame.frame)
         if position >= 0:
@@ -153,9 +157,11 @@ class ReplayListeners:
             answered = streams[n].position(bag_frame.source_ns) >= 0
             if answered or (n > self._current and streams[n].begins_with(bag_frame.frame)):
                 return n
-        # A stream with a deliberate delay received its last frames too, though the reactions to them never appeared.
+        # A stream with a deliberate delay received its last frames, and those before a gap, too, though reactions to
+        # them never appeared.
         at_end = self._position == len(streams[current].answered) - 1
-        return self._current if self._current >= 0 and at_end else None
+        heard = at_end or streams[current].dropped_at_gap(self._position, bag_frame.source_ns, self._unanswered)
+        return self._current if self._current >= 0 and heard else None
 
     def _fill_in(self, count: int) -> None:
         """Answer `count` frames that reached the recorded listener but are not recorded, as repetitions of the last."""

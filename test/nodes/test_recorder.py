@@ -118,7 +118,7 @@ def test_a_live_session_is_recorded_completely_and_replays_to_the_bit(
     robot.kill("perception")
     answers("fsq", 3, 5)
     robot.kill("listener")
-    answers("attentive")
+    answers("fsq", 3, 5)
     robot.wait(lambda: len(declared(robot)) > 1, 5, "the topic recording")
     last = declared(robot)[-1]
     assert (last.state, last.privacy, last.path, last.lost) == (Recording.RECORDING, "raw", str(bag), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -127,6 +128,18 @@ def test_frames_that_never_reached_the_recorded_listener_are_left_out(tmp_path: 
     report = again(bag)
     assert reproduced(report) and report.comparison.compared == 74
     assert heard(bag) == [k for k in range(80) if k not in deaf]
+
+
+@pytest.mark.parametrize("name", ["attentive", "fsq"])
+def test_a_delayed_stream_is_reproduced_across_a_restart_of_perception(name: str, tmp_path: Path) -> None:
+    """The reactions that the gap cut off were never published; the frames that they answer were heard."""
+    before, after = person(50), person(90)[50:]
+    after = [replace(f, index=k, stamp_ns=f.stamp_ns + 2_000_000_000) for k, f in enumerate(after)]
+    frames = [*before, *after]
+    bag = write(tmp_path / "bag", features(frames), answered(registry.create(name), frames, seed=5, delay=6))
+    report = again(bag)
+    assert reproduced(report) and report.comparison.compared == 90 - 2 * 6
+    assert heard(bag) == [0] * 6 + list(range(44)) + [0] * 6 + list(range(34))
 
 
 def test_announcements_received_early_or_late_change_nothing(tmp_path: Path) -> None:
