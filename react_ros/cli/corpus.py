@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from react_ros.cli.progress import progress
-from react_ros.cli.terminal import fail, plain_console, user_errors
+from react_ros.cli.terminal import AudioChannels, AudioRate, fail, plain_console, shortened, user_errors
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
@@ -165,11 +165,14 @@ def from_bags(
     split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
     site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
+    audio_rate: AudioRate = 0,
+    audio_channels: AudioChannels = 0,
 ) -> None:
     """Add bags to a corpus, a session each: two people, each with a camera (or features) and a microphone.
 
     If it is interrupted, run it again: bags that are in the corpus already are skipped.
     """
+    from react_ros.bags.audio_format import AudioFormat
     from react_ros.bags.errors import BagError
     from react_ros.corpus.from_bags import from_bag
     from react_ros.corpus.recorded import DyadRecording, RecordedCorpus
@@ -197,10 +200,11 @@ def from_bags(
                 with progress(f"{bag.name}: both people") as report:
                     record = from_bag(
                         bag, corpus, recording, given, perceive=perceive, least_face=least_face,
+                        audio_format=AudioFormat(audio_rate, audio_channels),
                         progress=lambda done, total, report=report: report(done // 1_000_000, total // 1_000_000),
                     )  # fmt: skip
             except (BagError, CorpusError) as error:
-                print(f"unusable: {error}")
+                print(f"unusable: {shortened(str(error))}")
                 unusable += 1
                 continue
             _report(record)
@@ -212,6 +216,9 @@ def from_bags(
     if unusable == len(bags):
         raise fail("no bag can be used")
     _write_appropriateness(out)
+    if unusable:
+        print(f"{unusable} of {len(bags)} bags are unusable")
+        raise typer.Exit(1)
 
 
 @app.command("from-seamless")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from react_ros.cli import evaluate_corpus, evaluate_responsiveness, evaluate_sessions
-from react_ros.cli.terminal import user_errors
+from react_ros.cli.terminal import AudioChannels, AudioRate, user_errors
 from react_ros.evaluation.corpora.paper_tables import table_names
 from react_ros.evaluation.corpora.plan import default_rows
 
@@ -73,6 +73,8 @@ def evaluate(
     audio: Annotated[
         str, typer.Option(help="with --bag: the speaker's microphone, where there are several", metavar="TOPIC")
     ] = "",
+    audio_rate: AudioRate = 0,
+    audio_channels: AudioChannels = 0,
     listener_features: Annotated[
         str, typer.Option(help="with --bag: the human listener's features", metavar="TOPIC")
     ] = "",
@@ -111,12 +113,16 @@ def evaluate(
             )  # fmt: skip
         return
     if bag:
+        from react_ros.bags.audio_format import AudioFormat
         from react_ros.bags.participants import TopicChoice
         from react_ros.evaluation.sessions.results import SessionOptions
 
         with user_errors():
             evaluate_corpus.refuse_with_bags(given)
-            choice = TopicChoice(features, image, audio, listener_features, listener_image, listener_audio)
+            choice = TopicChoice(
+                features, image, audio, listener_features, listener_image, listener_audio,
+                AudioFormat(audio_rate, audio_channels),
+            )  # fmt: skip
             options = SessionOptions(samples, seed, frames, binarize)
             evaluate_sessions.evaluate_bags(bag, rows or [], choice, options, out, films)
         return

@@ -9,7 +9,7 @@ import typer
 
 from react_ros.bags.manifest import PRIVACY
 from react_ros.cli.progress import progress
-from react_ros.cli.terminal import fail, plain_console, user_errors
+from react_ros.cli.terminal import AudioChannels, AudioRate, fail, lost_sensors, plain_console, user_errors
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
 
@@ -104,6 +104,8 @@ def replay(
     features: Annotated[str, typer.Option(help="their topic, where there are several", metavar="TOPIC")] = "",
     image: Annotated[str, typer.Option(help="the camera's topic, where there are several", metavar="TOPIC")] = "",
     audio: Annotated[str, typer.Option(help="the microphone's topic, where there are several", metavar="TOPIC")] = "",
+    audio_rate: AudioRate = 0,
+    audio_channels: AudioChannels = 0,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; default: as recorded", metavar="NAME")] = "",
     live: Annotated[bool, typer.Option("--live", help="publish the bag in real time, with /clock, instead")] = False,
@@ -117,6 +119,7 @@ def replay(
     ] = None,
 ) -> None:
     """Run perception and listener on a recorded session again: without ROS, faster than real time, reproducibly."""
+    from react_ros.bags.audio_format import AudioFormat
     from react_ros.bags.errors import BagError
     from react_ros.bags.writer import STORAGES
 
@@ -147,7 +150,8 @@ def replay(
         try:
             with progress("replaying") as update:
                 report = replay_bag(
-                    bag, out, request, source=source, features=features, image=image, audio=audio, storage=storage,
+                    bag, out, request, source=source, features=features, image=image, audio=audio,
+                    audio_format=AudioFormat(audio_rate, audio_channels), storage=storage,
                     progress=lambda done, total: update(done // 1_000_000, total // 1_000_000),
                 )  # fmt: skip
         except BagError as error:
@@ -169,3 +173,4 @@ def replay(
             + ("" if compared.same == compared.compared else f"; the largest difference is {compared.difference:.2g}")
         )
     print(f"bag: {out}")
+    lost_sensors(report.lost)

@@ -37,13 +37,16 @@ class SensorFrontEnd:
         clock: FrameClock,
         limits: StampLimits,
         watch: Callable[[ClockFrame], None] | None = None,
+        third_party: ThirdPartyAudio | None = None,
     ) -> None:
-        """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception."""
+        """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception.
+        third_party: reads third-party audio; default: one that expects 16 kHz mono until an AudioInfo arrives.
+        """
         self.clock = clock
         self.limits = limits
         """How far a stamp may lie from now; may be replaced at any time."""
         self._perception = perception
-        self._third_party = ThirdPartyAudio()
+        self._third_party = third_party or ThirdPartyAudio()
         self._watch = watch
 
     def push_image(self, message: Any, now: int, stamp: int | None = None) -> list[Perceived]:
@@ -63,11 +66,11 @@ class SensorFrontEnd:
         stamp: used instead of the message's own, ns.
         """
         if stamp is None and hasattr(message, "header"):
-            stamp = nanoseconds(message.header.stamp)
+            stamp = nanoseconds(message.header.stamp) or None  # 0: the driver sets none
         if ours:
             chunk = chunk_from_message(message)
         else:
-            chunk = self._third_party.chunk(message if hasattr(message, "audio") else _Unstamped(message))
+            chunk = self._third_party.chunk(message if hasattr(message, "audio") else Unstamped(message))
         if stamp is None:  # without a stamp: its first sample was captured its own length ago, or earlier
             stamp = now - round(len(chunk.pcm) / chunk.rate * 1e9)
         self.limits.check(stamp, now)
@@ -101,7 +104,7 @@ class SensorFrontEnd:
         return out
 
 
-class _Unstamped:
+class Unstamped:
     """Gives an AudioData the `audio` field of an AudioDataStamped."""
 
     def __init__(self, audio: Any) -> None:

@@ -149,7 +149,8 @@ def _film(
         with Bag(session.path) as bag:
             write_film(
                 path, session.timeline.times, Pictures(bag, session.camera).at,
-                ReactionRenderer(faces, present).at, read_sound(bag, session.microphone, session.timeline),
+                ReactionRenderer(faces, present).at,
+                read_sound(bag, session.microphone, session.timeline, session.inputs.format),
                 lambda done, total: progress(f"rendering {path.name}", done, total), ("human", row.label),
             )  # fmt: skip
         films[row.label] = f"{folder.name}/{path.name}"
