@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from react_ros.config import did_you_mean
 from react_ros.io import replacing, sha256_of
 
 URL_TIMEOUT_S = 10.0
@@ -321,7 +322,8 @@ def _extract(archive: Path, member: str, out: IO[bytes]) -> None:
 
 def _asset(name: str) -> Asset:
     if name not in ASSETS:
-        raise ValueError(f"there is no asset {name!r}: expected one of {', '.join(ASSETS)}")
+        near = did_you_mean(name, ASSETS)
+        raise ValueError(f"there is no asset {name!r}{near}: expected one of {', '.join(ASSETS)}")
     return ASSETS[name]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from react_ros.config import DEVICES
+from react_ros.config import DEVICES, did_you_mean
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
 from react_ros.package import dds_profile
@@ -52,7 +52,8 @@ class Argument:
     def parse(self, text: str) -> Value:
         """The value of a text. Raises ValueError with one sentence."""
         if self.choices and text not in self.choices:
-            raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text!r}")
+            near = did_you_mean(text, self.choices)
+            raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text!r}{near}")
         if isinstance(self.value, bool):
             return text == "true"
         if isinstance(self.value, int):
@@ -151,7 +152,9 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     """
     known = {argument.name: argument for argument in ARGUMENTS}
     if unknown := sorted(set(chosen) - set(known)):
-        raise ValueError(f"unknown argument {unknown[0]!r}: there are {', '.join(known)}")
+        raise ValueError(
+            f"unknown argument {unknown[0]!r}{did_you_mean(unknown[0], known)}: there are {', '.join(known)}"
+        )
     values = {name: argument.parse(chosen.get(name, argument.default)) for name, argument in known.items()}
     namespace, config, record = (str(values[name]) for name in ("namespace", "config", "record"))
     parse_namespace(namespace)

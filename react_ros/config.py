@@ -23,8 +23,9 @@ def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) ->
 
     similarity: the least ratio that counts as near, 0 to 1 (difflib).
     """
-    close = get_close_matches(str(word), list(known), n=1, cutoff=similarity)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    spelled = {name.lower(): name for name in known}
+    close = get_close_matches(str(word).lower()[:100], list(spelled), n=1, cutoff=similarity)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def load_yaml(file: Path, example: str) -> dict[str, Any]:

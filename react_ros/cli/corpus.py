@@ -10,6 +10,7 @@ import typer
 
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import AudioChannels, AudioRate, fail, plain_console, shortened, user_errors
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
@@ -300,8 +301,9 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
     from react_ros.corpus.reader import open_corpus
 
     with user_errors():
+        splits = _splits(split)
         opened = open_corpus(corpus)
-        for name in _splits(split) or opened.splits:
+        for name in splits or opened.splits:
             with progress(f"comparing speakers: {name}") as report:
                 matrix = opened.appropriate(name, jobs=jobs, progress=report)
             each = matrix.sum(axis=1)
@@ -334,5 +336,5 @@ def mean_listener(
 def _splits(names: list[str] | None) -> list[Split] | None:
     for name in names or ():
         if name not in SPLITS:
-            raise fail(f"there is no split {name!r}: there are {', '.join(SPLITS)}")
+            raise fail(f"there is no split {name!r}{did_you_mean(name, SPLITS)}: there are {', '.join(SPLITS)}")
     return [split for split in SPLITS if split in names] if names else None

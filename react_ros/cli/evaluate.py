@@ -31,9 +31,15 @@ def evaluate(
             metavar="NAME",
         ),
     ] = "",
-    out: Annotated[Path, typer.Option(help="folder of the results; the same command resumes it", metavar="DIR")] = Path(
-        "evaluation"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of the results; the same command resumes it; default: evaluation, with --bag "
+            "evaluation-sessions, with --responsiveness evaluation-responsiveness",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "test",
     protocol: Annotated[str, typer.Option(help="online or offline", metavar="NAME")] = "online",
     samples: Annotated[int, typer.Option(help="reactions per clip", metavar="N")] = 10,
@@ -100,9 +106,12 @@ def evaluate(
 ) -> None:
     """Score generators on a corpus, on recorded sessions (--bag), or before speakers (--responsiveness).
 
-    Writes OUT/results.json and OUT/report.html; with --responsiveness OUT/responsiveness.json, .md and .html.
+    Writes results.json and report.html into the folder of the results; with --responsiveness responsiveness.json, .md
+    and .html.
     """
     given = {n for n in context.params if (how := context.get_parameter_source(n)) and how.name == "COMMANDLINE"}
+    kind = "-responsiveness" if responsiveness is not None else "-sessions" if bag else ""
+    out = out or Path(f"evaluation{kind}")
     with user_errors():
         evaluate_responsiveness.refuse(given)
     if responsiveness is not None:

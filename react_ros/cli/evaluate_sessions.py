@@ -45,7 +45,7 @@ def evaluate_bags(
 
     parsed = [parse_session_row(text) for text in rows]
     if (out / "plan.json").exists():
-        raise ValueError(f"{out} holds an evaluation of a corpus: choose another folder")
+        raise ValueError(f"{out} holds an evaluation of a corpus: choose another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     with progress_display() as shown:
 

@@ -11,6 +11,7 @@ import typer
 from react_ros import __version__, bringup
 from react_ros.cli import ablation, bench_generators, corpus, evaluate, sessions, train
 from react_ros.cli.launch_options import option, with_launch_options
+from react_ros.cli.page_address import PageAddress
 from react_ros.cli.progress import progress_display
 from react_ros.cli.terminal import fail
 from react_ros.generators import registry
@@ -20,8 +21,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="A robot face that listens to a person, live. Start with `react-ros doctor` and `react-ros demo`.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A robot face that listens to a person, live. Start with `react-ros doctor` and `react-ros demo`."""
 
 
 @app.command()
@@ -39,9 +54,7 @@ def run(
         processes = bringup.processes(chosen)
     except ValueError as error:
         raise fail(error) from None
-    view_port = int(chosen["view_port"])
-    if view_port:
-        print(f"human and avatar: http://127.0.0.1:{view_port}   (Ctrl-C ends the robot)", flush=True)
+    address = page_address(int(chosen["view_port"]), "   (Ctrl-C ends the robot)")
     if composed:
         import os
 
@@ -49,8 +62,14 @@ def run(
         os.environ.update(bringup.environment())
         from react_ros.nodes.composed import run_composed
 
+        address.watch()
         raise typer.Exit(run_composed([(p.executable, p.ros_arguments) for p in processes]))
-    raise typer.Exit(Runner(processes).run())
+    raise typer.Exit(Runner(processes).run(until=address))
+
+
+def page_address(port: int, advice: str = "") -> PageAddress:
+    """Prints the live page's address once it is there. port: 0: there is none."""
+    return PageAddress(port, f"human and avatar: http://127.0.0.1:{port}{advice}")
 
 
 @app.command()
@@ -68,10 +87,9 @@ def demo(
     from react_ros.cli.demo import DemoError, DemoOptions, run_demo
 
     port = (8025 if camera else 0) if view_port < 0 else view_port
-    if port:
-        print(f"human and avatar: http://127.0.0.1:{port}", flush=True)
     options = DemoOptions(out, camera, mic, generator, seed, seconds, port, window)
     try:
+        page_address(port).watch()
         with progress_display() as display:
             code = run_demo(options, display.print, display.update)
     except (DemoError, FileNotFoundError, ValueError) as error:

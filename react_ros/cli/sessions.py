@@ -13,6 +13,9 @@ from react_ros.cli.terminal import AudioChannels, AudioRate, fail, lost_sensors,
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
 
+ROBOT_WITHIN_S = 3.0
+"""Time after which `react-ros record` says that there is no robot."""
+
 
 def record(
     out: Annotated[Path, typer.Argument(help="folder of the new bag", metavar="OUT")],
@@ -41,7 +44,7 @@ def record(
 
     parameters = {
         "path": str(out), "storage": storage, "images": images, "topics": ",".join(topic or ()),
-        "privacy": "topics" if topic else privacy,
+        "privacy": "topics" if topic else privacy, "robot_within": ROBOT_WITHIN_S,
     }  # fmt: skip
     try:
         namespace = parse_namespace(namespace)

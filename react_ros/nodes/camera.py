@@ -11,6 +11,7 @@ from react_ros.media.errors import MediaError
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import FACTORY, image_message
 from react_ros.sensors.camera import Camera, CameraConfig, open_camera
+from react_ros.sensors.end_of_file import end_of_file
 from react_ros.sensors.pace import paced
 
 
@@ -79,7 +80,7 @@ class CameraNode(RobotNode):
             self._images.publish(image_message(shot.image, FACTORY.time(stamp), frame_id))
             self.counts["images"] += 1
         if not self._stop.is_set():
-            self.get_logger().info(f"end of {self.value('source')}")
+            self.get_logger().warning(end_of_file(self.value("source"), self.counts["images"], "sees"))
             self.facts["end"] = "end of the film"
 
     def _reopen(self, camera: Camera) -> None:

@@ -9,6 +9,7 @@ from react_ros.media.errors import MediaError
 from react_ros.msg import AudioChunk
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import audio_message
+from react_ros.sensors.end_of_file import end_of_file
 from react_ros.sensors.microphone import Microphone, MicrophoneConfig, open_microphone
 from react_ros.sensors.pace import paced
 
@@ -85,7 +86,8 @@ class MicrophoneNode(RobotNode):
             self.facts["end"] = "end of the sound"
             if microphone.live:
                 self.get_logger().error("the microphone stopped: is it still connected?")
-            self.get_logger().info(f"end of {self.value('source')}")
+            else:
+                self.get_logger().warning(end_of_file(self.value("source"), self.counts["chunks"], "hears"))
 
 
 def main() -> None:

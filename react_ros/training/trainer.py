@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
@@ -59,7 +60,8 @@ def train(
     if run.stage and run.stage not in names:
         known = [kind.stage for kind in training_stages(run.system)]
         here = " with this configuration" if run.stage in known else ""
-        raise ValueError(f"{run.system} has no stage {run.stage!r}{here}: there are {', '.join(names)}")
+        near = did_you_mean(run.stage, names)
+        raise ValueError(f"{run.system} has no stage {run.stage!r}{here}{near}: there are {', '.join(names)}")
     # Before hours of training, not when a stage's turn comes.
     gates = _gates(run)
     clips = _read(run, stages, processes, progress)

@@ -334,6 +334,17 @@ def test_errors_at_the_start_are_one_sentence(domain: int, tmp_path: Path) -> No
     assert not (tmp_path / "x").exists()
 
 
+def test_a_recording_of_nobody_says_which_robots_there_are(domain: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "react_ros", "record", str(tmp_path / "bag"), "--namespace", "robto"]
+    popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with Probe("/robot", {"image_raw": Image}) as probe:
+        Studio(probe)
+        said = "no robot at /robto; I see /robot (name it with --namespace)"
+        probe.wait(lambda: said in (getattr(probe.diagnostics.get("/robto/recorder"), "message", "")), 30, "a warning")
+        popen.send_signal(signal.SIGINT)
+        assert said in popen.communicate(timeout=20)[1]
+
+
 def test_ctrl_c_ends_a_recording_with_a_summary(domain: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "react_ros", "record", str(tmp_path / "bag"), "--storage", "sqlite3"]
     popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
