@@ -85,8 +85,8 @@ ARGUMENTS = (
              ("camera.source",), flag="--camera"),
     Argument("microphone", "default", "microphone: default, device name or sound file; none: no microphone node",
              ("microphone.source",), flag="--mic"),
-    Argument("generator", registry.DEFAULT, "listener system (react-ros generators lists them)",
-             ("listener.generator",)),
+    Argument("generator", registry.DEFAULT, "NAME[,parameter=value…] of the listener, e.g. attentive,nodding=0.5 "
+             "(react-ros generators lists them)", ("listener.generator",)),
     Argument("seed", 0, "random seed of the listener: the same seed and input give the same reactions",
              ("avatar.seed", "listener.seed")),
     Argument("samples", 1, "number of sampled listeners; the avatar shows one", ("listener.samples",)),
@@ -158,6 +158,9 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     values = {name: argument.parse(chosen.get(name, argument.default)) for name, argument in known.items()}
     namespace, config, record = (str(values[name]) for name in ("namespace", "config", "record"))
     parse_namespace(namespace)
+    generator, generator_parameters = registry.parse_choice(str(values["generator"]))
+    registry.check(generator, generator_parameters)
+    values["generator"] = generator
     if config:
         _check_config(config)
     if record and Path(record).expanduser().exists():
@@ -169,6 +172,9 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         for target in argument.sets:
             node, _, parameter = target.partition(".")
             parameters[node][parameter] = values[argument.name]
+    if generator_parameters:
+        parameters["listener"]["generator_parameters"] = yaml.safe_dump(generator_parameters, default_flow_style=True,
+                                                                        width=2**20).strip()  # fmt: skip
     if values["use_sim_time"]:
         for node in NODES:
             parameters[node]["use_sim_time"] = True

@@ -7,7 +7,9 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -186,8 +188,33 @@ DEVICES = ("auto", "cpu", "cuda")
 """Devices of learned generators; auto is CUDA where there is a usable GPU, else the CPU."""
 
 
+_noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noted_ranges() -> Iterator[dict[str, str]]:
+    """Within it `in_range` and `whole_in_range` refuse nothing: they note each name's range, for descriptions."""
+    noted: dict[str, str] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def _note(name: str, low: float, high: float, unit: str) -> bool:
+    """Note a range within `noted_ranges`; False elsewhere."""
+    noted = _noted.get()
+    if noted is None:
+        return False
+    noted[name] = f"{low:g} to {high:g}{f' {unit}' if unit else ''}"
+    return True
+
+
 def in_range(name: str, value: object, low: float, high: float, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a finite number in [low, high]."""
+    if _note(name, low, high, unit):
+        return
     expected = f"a number from {low:g} to {high:g}{f' {unit}' if unit else ''}"
     if (
         not isinstance(value, (int, float, np.floating, np.integer))
@@ -200,6 +227,8 @@ def in_range(name: str, value: object, low: float, high: float, unit: str = "") 
 
 def whole_in_range(name: str, value: object, low: int, high: int, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a whole number in [low, high]."""
+    if _note(name, low, high, unit):
+        return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(
             f"{name} is {value!r}: it must be a whole number from {low} to {high}{f' {unit}' if unit else ''}"

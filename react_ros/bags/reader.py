@@ -168,7 +168,7 @@ class Bag:
         if not path.exists():
             raise BagError(f"bag {path} cannot be read: it does not exist")
         if path.is_file():
-            if path.suffix not in _SUFFIXES:
+            if path.suffix.lower() not in _SUFFIXES:
                 raise BagError(f"bag {path} cannot be read: it must be a folder, or a file .mcap or .db3")
             return self._open_files([path])
         reason = "metadata.yaml is missing"
@@ -178,7 +178,7 @@ class Bag:
                 return opened
             except Exception as error:  # parsers of damaged bytes raise anything
                 reason = f"its metadata.yaml does not help: {explain(error)}"
-        files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_numbers_in_order)
+        files = sorted((f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES), key=_numbers_in_order)
         if not files:
             compressed = [f.name for f in path.iterdir() if f.name.endswith(".zstd")]
             if compressed:

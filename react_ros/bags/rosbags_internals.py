@@ -237,7 +237,7 @@ def open_folder(path: Path) -> tuple[list[Any], Callable[[], None]]:
 
 def open_file(path: Path) -> StorageFile:
     """Open one .mcap or .db3 file, recovering what can be read of it. Raises anything."""
-    file = (_RecoveringMcapReader if path.suffix == ".mcap" else _RecoveringSqliteReader)(path)
+    file = (_RecoveringMcapReader if path.suffix.lower() == ".mcap" else _RecoveringSqliteReader)(path)
     file.open()
     return file
 

@@ -191,7 +191,7 @@ def from_bags(
         corpus = RecordedCorpus(out)
         for bag in bags:
             recording = DyadRecording(
-                re.sub(r"[^A-Za-z0-9.+-]", "-", bag.name.removesuffix(".mcap").removesuffix(".db3")).strip("-."),
+                re.sub(r"[^A-Za-z0-9.+-]", "-", re.sub(r"(?i)\.(mcap|db3)$", "", bag.name)).strip("-."),
                 chosen, site, made_by="react-ros corpus from-bags",
             )  # fmt: skip
             if corpus.has(recording.name):

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
-from react_ros.cli import ablation, bench_generators, corpus, evaluate, sessions, train
+from react_ros.cli import ablation, bench_generators, corpus, evaluate, robot, sessions, train
 from react_ros.cli.launch_options import option, with_launch_options
 from react_ros.cli.page_address import PageAddress
 from react_ros.cli.progress import progress_display
-from react_ros.cli.terminal import fail
+from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.generators import registry
 
 app = typer.Typer(
@@ -100,11 +100,17 @@ def demo(
 
 
 @app.command()
-def generators() -> None:
-    """List the listener systems."""
+def generators(
+    name: Annotated[str, typer.Argument(help="describe this one: its inputs and parameters", metavar="[NAME]")] = "",
+) -> None:
+    """List the listener systems, or describe one of them with its parameters, e.g. react-ros generators attentive."""
     from rich.console import Console
     from rich.table import Table
 
+    if name:
+        with user_errors():
+            _describe(name)
+        return
     table = Table("name", "what it is", "delay", "learned", box=None, padding=(0, 2, 1, 0))
     for name in registry.names():
         info = registry.describe(name)
@@ -113,6 +119,30 @@ def generators() -> None:
             name, summary.replace("[", "\\["), f"{40 * info.delay_frames} ms", "yes" if info.learned else "no"
         )
     Console().print(table)
+
+
+def _describe(name: str) -> None:
+    """Print what a system is, what it uses, and its parameters. Raises ValueError, in one sentence."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from react_ros.generators.description import describe_parameters
+
+    parameters = describe_parameters(name)
+    info = registry.describe(name)
+    print(f"{name}: {info.summary}")
+    if info.notice:
+        print(info.notice)
+    print(f"uses of the speaker: {', '.join(info.inputs) or 'nothing'}")
+    print(f"delay: {40 * info.delay_frames} ms; {'learned' if info.learned else 'a rule'}", end="; ")
+    print("another seed gives another listener" if info.stochastic else "all seeds give the same listener")
+    table = Table("parameter", "default", "allowed", "meaning", box=None, padding=(0, 2, 0, 0))
+    for p in parameters:
+        default = "none" if p.default is None else '""' if p.default == "" else str(p.default).lower()
+        table.add_row(p.name, default, p.allowed, Text(p.meaning))
+    plain_console().print(table)
+    first = next((p for p in parameters if isinstance(p.default, float)), parameters[-1])
+    print(f"for example: react-ros run --generator {name},{first.name}={first.default}")
 
 
 @app.command()
@@ -204,6 +234,8 @@ app.command()(ablation.ablation)
 app.command()(evaluate.evaluate)
 app.command()(sessions.record)
 app.command()(sessions.replay)
+app.command("set")(robot.set_parameter)
+app.command()(robot.status)
 
 
 @app.command()

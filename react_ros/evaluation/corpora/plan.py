@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from react_ros.config import did_you_mean
 from react_ros.corpus.clips import SPLITS, Split
 from react_ros.generators import registry
@@ -76,20 +74,15 @@ def parse_row(text: str, more: Sequence[str] = ()) -> Row:
     head, colon, variant = text.partition(f":{SHUFFLED}")
     if variant or (":" in head and not colon):
         raise ValueError(f"row {text!r}: after a colon only {SHUFFLED} is known")
-    name, *pairs = head.split(",")
+    name, _, pairs = head.partition(",")
     if name in (GROUND_TRUTH, ANOTHER_LISTENER):
         if colon or pairs:
             raise ValueError(f"row {text!r}: {name} has neither parameters nor a variant")
         return Row(name)
-    parameters = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"row {text!r}: {pair!r} is not parameter=value")
-        try:
-            parameters[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"row {text!r}: {value!r} is not a value for {key}") from None
+    try:
+        name, parameters = registry.parse_choice(head)
+    except ValueError as error:
+        raise ValueError(f"row {error}") from None
     if name not in registry.names():
         known = (*more, GROUND_TRUTH, ANOTHER_LISTENER, *registry.names())
         raise ValueError(
