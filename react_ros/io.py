@@ -8,7 +8,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,6 +54,24 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder for what shows people, which only its owner may enter; one that is there keeps its mode. Raises
+    OSError."""
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def keep_private(path: Path) -> None:
+    """Let only the owner enter a folder of a recording and read its files; not on file systems without modes."""
+    with suppress(OSError):
+        path.chmod(0o700)
+        for file in path.iterdir():
+            if file.is_file() and not file.is_symlink():
+                file.chmod(0o600)
 
 
 def sha256_of(path: Path) -> str:

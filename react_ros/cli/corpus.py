@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from react_ros.cli.choices import choice
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import AudioChannels, AudioRate, fail, plain_console, shortened, user_errors
 from react_ros.config import did_you_mean
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; default: all")]
+Splits = Annotated[list[str] | None, choice(SPLITS, "repeatable; default: all", "--split")]
 Frames = Annotated[int, typer.Option(help="frames that are read of a clip (MARS: at most)", metavar="N")]
 Jobs = Annotated[int, typer.Option(help="processes; 0: one per core", metavar="N")]
 LeastFace = Annotated[
@@ -71,8 +72,9 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="a new folder", metavar="OUT")],
     world: Annotated[
         str,
-        typer.Option(
-            help="a: people like real ones (needs hibari-tts); b: others, for figures; early: those of version 0.1"
+        choice(
+            ("a", "b", "early"),
+            "a: people like real ones (needs hibari-tts); b: others, for figures; early: those of version 0.1",
         ),
     ] = "a",
     sessions: Annotated[int, typer.Option(help="number of sessions: two people, 30 s")] = 200,
@@ -119,7 +121,7 @@ def from_video(
     session: Annotated[
         str, typer.Option(help="name of the session; default: from the file names", metavar="NAME")
     ] = "",
-    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
+    split: Annotated[str, choice(SPLITS, "split that the session is added to")] = "train",
     site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
     video: Annotated[bool, typer.Option("--video/--no-video", help="also write the clips' videos")] = False,
@@ -163,7 +165,7 @@ def from_bags(
     perceive: Annotated[
         bool, typer.Option("--perceive", help="perceive the images, even if features were recorded")
     ] = False,
-    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
+    split: Annotated[str, choice(SPLITS, "split that the session is added to")] = "train",
     site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
     audio_rate: AudioRate = 0,
@@ -228,7 +230,7 @@ def from_seamless(
         Path, typer.Argument(help="the Seamless Interaction data set, or a split or batch of it", metavar="FOLDER")
     ],
     out: Out,
-    split: Annotated[str, typer.Option(help="train, val or test; default: by the folders' names", metavar="NAME")] = "",
+    split: Annotated[str, choice(SPLITS, "default: by the folders' names")] = "",
     limit: Annotated[
         int, typer.Option(help="at most this many interactions of each split; 0: all", min=0, metavar="N")
     ] = 0,

@@ -10,6 +10,7 @@ import typer
 
 from react_ros import __version__, bringup
 from react_ros.cli import ablation, bench_generators, corpus, evaluate, robot, sessions, train
+from react_ros.cli.examples import add_examples
 from react_ros.cli.launch_options import option, with_launch_options
 from react_ros.cli.page_address import PageAddress
 from react_ros.cli.progress import progress_display
@@ -184,6 +185,18 @@ def list_assets() -> None:
         print(f"{asset.name:16} {asset.size / 1e6:5.1f} MB  {asset.what} ({asset.licence}): {path}")
 
 
+@assets_app.command("clear")
+def clear_assets(
+    downloads: Annotated[bool, typer.Option("--downloads", help="also delete the downloaded files")] = False,
+) -> None:
+    """Delete what is kept of people's faces and voices in the cache: features of films, of audio, of clips."""
+    from react_ros import assets
+
+    with user_errors():
+        files, size = assets.clear(downloads=downloads)
+    print(f"{assets.cache_dir()}: {files} files, {size / 1e6:.1f} MB deleted")
+
+
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks of this machine: figures without pass or fail.")
 app.add_typer(bench_app, name="bench")
 
@@ -242,3 +255,6 @@ app.command()(robot.status)
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+add_examples(app)

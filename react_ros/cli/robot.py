@@ -15,9 +15,7 @@ LEVELS = ("ok", "warning", "error", "stale")
 
 
 def set_parameter(
-    name: Annotated[
-        str, typer.Argument(help="parameter; NODE.PARAMETER if several have it", metavar="NAME")
-    ],
+    name: Annotated[str, typer.Argument(help="parameter; NODE.PARAMETER if several have it", metavar="NAME")],
     value: Annotated[str, typer.Argument(help="for generator: NAME[,parameter=value…]", metavar="VALUE")],
     namespace: Namespace = "robot",
 ) -> None:

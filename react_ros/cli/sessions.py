@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from react_ros.bags.manifest import PRIVACY
+from react_ros.cli.choices import choice
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import AudioChannels, AudioRate, fail, lost_sensors, plain_console, user_errors
+from react_ros.config import DEVICES
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
 
@@ -20,15 +22,20 @@ ROBOT_WITHIN_S = 3.0
 def record(
     out: Annotated[Path, typer.Argument(help="folder of the new bag", metavar="OUT")],
     namespace: Annotated[str, typer.Option(help="namespace of the robot to record", metavar="NAME")] = "robot",
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
+    storage: Annotated[str, choice(("mcap", "sqlite3"), "storage format of the bag")] = "mcap",
     privacy: Annotated[
-        str, typer.Option(help="raw: everything; features: no images and no audio; topics: only those of --topic")
+        str, choice(PRIVACY, "raw: everything; features: no images and no audio; topics: only those of --topic")
     ] = "raw",
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="with --privacy features: also the 478 landmarks of a face")
+    ] = False,
     topic: Annotated[
         list[str] | None,
         typer.Option(help="record only this topic, absolute (/…) or in the namespace; repeatable"),
     ] = None,
-    images: Annotated[str, typer.Option(help="how raw images are recorded: as jpeg, raw (unchanged) or none")] = "jpeg",
+    images: Annotated[
+        str, choice(("jpeg", "raw", "none"), "how raw images are recorded: as jpeg, raw (unchanged) or none")
+    ] = "jpeg",
 ) -> None:
     """Record a running robot until Ctrl-C. If the process or the disk fails, all but the last second can be read."""
     import json
@@ -45,6 +52,7 @@ def record(
     parameters = {
         "path": str(out), "storage": storage, "images": images, "topics": ",".join(topic or ()),
         "privacy": "topics" if topic else privacy, "robot_within": ROBOT_WITHIN_S,
+        "landmarks": landmarks,
     }  # fmt: skip
     try:
         namespace = parse_namespace(namespace)
@@ -103,14 +111,16 @@ def replay(
     samples: Annotated[
         int, typer.Option(help="number of sampled listeners; default: as recorded", metavar="N", show_default=False)
     ] = 0,
-    source: Annotated[str, typer.Option(help="features, raw (camera and microphone), or auto")] = "auto",
+    source: Annotated[
+        str, choice(("auto", "features", "raw"), "recorded features, raw camera and microphone, or auto")
+    ] = "auto",
     features: Annotated[str, typer.Option(help="their topic, where there are several", metavar="TOPIC")] = "",
     image: Annotated[str, typer.Option(help="the camera's topic, where there are several", metavar="TOPIC")] = "",
     audio: Annotated[str, typer.Option(help="the microphone's topic, where there are several", metavar="TOPIC")] = "",
     audio_rate: AudioRate = 0,
     audio_channels: AudioChannels = 0,
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; default: as recorded", metavar="NAME")] = "",
+    storage: Annotated[str, choice(("mcap", "sqlite3"), "storage format of the bag")] = "mcap",
+    device: Annotated[str, choice(DEVICES, "device of a learned generator; default: as recorded")] = "",
     live: Annotated[bool, typer.Option("--live", help="publish the bag in real time, with /clock, instead")] = False,
     rate: Annotated[float, typer.Option(help="with --live: speed, times real time", min=0.01, max=100.0)] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="with --live: repeat until Ctrl-C")] = False,

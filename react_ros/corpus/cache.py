@@ -10,7 +10,7 @@ import numpy as np
 
 from react_ros import assets
 from react_ros.face import Floats
-from react_ros.io import atomic_write, map_npy, sha256_of
+from react_ros.io import atomic_write, map_npy, private_folder, sha256_of
 
 
 class FeatureCache:
@@ -45,6 +45,8 @@ class FeatureCache:
         if array is None:
             array = compute()
             with suppress(OSError):
+                private_folder(self.folder)
+                private_folder(self.folder / kind)
                 atomic_write(path, lambda file: np.save(file, array, allow_pickle=False))
         return array
 

@@ -27,8 +27,8 @@ from react_ros.bags.types import learn_type
 from react_ros.bags.writer import STORAGES, BagWriter
 from react_ros.messages.images import image_from_message
 from react_ros.messages.namespace import encloses, join_namespace, no_robot, normalize_namespace
-from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, OUR_AUDIO, STREAM_TYPE
-from react_ros.msg import ListenerStream, Recording
+from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, FEATURES_TYPE, IMAGE_TYPE, OUR_AUDIO, STREAM_TYPE
+from react_ros.msg import ListenerStream, Recording, SpeakerFeatures
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class
 
@@ -65,6 +65,7 @@ class RecorderNode(RobotNode):
         Parameter("storage", "mcap", "storage format of the bag", choices=STORAGES),
         Parameter("privacy", "raw", "raw: everything; features: no images, no audio; topics: only those named",
                   choices=manifest.PRIVACY),
+        Parameter("landmarks", False, "with privacy features: also the 478 landmarks of a face, if they are published"),
         Parameter("topics", "", "with privacy topics: their names, comma-separated, absolute (/…) or in the namespace"),
         Parameter("images", "jpeg", "raw images: unchanged (raw), as JPEG on <topic>/compressed, or none",
                   choices=("raw", "jpeg", "none")),
@@ -295,6 +296,8 @@ class RecorderNode(RobotNode):
         try:
             if kind == IMAGE_TYPE and self.value("images") == "jpeg":
                 topic, kind, data = f"{topic}/compressed", COMPRESSED_IMAGE_TYPE, self._jpeg(data)
+            elif kind == FEATURES_TYPE and self.value("privacy") == "features" and not self.value("landmarks"):
+                data = without_landmarks(data)
             elif kind == STREAM_TYPE:
                 self._note_stream(deserialize_message(data, ListenerStream))
             self._ending_on_failure(lambda: self._bag.write(topic, kind, now, data))
@@ -364,6 +367,15 @@ class RecorderNode(RobotNode):
         self.facts["privacy"] = self.value("privacy")
         missing = [self._no_robot] if self._no_robot else []
         self.warning = self._failure or "; ".join([*missing, *self._unrecordable.values()])
+
+
+def without_landmarks(data: bytes) -> bytes:
+    """A serialised SpeakerFeatures without the landmarks, which draw the face."""
+    message = deserialize_message(data, SpeakerFeatures)
+    if not len(message.landmarks):
+        return data
+    message.landmarks = array("f")
+    return serialize_message(message)
 
 
 def main() -> None:

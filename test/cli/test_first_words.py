@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from react_ros.bringup import processes
+from react_ros.cli.choices import completing
+from react_ros.cli.examples import EXAMPLES, add_examples
 from react_ros.cli.main import app
 from react_ros.cli.page_address import PageAddress
 from react_ros.config import did_you_mean
@@ -100,3 +102,21 @@ def test_launch_arguments_are_answered_too() -> None:
     for parse in (parse_row, parse_session_row):
         with pytest.raises(ValueError, match="did you mean 'ground_truth'"):
             parse("groundtruth")
+
+
+def test_every_help_page_has_an_example_that_is_a_command() -> None:
+    names = add_examples(app)
+    assert sorted(names) == sorted(EXAMPLES)
+    for name, example in EXAMPLES.items():
+        assert example.startswith(f"react-ros {name}")
+        code, text = said(*name.split(), "--help")
+        assert code == 0 and "Example:" in text
+        for word in example.split():
+            assert not word.startswith("--") or word in text, f"{name} has no option {word}"
+
+
+def test_enumerations_are_completed() -> None:
+    assert completing(("raw", "features", "topics"))("f") == ["features"]
+    code, text = said("record", "--help")
+    assert code == 0 and "raw|features|topics" in text and "mcap|sqlite3" in text
+    assert "Recorded sessions (--bag)" in said("evaluate", "--help")[1] and "Listener" in said("run", "--help")[1]

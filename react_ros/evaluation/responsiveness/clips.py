@@ -27,7 +27,7 @@ from react_ros.face import (
     SoundState,
     SpeakerFrame,
 )
-from react_ros.io import atomic_write, sha256, sha256_of
+from react_ros.io import atomic_write, private_folder, sha256, sha256_of
 
 FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 FOOTAGE = "footage"
@@ -295,6 +295,7 @@ def film_clip(film: Path, sound: Path | None = None) -> list[SpeakerFrame]:
         return read_clip(cached)
     frames = film_frames(film, sound=sound)
     with suppress(OSError):
+        private_folder(cached.parent)
         write_clip(cached, frames)
     return frames
 
