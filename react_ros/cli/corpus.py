@@ -85,10 +85,13 @@ def simulate(
     audio_rate: Annotated[int, typer.Option(help="sample rate, Hz")] = 16000,
     jobs: Jobs = 0,
 ) -> None:
-    """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked."""
+    """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked.
+
+    If it is interrupted, run it again: finished sessions are kept.
+    """
     from react_ros.corpus.simulation import simulate as write
 
-    with user_errors(), progress("simulating dyads") as report:
+    with user_errors(f"the same command continues it ({out})"), progress("simulating dyads") as report:
         write(
             out,
             world=world,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,15 @@ def train(
         for sentence in found.left_out:
             watcher.say(f"left out: {sentence}")
     description = run_folder.describe(run.system, run.config, run.corpora, clips, run.steps_limit)
-    run_folder.claim(run.out, description)
+    trial = run_folder.claim(run.out, description)
     processes.barrier()  # until all have compared run.yaml
     if processes.is_main:
+        if trial:
+            watcher.say(f"{run.out} held a trial with a limit of steps, which is replaced")
+        for stage in trial:
+            shutil.rmtree(stage)
         run_folder.write(run.out, description)
+    processes.barrier()
 
     previous: dict[str, FinishedStage] = {}
     outcomes: dict[str, StageOutcome] = {}

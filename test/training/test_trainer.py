@@ -421,6 +421,15 @@ def test_a_trial_ends_every_stage_early_and_still_writes_weights(trained: Traine
     assert (tmp_path / "run/tiny.md").is_file() and len(lines(tmp_path / "run/code/validation.jsonl")) == 1
 
 
+def test_a_trial_makes_way_for_the_run(trained: Trained, tmp_path: Path, whole: Path) -> None:
+    trained(tmp_path / "run", *QUICK, steps_limit=2)
+    watcher = trained(tmp_path / "run", *QUICK)
+    assert any("held a trial with a limit of steps, which is replaced" in sentence for sentence in watcher.sentences)
+    assert lines(tmp_path / "run/code/losses.jsonl") == lines(whole / "code/losses.jsonl")
+    with pytest.raises(ValueError, match="was begun with steps_limit 0, not 2"):
+        trained(tmp_path / "run", *QUICK, steps_limit=2)
+
+
 def test_on_a_cpu_lower_precision_and_compiling_are_ignored_with_a_message(trained: Trained, tmp_path: Path) -> None:
     lower = ("stages.code.precision=bf16", "stages.code.compile=true")
     watcher = trained(tmp_path / "run", *QUICK, *lower, steps_limit=1)
