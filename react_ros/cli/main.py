@@ -147,11 +147,16 @@ def _describe(name: str) -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine; for everything that is missing, print the command that installs or fixes it."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print the results as JSON")] = False,
+) -> None:
+    """Check this machine; for everything that is missing, print the command that installs or fixes it.
+
+    Cameras and the default microphone are opened for a second: do they give pictures and sound?
+    """
     from react_ros.cli.doctor import run_checks
 
-    raise typer.Exit(run_checks())
+    raise typer.Exit(run_checks(as_json))
 
 
 assets_app = typer.Typer(no_args_is_help=True, help="Files that are not shipped: the face model, demo footage.")
