@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from react_ros.cli.choices import choice
+from react_ros.cli.compare_people import compare
 from react_ros.cli.progress import progress
 from react_ros.cli.terminal import AudioChannels, AudioRate, fail, plain_console, shortened, user_errors
 from react_ros.config import did_you_mean
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Corpora: clips of dyads on disk, in the REACT layouts, recorded or simulated."
 )
+
+app.command("compare")(compare)
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
 Splits = Annotated[list[str] | None, choice(SPLITS, "repeatable; default: all", "--split")]

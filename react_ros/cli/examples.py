@@ -31,6 +31,7 @@ EXAMPLES = {
     "corpus from-bags": "react-ros corpus from-bags monday tuesday --out people",
     "corpus from-seamless": "react-ros corpus from-seamless seamless --out people --limit 10",
     "corpus appropriateness": "react-ros corpus appropriateness dyads --split test",
+    "corpus compare": "react-ros corpus compare footage people --split train",
     "corpus mean-listener": "react-ros corpus mean-listener dyads mean.safetensors",
 }
 """By command, as it is typed after react-ros."""

@@ -245,9 +245,7 @@ def test_an_action_unit_that_hovers_at_its_threshold_does_not_flicker():
 # Stories --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("seed", "count"), [(3, SESSIONS), (5, SESSIONS), *(pytest.param(s, 100, marks=pytest.mark.slow) for s in (7, 11))]
-)
+@pytest.mark.parametrize(("seed", "count"), [(3, SESSIONS), (5, SESSIONS), pytest.param(7, 50, marks=pytest.mark.slow)])
 def test_speakers_are_similar_exactly_if_they_tell_the_same_story(seed, count, sessions):
     made = sessions if seed == 3 else [simulate_session(i, seed) for i in range(count)]
     attributes = np.stack([s.speaker.attributes[:750] for s in made])

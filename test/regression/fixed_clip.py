@@ -1,8 +1,8 @@
 """Reactions and metrics on fixed inputs, so that a change of structure can be shown to change no number.
 
-`python test/regression/fixed_clip.py record` writes what this checkout computes; the tests beside this file compare a
-later checkout with it. To the bit where the processor's arithmetic is the recorded one (see `arithmetic`), else
-within a tolerance: other processors sum in another order.
+`python test/regression/fixed_clip.py record [CASE …]` writes what this checkout computes, of all cases or of some; the
+tests beside this file compare a later checkout with it. To the bit where the processor's arithmetic is the recorded one
+(see `arithmetic`), else within a tolerance: other processors sum in another order.
 """
 
 from __future__ import annotations
@@ -139,13 +139,24 @@ def metrics() -> dict[str, float | None]:
     return out
 
 
-def record(extra: dict[str, dict[str, str]]) -> None:
-    """Write what this checkout computes. extra: further weights of a system, {"float16": {"vqdiff": PATH}}."""
+def record(extra: dict[str, dict[str, str]], only: list[str]) -> None:
+    """Write what this checkout computes.
+
+    extra: further weights of a system, {"float16": {"vqdiff": PATH}}. only: cases; the others, and the metrics, stay
+    what they are. Raises ValueError for other cases where the recorded ones are of another processor's arithmetic.
+    """
     arrays: dict[str, np.ndarray] = {}
     digests: dict[str, dict[str, str]] = {}
+    if only:
+        before = json.loads((HERE / "reactions.json").read_text())
+        if before["arithmetic"] != arithmetic():
+            raise ValueError("the cases were recorded on a processor that rounds otherwise: record all of them here")
+        with np.load(REACTIONS) as file:
+            kept = {key: d for key, d in before["cases"].items() if d["case"] not in only}
+            arrays, digests = {key: file[key] for key in kept}, kept
     for weights in ("", *extra):
         for case, (name, parameters) in CASES.items():
-            if weights and name not in extra[weights]:
+            if (weights and name not in extra[weights]) or (only and case not in only):
                 continue
             given = parameters | ({"weights": extra[weights][name]} if weights else {})
             reactions, sha = react(name, given)
@@ -155,8 +166,10 @@ def record(extra: dict[str, dict[str, str]]) -> None:
             print(key, digests[key], flush=True)
     np.savez_compressed(REACTIONS, allow_pickle=False, **arrays)
     (HERE / "reactions.json").write_text(json.dumps({"arithmetic": arithmetic(), "cases": digests}, indent=1) + "\n")
-    METRICS.write_text(json.dumps(metrics(), indent=1) + "\n")
+    if not only:
+        METRICS.write_text(json.dumps(metrics(), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    record(json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
+    more = [a for a in sys.argv[2:] if a.startswith("{")]
+    record(json.loads(more[0]) if more else {}, [a for a in sys.argv[2:] if not a.startswith("{")])

@@ -16,6 +16,7 @@ from react_ros.systems.attentive.generator import Attentive
 
 LISTENERS = 8
 LID = ARKIT_INDEX["eyeBlinkLeft"]
+UPPER_LIP, JAW = [ARKIT_INDEX["mouthUpperUpLeft"], ARKIT_INDEX["mouthUpperUpRight"]], ARKIT_INDEX["jawOpen"]
 SMILE = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
 
 
@@ -370,6 +371,29 @@ def test_a_smile_that_is_there_in_the_first_frame_is_returned_and_held_for_a_min
     assert smile[35:].min() > 0.25
     assert smile[-250:].mean() > 0.6 * strength
     assert smile[-250:].mean() == pytest.approx(smile[250:500].mean(), abs=0.12)  # no habituation
+
+
+def lips(lift: list[float], smile: float) -> list[SpeakerFrame]:
+    """A speaker whose upper lip is raised by so much in each frame, smiling or not."""
+    frames = posed(len(lift) / FPS, smile)
+    for frame, height in zip(frames, lift, strict=True):
+        frame.face.blendshapes[UPPER_LIP] = height
+    return frames
+
+
+def test_an_open_smile_is_returned_open_and_a_closed_one_closed() -> None:
+    opened, closed = (columns(lips([lift] * 100, 0.8))[0][50:] for lift in (0.6, 0.05))
+    assert opened[..., UPPER_LIP].mean() > 0.3 > 0.2 > closed[..., UPPER_LIP].mean()
+    assert abs(opened[..., SMILE].mean() - closed[..., SMILE].mean()) < 0.02
+    assert opened[..., JAW].mean() > closed[..., JAW].mean() + 0.05
+
+
+def test_syllables_and_a_snarl_are_no_open_smile() -> None:
+    """A lip that is raised for a tenth of a second, while smiling; and one that stays raised, without a smile."""
+    syllables, snarl = [0.5 if k % 8 < 2 else 0.0 for k in range(200)], [0.7] * 200
+    plain = columns(lips([0.0] * 200, 0.8))[0][..., UPPER_LIP].max()
+    assert columns(lips(syllables, 0.8))[0][..., UPPER_LIP].max() < plain + 0.03
+    assert columns(lips(snarl, 0.0))[0][..., UPPER_LIP].max() < 0.1
 
 
 def test_a_smile_ends_with_the_speakers() -> None:

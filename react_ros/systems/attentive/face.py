@@ -21,12 +21,15 @@ DRIVES: Mapping[str, Mapping[str, float]] = {
     "lips_apart": {"jawOpen": 0.03, "mouthLowerDown": 0.02},
     "inner_brow": {"browInnerUp": 0.04},
     "lids": {"eyeSquint": 0.07},
+    "grin": {"mouthUpperUp": 0.42, "mouthLowerDown": 0.22, "jawOpen": 0.12, "cheekSquint": 0.2, "mouthStretch": 0.08},
 }
 """Blendshape weights of each drive; a name without Left or Right moves both sides."""
 
 SMILE_DRIVE, UP_DRIVE, DOWN_DRIVE, ALERT_DRIVE, CONCERN_DRIVE = range(5)
-MICRO = slice(5, len(DRIVES))
+MICRO = slice(5, 11)
 """Drives that are moved by noise only."""
+GRIN_DRIVE = 11
+"""What an open smile shows beside a closed one."""
 
 
 def _basis() -> Doubles:
@@ -38,9 +41,9 @@ def _basis() -> Doubles:
     return basis
 
 
-BASIS = _basis()  # (11, 52)
+BASIS = _basis()  # (12, 52)
 
 # Expressions rise faster than they fall; alertness and concern change over a second. Weights a frame of each of two
 # poles. A smile falls as fast as it must to end with the speaker's.
-RISE = np.array([0.45, 0.3, 0.3, 0.08, 0.15] + [0.25] * 6)
-FALL = np.array([0.35, 0.2, 0.16, 0.05, 0.06] + [0.25] * 6)
+RISE = np.array([0.45, 0.3, 0.3, 0.08, 0.15] + [0.25] * 6 + [0.3])
+FALL = np.array([0.35, 0.2, 0.16, 0.05, 0.06] + [0.25] * 6 + [0.25])

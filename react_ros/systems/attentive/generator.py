@@ -1,8 +1,8 @@
 """The attentive listener: responds by rule, with the timing of human listeners.
 
-It returns smiles for as long as they last and mirrors brows, follows the head's motion with a lag, responds to
-backchannel cues with nods, brow flashes and short smiles, answers distress with concern instead of a smile, looks at
-the speaker with short aversions, and idles while nobody is present. The personality of each listener is sampled.
+It returns smiles for as long as they last, open ones open, and mirrors brows, follows the head's motion with a lag,
+responds to backchannel cues with nods, brow flashes and short smiles, answers distress with concern instead of a smile,
+looks at the speaker with short aversions, and idles while nobody is present. Each listener has a personality.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from react_ros.systems.attentive.face import (
     DOWN_DRIVE,
     DRIVES,
     FALL,
+    GRIN_DRIVE,
     MICRO,
     RISE,
     SMILE_DRIVE,
@@ -38,6 +39,7 @@ from react_ros.systems.attentive.motion import (
     HEAD,
     HISTORY,
     NEW_SMILE,
+    OPEN_SMILE,
     SMILE,
     SpeakerMotion,
 )
@@ -50,6 +52,8 @@ MAX_ANGLE = 0.5
 RETURNED, RENEWED = 0.68, 0.3
 """Shares of the speaker's smile that are returned, where the personality is the median one: of the smile as long as it
 lasts, and of what of it is new, so that a smile that begins again is answered again."""
+GRINNED = 0.8
+"""Share of how open the speaker's smile is that is returned."""
 RESPONSES_PER_S = 10.0 / 60.0
 """Responses to cues that a listener has time for: too many hurt as too few do (Poppe 2011)."""
 SPARED = 2.2
@@ -98,9 +102,9 @@ class State:
     flash: Doubles
     """(S, 2) smile and brow of the flash."""
     drives: Doubles
-    """(S, 11) first pole."""
+    """(S, 12) first pole."""
     drives_out: Doubles
-    """(S, 11) second pole."""
+    """(S, 12) second pole."""
     head: Doubles
     """(S, 3) rad, first pole of the mimicry."""
     head_out: Doubles
@@ -118,7 +122,7 @@ class State:
 class AttentiveStream(Stream):
     """S attentive listeners of one speaker."""
 
-    _NORMALS = 4 + len(DRIVES)
+    _NORMALS = 4 + MICRO.stop
     _UNIFORMS = 8
 
     def __init__(self, config: AttentiveConfig, samples: int, seed: int) -> None:
@@ -127,7 +131,7 @@ class AttentiveStream(Stream):
         self._rngs = sample_rngs(seed, samples, purpose=0)
         self.personality = sample_personality(self._rngs, config)
         self._idle = IdleLife(seed, samples)
-        self._micro = SmoothNoise(samples, len(DRIVES) - MICRO.start, seconds=1.0)
+        self._micro = SmoothNoise(samples, MICRO.stop - MICRO.start, seconds=1.0)
         self._presence, self._motion, self._cues = Presence(), SpeakerMotion(), CueDetector()
         self._z = np.zeros((samples, self._NORMALS))
         self._u = np.zeros((samples, self._UNIFORMS))
@@ -298,6 +302,10 @@ class AttentiveStream(Stream):
         target[:, DOWN_DRIVE] = brow_down * (1.0 - np.clip((smiling - 0.1) / 0.15, 0.0, 1.0))
         target[:, ALERT_DRIVE] = s.engaged * (0.35 + 0.65 * s.talking) * p.expressiveness * calm
         target[:, CONCERN_DRIVE] = s.engaged * self._motion.distress * p.expressiveness
+        # An open smile is returned open, once the listener smiles.
+        target[:, GRIN_DRIVE] = (
+            GRINNED * history[seen, OPEN_SMILE] * np.clip(2.0 * s.drives[:, SMILE_DRIVE], 0.0, 1.0) * gain
+        )
         micro = self._micro.step(z[:, MICRO])
         target[:, MICRO] = np.clip(micro, 0.0, 1.6) * p.expressiveness[:, None]
         s.drives += np.where(target > s.drives, RISE, FALL) * (target - s.drives)

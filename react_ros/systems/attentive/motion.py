@@ -13,7 +13,7 @@ HISTORY = 64
 """Frames that a delayed response can reach back: 2.56 s."""
 SMILE, BROW_UP, BROW_DOWN = 0, 1, 2
 HEAD = slice(3, 6)
-NEW_SMILE = 6
+NEW_SMILE, OPEN_SMILE = 6, 7
 """Columns of `SpeakerMotion.history`."""
 
 _SMILES = [ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["mouthSmileRight"]]
@@ -30,6 +30,10 @@ _HIGHEST_REST = np.array([0.1, 0.75, 0.25])
 """However long it lasts, more than this is no rest: a smile that is held stays a smile."""
 _REST_MEMORY = 60 * FPS
 """Time constant of the quantiles' memory, frames."""
+_UPPER_LIP = [ARKIT_INDEX["mouthUpperUpLeft"], ARKIT_INDEX["mouthUpperUpRight"]]
+_OPEN = (0.2, 0.5)
+"""Raise of the upper lip, mean over about a third of a second, above which a smile is open, and fully open: syllables
+raise the lip for shorter."""
 _DEAD, _SPAN = np.array([0.04, 0.07, 0.07]), np.array([0.86, 0.6, 0.6])
 """Deviation from rest that is noise, and the range above it."""
 
@@ -43,8 +47,9 @@ class SpeakerMotion:
     """History of the speaker's smile, brows and head, relative to their rest; and how distressed they look."""
 
     def __init__(self) -> None:
-        self.history = np.zeros((HISTORY, 7))
-        """(64, 7) ring: smile, brow up, brow down from 0 to 1; pitch, yaw, roll in rad; what of the smile is new."""
+        self.history = np.zeros((HISTORY, 8))
+        """(64, 8) ring: smile, brow up, brow down from 0 to 1; pitch, yaw, roll in rad; what of the smile is new; how
+        open it is, 0 to 1."""
         self.now = 0
         """Row of the ring that holds this frame."""
         self.since_smile = HISTORY
@@ -58,6 +63,8 @@ class SpeakerMotion:
         self._rest = _Rest()
         self._lasting = 0.0
         """What of the smile is not new: it follows a smile within a second, and is gone within a third of one."""
+        self._lip = 0.0
+        """Running mean of the upper lip's raise."""
         self._head_rest = np.zeros(3)
         self._absent = HISTORY
 
@@ -69,6 +76,7 @@ class SpeakerMotion:
             self._absent = min(self._absent + 1, HISTORY)
             self.doubt = 0.0
             self._add_evidence(0.0, 0.04)
+            self._lip = 0.0
             row[:] = 0.0
         else:
             b = face.blendshapes
@@ -81,6 +89,8 @@ class SpeakerMotion:
             rest = self._rest.step(values)
             self._head_rest += (face.rotation - self._head_rest) / 150.0
             row[:3] = np.minimum(np.maximum((values - rest - _DEAD) / _SPAN, 0.0), 1.0)
+            self._lip += 0.12 * (min(max(float(b[_UPPER_LIP].mean()), 0.0), 1.0) - self._lip)
+            row[OPEN_SMILE] = min(_ramp(self._lip, *_OPEN), 2.0 * row[SMILE])
             row[HEAD] = np.minimum(np.maximum(face.rotation - self._head_rest, -0.35), 0.35)
             self._step_distress(face)
         behind = float(row[SMILE]) - self._lasting

@@ -68,6 +68,9 @@ class PredictorConfig:
     speaker: Literal["encoding", "expectation"] = "encoding"
     """What the layers are told of the speaker: the encoder's output, or only the 83 numbers of the mean reaction that
     was regressed from it. The second leaves no room for particulars of the training speakers."""
+    activity: bool = False
+    """Whether the regression tells beside the mean reaction how much the head is about to move (`Expectation`): the
+    mean of nods at different moments is a still head."""
 
     def __post_init__(self) -> None:
         whole_in_range("width", self.width, 4, 4096)
@@ -257,8 +260,8 @@ class Predictor(nn.Module):
         width = config.width
         self.encoder = SpeakerEncoder(input_scheme(config.inputs), width, config.encoder_layers, config.dropout)
         if config.speaker == "expectation":
-            self.expectation = Expectation(width)
-            self.expected_in = nn.Linear(ATTRIBUTES + FACE_MODEL, width)
+            self.expectation = Expectation(width, activity=config.activity)
+            self.expected_in = nn.Linear(self.expectation.outputs, width)
         self.nobody = nn.Parameter(torch.zeros(width))
         self.speaker_in = nn.Linear(width, width)
         self.past = nn.ModuleList(nn.Embedding(size + 1, width) for _ in range(groups))

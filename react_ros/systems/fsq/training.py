@@ -243,7 +243,7 @@ class EncoderStage(TrainingStage):
         model = config.model
         self.columns = input_scheme(model.inputs)
         self.model = SpeakerEncoder(self.columns, model.width, model.encoder_layers, model.dropout)
-        self.expectation = Expectation(config.model.width)
+        self.expectation = Expectation(model.width, activity=model.activity)
 
     @classmethod
     def inputs(cls, config: EncoderStageConfig) -> str:
@@ -270,7 +270,8 @@ class EncoderStage(TrainingStage):
         """(T, 58) expected face and (T, 25) attributes; weights 0 to 1, rad, m."""
         rows = torch.from_numpy(self.columns.rows(frames)).to(self.expectation.units.device)
         reaction = self.expectation(self.model(rows[None]))[0].float()
-        face, emotion = reaction[:, ATTRIBUTES:] * self.expectation.units, reaction[:, :ATTRIBUTES]
+        emotion, face = reaction[:, :ATTRIBUTES], reaction[:, ATTRIBUTES : ATTRIBUTES + FACE_MODEL]
+        face = face * self.expectation.units
         attributes = torch.cat(
             [emotion[:, AU].sigmoid(), emotion[:, VA].clamp(-1.0, 1.0), emotion[:, EXPRESSIONS].softmax(-1)], dim=-1
         )
@@ -343,7 +344,9 @@ class PredictorStage(TrainingStage):
         predictor = Predictor(config.model, quantizer.groups, quantizer.size)
         predictor.encoder.load_state_dict(encoded.part("model."))
         bottleneck = config.model.speaker == "expectation"
-        expectation = predictor.expectation if bottleneck else Expectation(config.model.width)
+        expectation = (
+            predictor.expectation if bottleneck else Expectation(config.model.width, activity=config.model.activity)
+        )
         expectation.load_state_dict(encoded.part("expectation."))
         if config.freeze:
             predictor.encoder.requires_grad_(False)

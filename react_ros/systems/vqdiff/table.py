@@ -5,18 +5,21 @@ from __future__ import annotations
 from react_ros.generators.system import Direction, PaperTable, published_rows
 
 _WINDOW = "schedule=window,guidance=1.0"
-"""Schedule and sampling of the papers; the default is live and guided."""
+"""Schedule and sampling of the papers; the default is live."""
+_VQ = f"vqdiff,{_WINDOW},weights=vqdiff-2026-11-21"
+_BEL = f"belfusion,{_WINDOW},weights=belfusion-2026-11-21"
+"""The weights that are told the speaker's attributes, as in the papers; the default ones know face and sound."""
 _BINARIZED, _CODELESS = "VQ-Diff + binarized AUs", "VQ-Diff w/o codebook"
 
 TABLE = PaperTable(
     {
         "BeLFusion k=1": f"belfusion,{_WINDOW},weights=belfusion-k1",
-        "BeLFusion k=10": f"belfusion,{_WINDOW}",
-        "BeLFusion k=10 + binarized AUs": f"belfusion,{_WINDOW},binarize=true",
-        "VQ-Diff": f"vqdiff,{_WINDOW}",
-        _BINARIZED: f"vqdiff,{_WINDOW},binarize=true",
-        _CODELESS: f"vqdiff,{_WINDOW},codebook=false",
-        f"{_CODELESS} + binarized AUs": f"vqdiff,{_WINDOW},codebook=false,binarize=true",
+        "BeLFusion k=10": _BEL,
+        "BeLFusion k=10 + binarized AUs": f"{_BEL},binarize=true",
+        "VQ-Diff": _VQ,
+        _BINARIZED: f"{_VQ},binarize=true",
+        _CODELESS: f"{_VQ},codebook=false",
+        f"{_CODELESS} + binarized AUs": f"{_VQ},codebook=false,binarize=true",
     },
     (
         Direction("FRCorr", "VQ-Diff", "BeLFusion k=10"),

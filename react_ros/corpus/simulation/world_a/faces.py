@@ -135,6 +135,8 @@ def draw_face(rng: np.random.Generator) -> TrackedFace:
     scores = 0.8 * liveliness + 0.6 * np.concatenate([paired_scores(rng, 0.8), rng.standard_normal(6)])
     spread = positive_quantile(scores, people.spread)
     spread[:52] *= np.where(_MOUTH, 0.5, 0.85)
+    for side in ("Left", "Right"):  # dimples are no part of the expressions here, and show in the background alone
+        spread[ARKIT_INDEX[f"mouthDimple{side}"]] *= 3.0
     spread[52:] *= 0.75
     pose, place = np.split(signed_quantile(rng.standard_normal(6), people.rest[52:]), 2)
     place[2] -= rng.uniform(0.0, 0.4) * (rng.random() < 0.4)

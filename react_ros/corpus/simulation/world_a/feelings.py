@@ -86,7 +86,7 @@ def draw_story(number: int, seed: int) -> Story:
     """Story `number` of a seed."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(10, number)))
     kind = rng.random()
-    talk = 0.0 if kind < 0.1 else 1.0 if kind < 0.35 else float(rng.uniform(0.35, 0.95))
+    talk = 0.0 if kind < 0.2 else 1.0 if kind < 0.4 else float(rng.uniform(0.35, 0.95))
     density = rng.random()
     # Some people hardly show anything, some are moved all the time.
     gap = 60.0 if density < 0.12 else 12.0 if density < 0.3 else 4.0 if density < 0.65 else 1.6

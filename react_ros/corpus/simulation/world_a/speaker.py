@@ -19,6 +19,12 @@ from react_ros.face import ARKIT_INDEX, FPS, FRAME_SAMPLES, Floats
 _PITCH = {"joy": 1.08, "laughter": 1.1, "surprise": 1.15, "worry": 1.05, "sadness": 0.92, "crying": 1.05,
           "anger": 1.08, "shouting": 1.3, "disgust": 0.96}  # fmt: skip
 _EFFORT = {"joy": 0.25, "laughter": 0.3, "surprise": 0.3, "sadness": -0.4, "anger": 0.5, "shouting": 1.0, "pain": 0.2}
+_REPORTED_LIPS = (
+    ("mouthLowerDown", 0.18, 0.9), ("mouthUpperUp", 0.4, 0.6), ("mouthStretch", 0.3, 0.8), ("mouthPucker", 0.7, 0.6),
+    ("jawOpen", 0.65, 0.5), ("mouthRollLower", 0.3, 0.8), ("mouthRollUpper", 0.5, 0.6), ("mouthClose", 1.6, 0.5),
+    ("mouthFunnel", 0.7, 0.6),
+)  # fmt: skip
+"""Shapes of speech, the median over people of how much of them is reported, and the spread of its logarithm."""
 _EYES = tuple(ARKIT_INDEX[f"eye{n}{side}"] for n in ("LookDown", "LookUp") for side in ("Left", "Right"))
 
 
@@ -78,9 +84,12 @@ def perform(story: Story, rng: np.random.Generator) -> Performance:
     deviation += mouth * _lips_as_tracked(rng)
     # Rounded and closed lips, and the tracker, pull at a smile.
     pulled = np.clip(mouth[:, ARKIT_INDEX["mouthPucker"]] + mouth[:, ARKIT_INDEX["mouthPressLeft"]], 0.0, 1.0)
+    shaking = float(rng.uniform(0.04, 0.3)) * motion.smooth_noise(rng, 1, 0.06)[:, 0]
+    flutter = np.clip(1.0 + shaking, 0.3, 1.5)
+    drawn = float(rng.uniform(0.0, 1.4))  # spread vowels draw the corners of the mouth as a smile does
     for name in ("mouthSmileLeft", "mouthSmileRight"):
-        flutter = 1.0 + float(rng.uniform(0.04, 0.2)) * motion.smooth_noise(rng, 1, 0.06)[:, 0]
         deviation[:, ARKIT_INDEX[name]] *= flutter * (1.0 - 0.4 * pulled)
+        deviation[:, ARKIT_INDEX[name]] += drawn * mouth[:, ARKIT_INDEX["mouthStretchLeft"]]
     deviation += _brows_of_speech(speech, rng, plain=rng.random() < 0.4)
 
     blinks = motion.draw_blinks(rng, float(rng.uniform(8.0, 34.0)), [p.end for p in speech.phrases])
@@ -121,12 +130,11 @@ def _attributes(shown: Doubles, movements: tuple[Feeling, ...], rng: np.random.G
 
 def _lips_as_tracked(rng: np.random.Generator) -> Doubles:
     """(52,) how much of each movement of speech the tracker reports of this person."""
-    out = np.full(52, lognormal(rng, 0.85, 0.3))
-    for names, median in ((("mouthLowerDown", "mouthUpperUp", "mouthStretch"), 0.5), (("mouthPucker", "jawOpen"), 1.0)):
-        for name in names:
-            share = lognormal(rng, median, 0.45)
-            for side in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
-                out[ARKIT_INDEX[side]] = share
+    out = np.full(52, lognormal(rng, 0.7, 0.4))
+    for name, median, spread in _REPORTED_LIPS:
+        share = lognormal(rng, median, spread)
+        for side in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
+            out[ARKIT_INDEX[side]] = share
     return out
 
 
@@ -168,7 +176,8 @@ def _gaze(rng: np.random.Generator, speech: Speech) -> tuple[Doubles, Doubles]:
     Speakers look away when they begin to speak, and back at the end of turns; some look at notes or past the camera.
     """
     thinking = [p.start for p in speech.phrases if rng.random() < 0.3]
-    gaze = motion.draw_gaze(rng, float(rng.uniform(0.05, 0.45)), thinking)
+    gaze = motion.draw_gaze(rng, float(rng.uniform(0.02, 0.45)) ** 1.3, thinking)
+    gaze[:, 0] *= 0.85
     off = (np.abs(gaze).max(axis=1) > 0.1).astype(float)
     if rng.random() < 0.25:  # notes, a screen beside the camera
         for _ in range(int(rng.integers(1, 5))):
@@ -177,22 +186,20 @@ def _gaze(rng: np.random.Generator, speech: Speech) -> tuple[Doubles, Doubles]:
             gaze += held[:, None] * np.array([rng.uniform(-0.25, 0.25), rng.uniform(0.1, 0.35)])
             off = np.maximum(off, (held > 0.5).astype(float))
     # The camera is above, below or beside the listener's face.
-    return 0.8 * gaze + np.array([rng.normal(0.0, 0.08), rng.uniform(-0.08, 0.16)]), off
+    return 0.8 * gaze + np.array([rng.normal(0.0, 0.08), rng.uniform(-0.1, 0.12)]), off
 
 
 def _add_eyes(deviation: Doubles, gaze: Doubles, closure: Doubles, rng: np.random.Generator) -> None:
     """Add gaze (751, 2), rad in the head, and blinks, as tracked, to (751, 52) deviations, in place."""
     reach = 0.45 * np.exp(0.2 * rng.standard_normal(4))
-    left, right, down, up = (
-        np.clip(value / r, 0.0, 1.0)
-        for value, r in zip((gaze[:, 0], -gaze[:, 0], gaze[:, 1], -gaze[:, 1]), reach, strict=True)
-    )
-    for name, value in (
-        ("eyeLookOutLeft", left), ("eyeLookInRight", 1.2 * left), ("eyeLookInLeft", right), ("eyeLookOutRight", right),
-        ("eyeLookDownLeft", down), ("eyeLookDownRight", down), ("eyeLookUpLeft", 0.6 * up),
-        ("eyeLookUpRight", 0.6 * up),
-    ):  # fmt: skip
-        deviation[:, ARKIT_INDEX[name]] += value
+    turned_out = max(float(rng.normal(0.03, 0.03)), -0.02)  # as trackers report eyes that look at the camera
+    down, up = (np.clip(value / r, 0.0, 1.0) for value, r in zip((gaze[:, 1], -gaze[:, 1]), reach[2:], strict=True))
+    for side, outwards in (("Left", gaze[:, 0]), ("Right", -gaze[:, 0])):
+        outwards = outwards + turned_out
+        deviation[:, ARKIT_INDEX[f"eyeLookOut{side}"]] += np.clip(outwards / reach[0], 0.0, 1.0)
+        deviation[:, ARKIT_INDEX[f"eyeLookIn{side}"]] += np.clip(-outwards / reach[1], 0.0, 1.0)
+        deviation[:, ARKIT_INDEX[f"eyeLookDown{side}"]] += down
+        deviation[:, ARKIT_INDEX[f"eyeLookUp{side}"]] += 0.6 * up
     deep = rng.uniform(0.5, 0.8)
     for side in ("Left", "Right"):
         deviation[:, ARKIT_INDEX[f"eyeBlink{side}"]] += 0.3 * down
