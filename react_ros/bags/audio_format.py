@@ -10,6 +10,7 @@ import numpy as np
 
 from react_ros.bags.errors import UnknownAudioFormat
 from react_ros.bags.reader import Bag
+from react_ros.clock.types import MAX_RATE, MIN_RATE
 from react_ros.messages.audio import MAX_CHANNELS, ThirdPartyAudio
 from react_ros.messages.types import AUDIO_DATA_TYPES
 
@@ -28,8 +29,8 @@ class AudioFormat:
     channels: int = 0
 
     def __post_init__(self) -> None:
-        if self.rate and not 8_000 <= self.rate <= 192_000:
-            raise ValueError(f"the audio's rate is {self.rate} Hz: it must be between 8000 and 192000")
+        if self.rate and not MIN_RATE <= self.rate <= MAX_RATE:
+            raise ValueError(f"the audio's rate is {self.rate} Hz: it must be between {MIN_RATE} and {MAX_RATE}")
         if not 0 <= self.channels <= MAX_CHANNELS:
             raise ValueError(f"the audio has {self.channels} channels: it must have 1 to {MAX_CHANNELS}")
 

@@ -269,7 +269,7 @@ def test_a_named_format_makes_it_heard_and_wins_over_the_info(tmp_path: Path) ->
     code, _ = run(bag, tmp_path / "out", "--audio-rate", "16000", "--audio-channels", "2")
     assert code == 0 and speech_frames(tmp_path / "out") > 20
     code, text = run(bag, tmp_path / "third", "--audio-rate", "16")
-    assert code == 2 and "the audio's rate is 16 Hz: it must be between 8000 and 192000" in text
+    assert code == 2 and "the audio's rate is 16 Hz: it must be between" in text
     wrong = driver(tmp_path / "wrong", channels=1, info_at=0)
     with Bag(wrong) as opened:
         found = third_party_audio(opened, MICROPHONE, INFO, AudioFormat(8_000, 2))

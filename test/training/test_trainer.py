@@ -357,7 +357,7 @@ def test_stages_can_be_trained_one_by_one(trained: Trained, whole: Path, tmp_pat
     out = tmp_path / "run"
     with pytest.raises(ValueError, match=r"stage code comes before listener, and is not finished"):
         trained(out, *QUICK, stage="listener")
-    with pytest.raises(ValueError, match=r"tiny has no stage 'liszt': there are code, listener"):
+    with pytest.raises(ValueError, match=r"tiny has no stage 'liszt' \(did you mean 'listener'\?\): there are code"):
         trained(out, *QUICK, stage="liszt")
     trained(out, *QUICK, stage="code")
     assert not (out / "tiny.safetensors").exists() and not (out / "listener").exists()
