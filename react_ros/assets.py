@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from react_ros.io import replacing, sha256_of
+from react_ros.config import did_you_mean
+from react_ros.io import private_folder, replacing, sha256_of
 
 URL_TIMEOUT_S = 10.0
 PIP_TIMEOUT_S = 600.0
@@ -184,7 +185,7 @@ def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] 
     cache = cache_dir()
     failures: list[str] = []
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        private_folder(cache)
         scratch = tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-")
     except OSError as error:
         raise FetchFailed(f"the cache {cache} cannot be written ({error.strerror}): set REACT_ROS_CACHE") from error
@@ -208,6 +209,25 @@ def fetch(names: Iterable[str] = tuple(ASSETS), progress: Callable[[str], None] 
     if failures:
         raise FetchFailed(". ".join(failures))
     return [cache / asset.file_name for asset in assets]
+
+
+def clear(*, downloads: bool = False) -> tuple[int, int]:
+    """Delete everything in the cache that was computed from people's films and audio. Raises OSError.
+
+    downloads: also the fetched assets. Returns (number of files, bytes).
+    """
+    cache, kept = cache_dir(), {asset.file_name for asset in ASSETS.values()}
+    if not cache.is_dir():
+        return 0, 0
+    doomed = [path for path in cache.iterdir() if downloads or path.name not in kept]
+    files = [f for path in doomed for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
+    size = sum(f.stat().st_size for f in files)
+    for path in doomed:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return len(files), size
 
 
 class _SourceFailed(Exception):
@@ -321,7 +341,8 @@ def _extract(archive: Path, member: str, out: IO[bytes]) -> None:
 
 def _asset(name: str) -> Asset:
     if name not in ASSETS:
-        raise ValueError(f"there is no asset {name!r}: expected one of {', '.join(ASSETS)}")
+        near = did_you_mean(name, ASSETS)
+        raise ValueError(f"there is no asset {name!r}{near}: expected one of {', '.join(ASSETS)}")
     return ASSETS[name]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from react_ros.config import DEVICES, LONGEST_YAML, excerpt, parse_yaml
+from react_ros.config import DEVICES, LONGEST_YAML, did_you_mean, excerpt, parse_yaml
 from react_ros.dds import IMAGES_VARIABLE
 from react_ros.generators import registry
 from react_ros.messages.namespace import join_namespace, parse_namespace
@@ -53,7 +53,8 @@ class Argument:
     def parse(self, text: str) -> Value:
         """The value of a text. Raises ValueError with one sentence."""
         if self.choices and text not in self.choices:
-            raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text!r}")
+            near = did_you_mean(text, self.choices)
+            raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text!r}{near}")
         if isinstance(self.value, bool):
             return text == "true"
         if isinstance(self.value, int):
@@ -89,8 +90,8 @@ ARGUMENTS = (
              "image_raw; with source:=none; empty: image_raw"),
     Argument("audio", "", "topic on which another driver publishes its sound, in place of audio; with "
              "microphone:=none; empty: audio"),
-    Argument("generator", registry.DEFAULT, "listener system (react-ros generators lists them)",
-             ("listener.generator",)),
+    Argument("generator", registry.DEFAULT, "NAME[,parameter=value…] of the listener, e.g. attentive,nodding=0.5 "
+             "(react-ros generators lists them)", ("listener.generator",)),
     Argument("seed", 0, "random seed of the listener: the same seed and input give the same reactions",
              ("avatar.seed", "listener.seed")),
     Argument("samples", 1, "number of sampled listeners; the avatar shows one", ("listener.samples",)),
@@ -164,10 +165,15 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
     """
     known = {argument.name: argument for argument in ARGUMENTS}
     if unknown := sorted(set(chosen) - set(known)):
-        raise ValueError(f"unknown argument {unknown[0]!r}: there are {', '.join(known)}")
+        raise ValueError(
+            f"unknown argument {unknown[0]!r}{did_you_mean(unknown[0], known)}: there are {', '.join(known)}"
+        )
     values = {name: argument.parse(chosen.get(name, argument.default)) for name, argument in known.items()}
     namespace, config, record = (str(values[name]) for name in ("namespace", "config", "record"))
     parse_namespace(namespace)
+    generator, generator_parameters = registry.parse_choice(str(values["generator"]))
+    registry.check(generator, generator_parameters)
+    values["generator"] = generator
     if config:
         _check_config(config)
     if record and Path(record).expanduser().exists():
@@ -179,6 +185,9 @@ def processes(chosen: Mapping[str, str]) -> list[Process]:
         for target in argument.sets:
             node, _, parameter = target.partition(".")
             parameters[node][parameter] = values[argument.name]
+    if generator_parameters:
+        parameters["listener"]["generator_parameters"] = yaml.safe_dump(generator_parameters, default_flow_style=True,
+                                                                        width=2**20).strip()  # fmt: skip
     if values["use_sim_time"]:
         for node in NODES:
             parameters[node]["use_sim_time"] = True

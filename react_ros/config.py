@@ -8,7 +8,9 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +26,9 @@ def did_you_mean(word: object, known: Iterable[str], similarity: float = 0.6) ->
 
     similarity: the least ratio that counts as near, 0 to 1 (difflib).
     """
-    close = get_close_matches(str(word)[:100], list(known), n=1, cutoff=similarity)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    spelled = {name.lower(): name for name in known}
+    close = get_close_matches(str(word).lower()[:100], list(spelled), n=1, cutoff=similarity)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def excerpt(text: str, longest: int = 300) -> str:
@@ -293,8 +296,33 @@ DEVICES = ("auto", "cpu", "cuda")
 """Devices of learned generators; auto is CUDA where there is a usable GPU, else the CPU."""
 
 
+_noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noted_ranges() -> Iterator[dict[str, str]]:
+    """Within it `in_range` and `whole_in_range` refuse nothing: they note each name's range, for descriptions."""
+    noted: dict[str, str] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def _note(name: str, low: float, high: float, unit: str) -> bool:
+    """Note a range within `noted_ranges`; False elsewhere."""
+    noted = _noted.get()
+    if noted is None:
+        return False
+    noted[name] = f"{low:g} to {high:g}{f' {unit}' if unit else ''}"
+    return True
+
+
 def in_range(name: str, value: object, low: float, high: float, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a finite number in [low, high]."""
+    if _note(name, low, high, unit):
+        return
     expected = f"a number from {low:g} to {high:g}{f' {unit}' if unit else ''}"
     if (
         not isinstance(value, (int, float, np.floating, np.integer))
@@ -307,6 +335,8 @@ def in_range(name: str, value: object, low: float, high: float, unit: str = "") 
 
 def whole_in_range(name: str, value: object, low: int, high: int, unit: str = "") -> None:
     """Raise ValueError, in one sentence, unless `value` is a whole number in [low, high]."""
+    if _note(name, low, high, unit):
+        return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(
             f"{name} is {shown(value)}: it must be a whole number from {low} to {high}{f' {unit}' if unit else ''}"

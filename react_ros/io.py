@@ -1,14 +1,19 @@
-"""Atomic file writes and SHA-256 digests."""
+"""Atomic file writes, SHA-256 digests, and arrays from files that may be damaged."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 
 def atomic_write(
@@ -51,6 +56,24 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[Path]:
         raise
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder for what shows people, which only its owner may enter; one that is there keeps its mode. Raises
+    OSError."""
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def keep_private(path: Path) -> None:
+    """Let only the owner enter a folder of a recording and read its files; not on file systems without modes."""
+    with suppress(OSError):
+        path.chmod(0o700)
+        for file in path.iterdir():
+            if file.is_file() and not file.is_symlink():
+                file.chmod(0o600)
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content. Raises OSError."""
     with path.open("rb") as file:
@@ -60,3 +83,24 @@ def sha256_of(path: Path) -> str:
 def sha256(data: bytes | memoryview | str) -> str:
     """Hexadecimal SHA-256 of bytes, or of text as UTF-8."""
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def map_npy(path: Path) -> npt.NDArray[Any]:
+    """A memory map of an npy file. Raises OSError for a missing file, ValueError with the reason for another format."""
+    with path.open("rb") as file:
+        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+    # np.load takes other files for pickles, and its error message advises to allow pickles.
+    if magic != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is no npy file" if magic else "it is empty")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # overflows, and headers of Python 2
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except PermissionError:
+        raise
+    except Exception as error:  # parsers of damaged bytes raise anything
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(f"it is damaged: {reason}") from None
+    # numpy's product of the lengths may overflow.
+    if min(array.shape, default=0) < 0 or math.prod(array.shape) * array.dtype.itemsize > path.stat().st_size:
+        raise ValueError(f"it is damaged: its shape is {array.shape}")
+    return array

@@ -218,7 +218,7 @@ def test_the_users_own_file_must_exist_and_not_be_empty(tmp_path):
 
 def test_an_unknown_name_is_reported_with_the_known_ones():
     for ask in (assets.resolve, lambda name: assets.fetch([name])):
-        with pytest.raises(ValueError, match="no asset 'face-landmaker': expected one of face-landmarker"):
+        with pytest.raises(ValueError, match=r"no asset 'face-landmaker' \(did you mean 'face-landmarker'"):
             ask("face-landmaker")
 
 

@@ -111,7 +111,7 @@ def test_composed_is_one_process_with_the_nodes_of_the_table(other):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("sed", "1", "unknown argument 'sed': there are source,"),
+        ("sed", "1", "unknown argument 'sed' (did you mean 'seed'?): there are source,"),
         ("device", "tpu", "device must be one of auto, cpu, cuda, not 'tpu'"),
         ("rendering", "True", "rendering must be one of true, false, not 'True'"),
         ("seed", "-1", "seed must be a whole number, 0 or more, not '-1'"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
+import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -93,10 +96,37 @@ class _Server(ThreadingHTTPServer):
     # On Linux this allows binding a port with connections in TIME_WAIT; a port in use is still refused.
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], latest: _Latest):
+    def __init__(self, address: tuple[str, int], latest: _Latest, names: Collection[str]):
         self.latest = latest
+        self._local = _is_loopback(address[0])
+        self._names = {address[0].lower(), *(name.lower() for name in names)}
+        if not self._local:
+            own = socket.gethostname().lower()
+            self._names |= {own, f"{own}.local"}
         self.page = pages.render("live.html.j2").encode()
         super().__init__(address, _Handler)
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a Host header names this page.
+
+        Only loopback names, and those given; where the page is served on other interfaces, any IP address too, because
+        DNS rebinding needs a name.
+        """
+        name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+        name = name.strip("[]").lower()
+        return name in self._names or _is_loopback(name) or (not self._local and _is_address(name))
+
+
+def _is_loopback(name: str) -> bool:
+    return name.lower() == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        if reason := self._refusal(path):
+            self.send_error(403, reason)
+            return
         try:
             if path == "/":
                 self._page()
@@ -118,11 +151,28 @@ class _Handler(BaseHTTPRequestHandler):
             # The browser disconnected or stopped reading.
             self.close_connection = True
 
+    def _refusal(self, path: str) -> str:
+        """Why this request is not answered; empty where it is. The page shows a person: no other site may read it."""
+        host = self.headers.get("Host", "")
+        if not self.server.answers_to(host):
+            return "this name is not one of the page: see the parameter view_names"
+        origin = self.headers.get("Origin")
+        if origin is not None and origin != f"http://{host}":
+            return "requests of other sites are refused"
+        site, page = self.headers.get("Sec-Fetch-Site", "none"), self.headers.get("Sec-Fetch-Dest") == "document"
+        if site not in ("none", "same-origin") and not (path == "/" and page):  # a link to the page may be followed
+            return "requests of other sites are refused"
+        return ""
+
     def _head(self, kind: str, length: int | None = None) -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'none'")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
@@ -152,13 +202,15 @@ class ViewServer:
 
     `/` is the page, `/stream.mjpg` the pictures (multipart JPEG), `/events` the status (server-sent events, JSON).
     Slow browsers get fewer pictures and never block `show`. The page loads nothing from other hosts.
-    port: 0 takes any free one; see `port` and `url`. Raises ViewError where the port cannot be bound.
+    Requests of other sites, and those for another host than a loopback name (DNS rebinding), are refused.
+    port: 0 takes any free one; see `port` and `url`. names: further hosts under which the page may be opened. Raises
+    ViewError where the port cannot be bound.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8025):
+    def __init__(self, host: str = "127.0.0.1", port: int = 8025, names: Collection[str] = ()):
         self._latest = _Latest()
         try:
-            self._server = _Server((host, port), self._latest)
+            self._server = _Server((host, port), self._latest, names)
         except (OSError, OverflowError) as error:
             raise ViewError(
                 f"cannot serve the view on {host} port {port} ({getattr(error, 'strerror', None) or error}): "

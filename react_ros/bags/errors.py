@@ -11,6 +11,10 @@ class BagError(Exception):
     """A bag cannot be written or read; the message is one sentence for users."""
 
 
+class UnknownAudioFormat(BagError):
+    """The rate and the channels of a bag's audio are not known."""
+
+
 class BagFull(BagError):
     """The disk is full; the bag is closed and holds what was written up to its last flush."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from react_ros.config import dump_yaml, parse_yaml
-from react_ros.io import atomic_write, sha256
+from react_ros.io import atomic_write, keep_private, sha256
 from react_ros.machine import describe_machine
 from react_ros.messages.compatibility import read_field
 from react_ros.package import code_version
@@ -69,6 +69,7 @@ def config_hash(manifest: dict[str, Any]) -> str:
 def write_manifest(bag: Path, manifest: dict[str, Any]) -> None:
     """Write or replace a bag's manifest atomically, with passwords in URLs redacted. Raises OSError."""
     atomic_write(bag / FILE, dump_yaml(redact_all(manifest), sort_keys=False, width=110, allow_unicode=True))
+    keep_private(bag)
 
 
 def read_manifest(bag: Path) -> dict[str, Any]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from react_ros.bags.person_topics import PersonTopics, camera_topics, expect_topic, find_person, topics_of
+from react_ros.bags.audio_format import UNNAMED, AudioFormat
+from react_ros.bags.person_topics import (
+    PersonTopics,
+    audio_info_topic,
+    camera_topics,
+    expect_topic,
+    find_person,
+    topics_of,
+)
 from react_ros.bags.reader import Bag
 from react_ros.messages.namespace import ROOT, encloses, namespace_of, nearest
 from react_ros.messages.types import AUDIO_TYPES, FEATURES_TYPE, REACTION_TYPE, STREAM_TYPE
@@ -20,6 +28,8 @@ class TopicChoice:
     listener_features: str = ""
     listener_image: str = ""
     listener_audio: str = ""
+    audio_format: AudioFormat = UNNAMED
+    """Of ros-drivers' audio without an AudioInfo, of both people."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a contradictory choice."""
@@ -69,8 +79,12 @@ def find_speaker_and_listener(
             speaker = PersonTopics(features=next(n for n in features if n != listener.features))
         elif listener.image and not features and len(cameras) == 2:
             speaker = PersonTopics(image=next(n for n in cameras if n != listener.image))
-    found = find_person(bag, features=speaker.features, image=speaker.image, audio=speaker.audio)
-    return found, None if listener == PersonTopics() else listener
+    found = find_person(
+        bag, features=speaker.features, image=speaker.image, audio=speaker.audio, audio_format=choice.audio_format
+    )
+    if listener == PersonTopics():
+        return found, None
+    return found, replace(listener, info=audio_info_topic(bag, listener.audio), format=choice.audio_format)
 
 
 def find_robot_listener(bag: Bag, near: str) -> ListenerTopics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from react_ros.bags.audio_format import UNNAMED, AudioFormat
 from react_ros.bags.errors import BagError
 from react_ros.bags.reader import Bag
 from react_ros.messages.namespace import nearest
@@ -20,6 +21,8 @@ class PersonTopics:
     audio: str = ""
     info: str = ""
     """AudioInfo of ros-drivers' audio."""
+    format: AudioFormat = UNNAMED
+    """Of ros-drivers' audio, where a user names it."""
 
     @property
     def raw(self) -> bool:
@@ -39,6 +42,7 @@ def find_person(
     features: str = "",
     image: str = "",
     audio: str = "",
+    audio_format: AudioFormat | None = None,
 ) -> PersonTopics:
     """The topics of the bag's one person: those named, else the only ones of a suitable type.
 
@@ -56,11 +60,14 @@ def find_person(
         found = features or _only(bag, topics_of(bag, FEATURES_TYPE), "speaker features", "--features")
         if not found:
             raise BagError(f"bag {bag.path} has no speaker features ({FEATURES_TYPE}): it has {available}")
-        return PersonTopics(features=found)
+        return PersonTopics(features=found, format=audio_format or UNNAMED)
     microphones = topics_of(bag, *AUDIO_TYPES)
     for undefined in [t for t in microphones if not bag.topics[t].known and t != audio]:
         microphones.remove(undefined)
-        bag.notices.append(f"{undefined} is left out: {bag.topics[undefined].kind} is not defined in the bag")
+        kind = bag.topics[undefined].kind
+        bag.lost.append(
+            f"{undefined} cannot be heard: {kind} is defined neither in the bag nor in a ROS package installed here"
+        )
     image = image or _only(bag, camera_topics(bag), "cameras", "--image")
     audio = audio or _only(bag, microphones, "microphones", "--audio")
     if not image and not audio:
@@ -68,7 +75,8 @@ def find_person(
             f"bag {bag.path} has neither speaker features nor a camera's images ({' or '.join(IMAGE_TYPES)}) nor "
             f"sound ({', '.join(AUDIO_TYPES)}): it has {available}"
         )
-    return PersonTopics(image=image, audio=audio, info=audio_info_topic(bag, audio))
+    info = audio_info_topic(bag, audio)
+    return PersonTopics(image=image, audio=audio, info=info, format=audio_format or UNNAMED)
 
 
 def topics_of(bag: Bag, *kinds: str) -> list[str]:
@@ -85,7 +93,7 @@ def audio_info_topic(bag: Bag, audio: str) -> str:
     """The AudioInfo topic of a third-party audio topic, the nearest where there are several; empty if it needs none."""
     if not audio or bag.topics[audio].kind == OUR_AUDIO:
         return ""
-    infos = topics_of(bag, AUDIO_INFO)
+    infos = [t for t in topics_of(bag, AUDIO_INFO) if bag.topics[t].known]
     return next(iter(nearest(infos, audio) or infos), "")
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from react_ros.bags.errors import BagError, explain
-from react_ros.bags.rosbags_internals import decompress_message, incompleteness, open_file, open_folder
+from react_ros.bags.rosbags_internals import (
+    STEP_BACK_NS,
+    decompress_message,
+    incompleteness,
+    messages_as_written,
+    open_file,
+    open_folder,
+    steps_back,
+)
 from react_ros.bags.types import BagTypes
 
 _SUFFIXES = (".mcap", ".db3")
@@ -54,6 +63,8 @@ class Bag:
         self.path = path
         self.notices: list[str] = []
         """What is missing or unusual in this bag, one sentence each; to be shown beside any result."""
+        self.lost: list[str] = []
+        """Sensors of this bag of which most cannot be used, one sentence each: a result without them is no success."""
         self._close: Callable[[], None] = lambda: None
         with self._bag_errors():
             self._files = self._open()
@@ -73,6 +84,11 @@ class Bag:
         self.messages_count = sum(m.message_count for m in filled)
         if not filled:
             self.notices.append(f"bag {path} holds no message")
+        self.stepped_back = False
+        """Whether the recorder's clock was set back while it recorded."""
+        self._as_written: set[int] = set()
+        """Numbers of the files that are read as written, because their times step back."""
+        self._find_steps()
 
     def __enter__(self) -> Bag:
         return self
@@ -96,16 +112,18 @@ class Bag:
         return (self.end_ns - self.start_ns) / 1e9
 
     def raw(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time of receipt in ns, CDR bytes) of these topics, by time within each file.
+        """(topic, time of receipt in ns, CDR bytes) of these topics, by time within each file; of a file in which the
+        recorder's clock was set back, in the order written.
 
         Raises BagError at a damaged place.
         """
         with self._bag_errors():
-            for file in self._files:
+            for number, file in enumerate(self._files):
                 chosen = [c for c in file.connections if c.topic in topics and c.msgtype == self._topics[c.topic].kind]
                 if not chosen:
                     continue
-                for connection, time_ns, data in file.messages(chosen):
+                read = messages_as_written if number in self._as_written else type(file).messages
+                for connection, time_ns, data in read(file, chosen):
                     # That messages are compressed is recorded in metadata.yaml only, which may be missing.
                     compressed = data[:4] == _ZSTD_MAGIC
                     yield connection.topic, time_ns, decompress_message(data) if compressed else data
@@ -132,12 +150,25 @@ class Bag:
                 f"{topic} in bag {self.path} holds a message that is not a {kind}: {explain(error)}"
             ) from None
 
+    def _find_steps(self) -> None:
+        for number, file in enumerate(self._files):
+            with suppress(Exception):  # a damaged place: it is named where its messages are read
+                if steps_back(file):
+                    self._as_written.add(number)
+        between = [(a.metadata.end_time, b.metadata.start_time) for a, b in pairwise(self._files)]
+        self.stepped_back = bool(self._as_written) or any(begin < end - STEP_BACK_NS for end, begin in between)
+        if self.stepped_back:
+            self.notices.append(
+                f"the recorder's clock was set back while it recorded bag {self.path}: its messages are read in the "
+                "order in which they were written"
+            )
+
     def _open(self) -> list[Any]:
         path = self.path
         if not path.exists():
             raise BagError(f"bag {path} cannot be read: it does not exist")
         if path.is_file():
-            if path.suffix not in _SUFFIXES:
+            if path.suffix.lower() not in _SUFFIXES:
                 raise BagError(f"bag {path} cannot be read: it must be a folder, or a file .mcap or .db3")
             return self._open_files([path])
         reason = "metadata.yaml is missing"
@@ -147,7 +178,7 @@ class Bag:
                 return opened
             except Exception as error:  # parsers of damaged bytes raise anything
                 reason = f"its metadata.yaml does not help: {explain(error)}"
-        files = sorted((f for f in path.iterdir() if f.suffix in _SUFFIXES), key=_numbers_in_order)
+        files = sorted((f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES), key=_numbers_in_order)
         if not files:
             compressed = [f.name for f in path.iterdir() if f.name.endswith(".zstd")]
             if compressed:

@@ -5,7 +5,9 @@ rosbags has no public way to do the following, which a recording on a robot need
 - bring what was written to the disk while a bag is open (`DurableWriter.flush`), and after a failed write close the bag
   with what the last flush kept (`DurableWriter.roll_back`);
 - read a file whose writer was killed, or that is cut or damaged (`open_folder`, `open_file`);
-- decompress single messages without metadata.yaml, and recognise the storage libraries' exceptions;
+- read messages in the order in which they were written, where the recorder's clock was set back (`steps_back`);
+- decompress with a limit, whatever size the file claims, and single messages without metadata.yaml; recognise the
+  storage libraries' exceptions;
 - replace a type that a type store already has (`replace_types`), and read the fields of one (`fields_of`).
 
 Its storage classes are not public and may change with any release. requirements.txt therefore pins the version, and
@@ -20,7 +22,7 @@ import sqlite3
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -28,10 +30,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import apsw
+from lz4.frame import LZ4FrameDecompressor
 from rosbags.interfaces.typing import Typesdict
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import reader as _rosbags_reader
 from rosbags.rosbag2.reader import DirectoryReader, zstd
-from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, McapWriter, PendingChunk, decompress
+from rosbags.rosbag2.storage_mcap import (
+    DECOMPRESSORS,
+    ChunkInfo,
+    McapReader,
+    McapWriter,
+    PendingChunk,
+    decompress,
+)
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader, Sqlite3Writer
 from rosbags.typesys.store import Typestore
 
@@ -46,6 +57,12 @@ _RECORD_HEAD = 9
 _CHUNK_CRC_AT = _RECORD_HEAD + 24
 """Offset of the checksum in a chunk record: after start time, end time and uncompressed size."""
 _NO_TIME = 2**63 - 1
+MAX_MESSAGE_BYTES = 256_000_000
+"""Largest message, and largest chunk of messages, that is decompressed: five of the largest images."""
+MAX_FILE_RATIO = 200
+"""A compressed file may grow by this factor, plus MAX_MESSAGE_BYTES: sensor data grows tenfold at most."""
+STEP_BACK_NS = 1_000_000_000
+"""A recorder whose times of one topic step back by more had its clock set: its messages are read as written."""
 
 
 # Writing -----------------------------------------------------------------------------------------------------------
@@ -220,7 +237,7 @@ def open_folder(path: Path) -> tuple[list[Any], Callable[[], None]]:
 
 def open_file(path: Path) -> StorageFile:
     """Open one .mcap or .db3 file, recovering what can be read of it. Raises anything."""
-    file = (_RecoveringMcapReader if path.suffix == ".mcap" else _RecoveringSqliteReader)(path)
+    file = (_RecoveringMcapReader if path.suffix.lower() == ".mcap" else _RecoveringSqliteReader)(path)
     file.open()
     return file
 
@@ -231,8 +248,98 @@ def incompleteness(file: Any) -> str:
 
 
 def decompress_message(data: bytes) -> bytes:
-    """A message of a bag that was recorded with compression mode `message` and format zstd."""
-    return zstd.decompress(data)
+    """A message of a bag that was recorded with compression mode `message` and format zstd.
+
+    Raises ReaderError where it is larger than MAX_MESSAGE_BYTES; no more memory is taken than that.
+    """
+    return _expand(zstd.ZstdDecompressor(), data, MAX_MESSAGE_BYTES)
+
+
+def _expand(decompressor: Any, data: bytes, most: int) -> bytes:
+    """All frames of compressed data, of `most` bytes in all. Raises ReaderError for more, and for data that ends early.
+
+    decompressor: for the first frame; one of its class is made for each further frame.
+    """
+    out = bytearray()
+    while True:
+        out += decompressor.decompress(data, max_length=most + 1 - len(out))
+        if len(out) > most:
+            raise ReaderError(f"{len(data)} compressed bytes hold more than {most}: they are not expanded")
+        if not decompressor.eof:
+            raise ReaderError("compressed data ends early")
+        data = decompressor.unused_data
+        if not data:
+            return bytes(out)
+        decompressor = type(decompressor)()
+
+
+def _chunk_decompressor(kind: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
+    """How rosbags expands a chunk: (its bytes, the size that its record claims) to the chunk."""
+
+    def expand(data: bytes, size: int) -> bytes:
+        if size > MAX_MESSAGE_BYTES:
+            raise ReaderError(f"a chunk claims to hold {size} bytes; at most {MAX_MESSAGE_BYTES} are read")
+        return _expand(kind(), data, size)
+
+    return expand
+
+
+DECOMPRESSORS["zstd"] = _chunk_decompressor(zstd.ZstdDecompressor)
+DECOMPRESSORS["lz4"] = _chunk_decompressor(LZ4FrameDecompressor)
+
+
+class _LimitedZstd:
+    """The module zstd as rosbags' directory reader uses it, for files compressed as a whole, with a limit."""
+
+    @staticmethod
+    def open(file: Any, _mode: str) -> Any:
+        most = MAX_FILE_RATIO * os.fstat(file.fileno()).st_size + MAX_MESSAGE_BYTES
+        return _LimitedFile(zstd.open(file, "rb"), most)
+
+
+class _LimitedFile:
+    """A file of which at most `most` bytes are read."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._left, self._most = file, most, most
+
+    def read(self, size: int) -> bytes:
+        data = bytes(self._file.read(size))
+        self._left -= len(data)
+        if self._left < 0:
+            raise ReaderError(f"a compressed file holds more than {self._most} bytes: it is not expanded")
+        return data
+
+    def __enter__(self) -> _LimitedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+_rosbags_reader.zstd = _LimitedZstd  # type: ignore[assignment]
+
+
+def steps_back(file: Any) -> bool:
+    """Whether the times of a topic of an open file, in the order in which its messages were written, step back by more
+    than STEP_BACK_NS: the recorder's clock was set back. Raises anything."""
+    return bool(file.steps_back())
+
+
+def _steps_back(times: Iterable[tuple[int, int]]) -> bool:
+    """times: (connection's number, ns)."""
+    newest: dict[int, int] = {}
+    for number, time_ns in times:
+        before = newest.get(number, time_ns)
+        if time_ns < before - STEP_BACK_NS:
+            return True
+        newest[number] = max(before, time_ns)
+    return False
+
+
+def messages_as_written(file: Any, connections: Collection[Any]) -> Iterator[tuple[Any, int, bytes]]:
+    """(connection, time in ns, data) in the order in which they were written, and not by time. Raises anything."""
+    yield from file.messages_as_written(connections)
 
 
 class _RecoveringMcapReader(McapReader):
@@ -249,6 +356,56 @@ class _RecoveringMcapReader(McapReader):
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             self._recover(error)
+
+    def steps_back(self) -> bool:
+        return _steps_back(self._times_as_written())
+
+    def _times_as_written(self) -> Iterator[tuple[int, int]]:
+        """(connection's number, time in ns) of the messages, those of each connection in the order written."""
+        everything = {c.id: c for c in self.connections}
+        if not self.chunks:
+            yield from ((c.id, time_ns) for c, time_ns, _ in self.messages_scan(self.connections))
+        for chunk in sorted(self.chunks, key=lambda c: c.chunk_start_offset):
+            if not chunk.message_index_offsets:
+                yield from ((c.id, time_ns) for c, time_ns, _ in self._chunk(chunk, everything))
+            for number, at in chunk.message_index_offsets.items():
+                entries = sorted(self._index_entries(at), key=lambda entry: entry[1])
+                yield from ((number, time_ns) for time_ns, _ in entries)
+
+    def _index_entries(self, at: int) -> list[tuple[int, int]]:
+        """(time in ns, offset in the chunk) of the messages in a message index record."""
+        assert self.bio
+        self.bio.seek(at + _RECORD_HEAD + 2)
+        (length,) = struct.unpack("<I", self.bio.read(4))
+        if length > self.path.stat().st_size:
+            raise ReaderError("a message index is longer than the file")
+        return [(t, o) for t, o in struct.iter_unpack("<QQ", self.bio.read(length))]
+
+    def messages_as_written(self, connections: Collection[Any]) -> Iterator[tuple[Any, int, bytes]]:
+        if not self.chunks:
+            yield from self.messages_scan(connections)
+            return
+        wanted = {c.id: c for c in connections}
+        for chunk in sorted(self.chunks, key=lambda c: c.chunk_start_offset):
+            if any(chunk.channel_count.get(number, 0) for number in wanted):
+                yield from self._chunk(chunk, wanted)
+
+    def _chunk(self, chunk: ChunkInfo, wanted: dict[int, Any]) -> Iterator[tuple[Any, int, bytes]]:
+        """A chunk's messages of the wanted connections, by number, as written."""
+        assert self.bio
+        self.bio.seek(chunk.chunk_start_offset + _CHUNK_CRC_AT)
+        (crc,) = struct.unpack("<I", self.bio.read(4))
+        self.bio.seek(chunk.chunk_start_offset + _RECORD_HEAD + 40 + len(chunk.compression))
+        data = decompress(self.bio.read(chunk.compressed_size), chunk.compression, chunk.uncompressed_size, crc)
+        at = 0
+        while at + _RECORD_HEAD <= len(data):
+            opcode, (length,) = data[at], struct.unpack_from("<Q", data, at + 1)
+            at += _RECORD_HEAD
+            if opcode == 0x05:
+                channel, _, time_ns, _ = struct.unpack_from("<HIQQ", data, at)
+                if channel in wanted:
+                    yield wanted[channel], time_ns, data[at + 22 : at + length]
+            at += length
 
     def _recover(self, error: BaseException) -> None:
         reason = str(error)
@@ -340,6 +497,18 @@ class _RecoveringSqliteReader(Sqlite3Reader):
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 connection.close()
         super().open()
+
+    def steps_back(self) -> bool:
+        assert self.dbconn
+        return _steps_back(self.dbconn.cursor().execute("SELECT topic_id, timestamp FROM messages ORDER BY id"))
+
+    def messages_as_written(self, connections: Collection[Any]) -> Iterator[tuple[Any, int, bytes]]:
+        assert self.dbconn
+        wanted = {c.id: c for c in connections}
+        query = "SELECT topic_id, timestamp, data FROM messages ORDER BY id"
+        for topic, time_ns, data in self.dbconn.cursor().execute(query):
+            if topic in wanted:
+                yield wanted[topic], time_ns, data
 
 
 class _RecoveringDirectoryReader(DirectoryReader):

@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_
 from rosbags.typesys.store import Typestore
 
 from react_ros.bags.errors import explain
+from react_ros.bags.known_definitions import known_definitions
 from react_ros.bags.rosbags_internals import fields_of, replace_types
 from react_ros.face import Floats
 from react_ros.messages.factory import MessageFactory
@@ -49,6 +50,8 @@ def learn_type(kind: str) -> bool:
     store = typestore()
     if fields_of(store, kind) is not None:
         return True
+    if not re.fullmatch(r"\w+/msg/\w+", kind):
+        return False
     types: dict[str, Any] = {}
     pending = [kind]
     try:
@@ -146,6 +149,24 @@ class BagTypes:
                     digests.setdefault(c.msgtype, c.digest)
         for kind, text in texts.items():
             self._add(kind, text, digests[kind])
+        self._look_up({c.msgtype for file in files for c in file.connections} - set(texts))
+
+    def _look_up(self, undefined: set[str]) -> None:
+        """Find the definitions that the bag lacks: in installed ROS packages, else among those that are carried."""
+        unknown = sorted(kind for kind in undefined if fields_of(self._common, kind) is None)
+        whose, carried = known_definitions(unknown)
+        for kind in unknown:
+            if learn_type(kind):
+                self.notices.append(f"the bag does not define {kind}: the installed package's definition is used")
+            elif kind in carried:
+                store = _new_store()
+                types: dict[str, Any] = {}
+                for name, text in carried.items():
+                    types |= get_types_from_msg(text, name)
+                store.register(types)
+                self._own[kind] = store
+                self.definitions[kind] = carried[kind], store.hash_rihs01(kind)
+                self.notices.append(f"the bag does not define {kind}: the definition of {whose} is used")
 
     def _add(self, kind: str, text: Any, digest: str) -> None:
         try:

@@ -15,6 +15,7 @@ from rosbags.rosbag2 import WriterError
 from react_ros.bags.errors import BagError, BagFull, explain
 from react_ros.bags.rosbags_internals import DurableWriter
 from react_ros.bags.types import typestore
+from react_ros.io import keep_private
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
@@ -34,6 +35,7 @@ class BagWriter:
             self._writer = DurableWriter(path, storage)
         except (WriterError, OSError, sqlite3.Error) as error:
             raise BagError(f"bag {path} cannot be written: {explain(error)}") from None
+        keep_private(path)  # a recording shows people
         self._connections: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
         """Number of messages written, by topic."""
@@ -68,6 +70,7 @@ class BagWriter:
         with self._closing_on_failure():
             self._writer.close()
         self.closed = True
+        keep_private(self.path)
 
     @contextmanager
     def _closing_on_failure(self) -> Iterator[None]:
@@ -79,6 +82,7 @@ class BagWriter:
             self.closed = True
             self.counts = self._flushed_counts
             self._writer.roll_back()
+            keep_private(self.path)
             full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             sentence = f"bag {self.path} ends here: {explain(error)}; all but its last second can be read"
             raise (BagFull if full else BagError)(sentence) from None

@@ -157,13 +157,15 @@ def ablation(
 
 
 def _kinds(text: str) -> list[Kind]:
+    from react_ros.config import did_you_mean
     from react_ros.nn.quantizers import Kind
 
     known = get_args(Kind)
     chosen = list(dict.fromkeys(kind.strip() for kind in text.split(",")))
     for kind in chosen:
         if kind not in known:
-            raise ValueError(f"--kinds {text}: there is no quantizer {kind!r}: there are {', '.join(known)}")
+            near = did_you_mean(kind, known)
+            raise ValueError(f"--kinds {text}: there is no quantizer {kind!r}{near}: there are {', '.join(known)}")
     return cast("list[Kind]", chosen)
 
 

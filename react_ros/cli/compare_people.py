@@ -21,10 +21,7 @@ def compare(
     most: Annotated[int, typer.Option(help="most clips of each; 0: all", metavar="N")] = 100,
     seed: Annotated[int, typer.Option(help="of the windows that are drawn and of the folds", metavar="N")] = 0,
 ) -> None:
-    """Tell the speakers of two sets of clips apart by a classifier; say by which channels. 0.5 is chance.
-
-    Example: react-ros corpus compare footage people --split train
-    """
+    """Tell the speakers of two sets of clips apart by a classifier; say by which channels. 0.5 is chance."""
     from rich.table import Table
 
     from react_ros.evaluation.behaviour.telling_apart import MOST_WINDOWS, tell_apart

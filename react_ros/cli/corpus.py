@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from react_ros.cli.choices import choice
 from react_ros.cli.compare_people import compare
 from react_ros.cli.progress import progress
-from react_ros.cli.terminal import fail, plain_console, user_errors
+from react_ros.cli.terminal import AudioChannels, AudioRate, fail, plain_console, shortened, user_errors
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import EVALUATED_FRAMES, SPLITS, CorpusError, Split
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ app = typer.Typer(
 app.command("compare")(compare)
 
 CorpusPath = Annotated[Path, typer.Argument(help="folder of the corpus", metavar="PATH")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="train, val or test; repeatable; default: all")]
+Splits = Annotated[list[str] | None, choice(SPLITS, "repeatable; default: all", "--split")]
 Frames = Annotated[int, typer.Option(help="frames that are read of a clip (MARS: at most)", metavar="N")]
 Jobs = Annotated[int, typer.Option(help="processes; 0: one per core", metavar="N")]
 LeastFace = Annotated[
@@ -73,8 +75,9 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="a new folder", metavar="OUT")],
     world: Annotated[
         str,
-        typer.Option(
-            help="a: people like real ones (needs hibari-tts); b: others, for figures; early: those of version 0.1"
+        choice(
+            ("a", "b", "early"),
+            "a: people like real ones (needs hibari-tts); b: others, for figures; early: those of version 0.1",
         ),
     ] = "a",
     sessions: Annotated[int, typer.Option(help="number of sessions: two people, 30 s")] = 200,
@@ -85,10 +88,13 @@ def simulate(
     audio_rate: Annotated[int, typer.Option(help="sample rate, Hz")] = 16000,
     jobs: Jobs = 0,
 ) -> None:
-    """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked."""
+    """Write a corpus of simulated dyads in the layout of REACT 2024; it and all results made from it are marked.
+
+    If it is interrupted, run it again: finished sessions are kept.
+    """
     from react_ros.corpus.simulation import simulate as write
 
-    with user_errors(), progress("simulating dyads") as report:
+    with user_errors(f"the same command continues it ({out})"), progress("simulating dyads") as report:
         write(
             out,
             world=world,
@@ -121,7 +127,7 @@ def from_video(
     session: Annotated[
         str, typer.Option(help="name of the session; default: from the file names", metavar="NAME")
     ] = "",
-    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
+    split: Annotated[str, choice(SPLITS, "split that the session is added to")] = "train",
     site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
     video: Annotated[bool, typer.Option("--video/--no-video", help="also write the clips' videos")] = False,
@@ -165,14 +171,17 @@ def from_bags(
     perceive: Annotated[
         bool, typer.Option("--perceive", help="perceive the images, even if features were recorded")
     ] = False,
-    split: Annotated[str, typer.Option(help="train, val or test", metavar="NAME")] = "train",
+    split: Annotated[str, choice(SPLITS, "split that the session is added to")] = "train",
     site: Annotated[str, typer.Option(help="name of the recording site", metavar="NAME")] = "recorded",
     least_face: LeastFace = 0.8,
+    audio_rate: AudioRate = 0,
+    audio_channels: AudioChannels = 0,
 ) -> None:
     """Add bags to a corpus, a session each: two people, each with a camera (or features) and a microphone.
 
     If it is interrupted, run it again: bags that are in the corpus already are skipped.
     """
+    from react_ros.bags.audio_format import AudioFormat
     from react_ros.bags.errors import BagError
     from react_ros.corpus.from_bags import from_bag
     from react_ros.corpus.recorded import DyadRecording, RecordedCorpus
@@ -190,7 +199,7 @@ def from_bags(
         corpus = RecordedCorpus(out)
         for bag in bags:
             recording = DyadRecording(
-                re.sub(r"[^A-Za-z0-9.+-]", "-", bag.name.removesuffix(".mcap").removesuffix(".db3")).strip("-."),
+                re.sub(r"[^A-Za-z0-9.+-]", "-", re.sub(r"(?i)\.(mcap|db3)$", "", bag.name)).strip("-."),
                 chosen, site, made_by="react-ros corpus from-bags",
             )  # fmt: skip
             if corpus.has(recording.name):
@@ -200,10 +209,11 @@ def from_bags(
                 with progress(f"{bag.name}: both people") as report:
                     record = from_bag(
                         bag, corpus, recording, given, perceive=perceive, least_face=least_face,
+                        audio_format=AudioFormat(audio_rate, audio_channels),
                         progress=lambda done, total, report=report: report(done // 1_000_000, total // 1_000_000),
                     )  # fmt: skip
             except (BagError, CorpusError) as error:
-                print(f"unusable: {error}")
+                print(f"unusable: {shortened(str(error))}")
                 unusable += 1
                 continue
             _report(record)
@@ -215,6 +225,9 @@ def from_bags(
     if unusable == len(bags):
         raise fail("no bag can be used")
     _write_appropriateness(out)
+    if unusable:
+        print(f"{unusable} of {len(bags)} bags are unusable")
+        raise typer.Exit(1)
 
 
 @app.command("from-seamless")
@@ -223,7 +236,7 @@ def from_seamless(
         Path, typer.Argument(help="the Seamless Interaction data set, or a split or batch of it", metavar="FOLDER")
     ],
     out: Out,
-    split: Annotated[str, typer.Option(help="train, val or test; default: by the folders' names", metavar="NAME")] = "",
+    split: Annotated[str, choice(SPLITS, "default: by the folders' names")] = "",
     limit: Annotated[
         int, typer.Option(help="at most this many interactions of each split; 0: all", min=0, metavar="N")
     ] = 0,
@@ -296,8 +309,9 @@ def appropriateness(corpus: CorpusPath, split: Splits = None, jobs: Jobs = 0) ->
     from react_ros.corpus.reader import open_corpus
 
     with user_errors():
+        splits = _splits(split)
         opened = open_corpus(corpus)
-        for name in _splits(split) or opened.splits:
+        for name in splits or opened.splits:
             with progress(f"comparing speakers: {name}") as report:
                 matrix = opened.appropriate(name, jobs=jobs, progress=report)
             each = matrix.sum(axis=1)
@@ -330,5 +344,5 @@ def mean_listener(
 def _splits(names: list[str] | None) -> list[Split] | None:
     for name in names or ():
         if name not in SPLITS:
-            raise fail(f"there is no split {name!r}: there are {', '.join(SPLITS)}")
+            raise fail(f"there is no split {name!r}{did_you_mean(name, SPLITS)}: there are {', '.join(SPLITS)}")
     return [split for split in SPLITS if split in names] if names else None

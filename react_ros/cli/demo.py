@@ -24,6 +24,7 @@ from react_ros.evaluation.responsiveness.recorded import recorded_responsiveness
 from react_ros.evaluation.sessions.health import STATES
 from react_ros.face import ARKIT_INDEX, FRAME_NS, FaceState
 from react_ros.generators import registry
+from react_ros.io import private_folder
 from react_ros.machine import describe_machine
 from react_ros.media.footage import DISTRESS, FACE, write_voice
 from react_ros.messages.features import frame_from_message
@@ -75,7 +76,7 @@ def run_demo(options: DemoOptions, log: Callable[[str], None], progress: Progres
     if out.exists() and not {path.name for path in out.iterdir()} <= FILES:
         raise DemoError(f"{out} holds other files than a demo's: choose another folder")
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    private_folder(out)
     filmed = not options.camera
     camera, microphone, seconds = options.camera, options.microphone or "default", options.seconds
     if filmed:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
 
 from react_ros import assets, dds
+from react_ros.cli.doctor_devices import listen, look
 from react_ros.machine import describe_machine
 
 
@@ -27,10 +29,15 @@ class Finding:
     """Whether the robot cannot run without it."""
 
 
-def run_checks() -> int:
+def run_checks(as_json: bool = False) -> int:
     """Print the results of all checks. Returns 1 where something required is missing, else 0."""
     from rich.console import Console
 
+    if as_json:
+        found = [finding for check in CHECKS for finding in check()]
+        told = {"machine": describe_machine(), "checks": [asdict(finding) for finding in found]}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return int(any(finding.required and not finding.ok for finding in found))
     console = Console(highlight=False)
     console.print(describe_machine(), style="dim")
     code = 0
@@ -102,10 +109,16 @@ def models() -> list[Finding]:
 def cameras() -> list[Finding]:
     """Video devices."""
     devices = sorted(str(p) for p in Path("/dev").glob("video*"))
-    text = ", ".join(devices) or "give a film file as --camera"
-    return [
-        Finding("cameras", bool(devices), text, "connect a camera, or react-ros run --camera FILM.mp4", required=False)
-    ]
+    remedy = "connect a camera, or react-ros run --camera FILM.mp4"
+    if not devices:
+        return [Finding("cameras", False, "give a film file as --camera", remedy, required=False)]
+    out = []
+    for device in devices[:MOST_CAMERAS]:
+        good, text = look(device)
+        out.append(
+            Finding(f"camera {device}", good, text, "react-ros run --camera NUMBER, another one", required=False)
+        )
+    return out
 
 
 def microphones() -> list[Finding]:
@@ -119,7 +132,12 @@ def microphones() -> list[Finding]:
         return [Finding("microphones", False, str(error), "apt-get install libportaudio2", required=False)]
     text = ", ".join(names) or "give a sound file as --mic"
     remedy = "connect a microphone, or react-ros run --mic VOICE.wav"
-    return [Finding("microphones", bool(names), text, remedy, required=False)]
+    out = [Finding("microphones", bool(names), text, remedy, required=False)]
+    if names:
+        good, text = listen("default")
+        advice = "choose another one: react-ros run --mic NAME, or in the system's sound settings"
+        out.append(Finding("default microphone", good, text, advice, required=False))
+    return out
 
 
 def gpu() -> list[Finding]:
@@ -153,12 +171,25 @@ def ports(port: int = 8025) -> list[Finding]:
     return [Finding(f"port {port}", True, "free, for the live page")]
 
 
+def disk() -> list[Finding]:
+    """Room for recordings: a minute with images takes about 60 MB."""
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    text = f"{free:.1f} GB free here, {free * 1000 / 60 / 60:.0f} hours of recording with images"
+    return [
+        Finding("disk", free >= ENOUGH_DISK_GB, text, "record to another disk, or --privacy features", required=False)
+    ]
+
+
 def screen() -> list[Finding]:
     """A display for --window."""
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     text = display or "none; the live page shows the avatar in any browser"
     return [Finding("screen", bool(display), text, "react-ros run --view-port 8025", required=False)]
 
+
+MOST_CAMERAS = 4
+"""A camera of a laptop has two devices or more."""
+ENOUGH_DISK_GB = 2.0
 
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     ros,
@@ -169,5 +200,6 @@ CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     gpu,
     films,
     ports,
+    disk,
     screen,
 )

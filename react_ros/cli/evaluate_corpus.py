@@ -60,6 +60,9 @@ def evaluate_corpus(
         console.print(f"left out: {sentence}", markup=False, soft_wrap=True)
     texts = rows or (() if paper else default_rows())
     chosen = list(dict.fromkeys([*(paper.rows if paper else ()), *(parse_row(text) for text in texts)]))
+    for row in chosen:
+        if row.file and not Path(row.file).is_file():
+            raise ValueError(f"{row.label}: there is no such file")
     part = parse_shard(shard)
     with progress("reading the corpus") as report:
         prepared = prepare(plan, strict=strict, jobs=jobs, progress=report)

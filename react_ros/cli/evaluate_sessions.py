@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from react_ros.cli.progress import progress_display
-from react_ros.cli.terminal import fail, plain_console
+from react_ros.cli.terminal import fail, lost_sensors, plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from react_ros.evaluation.sessions.results import BagResult, SessionEvaluation, SessionOptions
 
 
-OPTIONS = frozenset({"features", "image", "audio", "listener_features", "listener_image", "listener_audio", "films"})
+OPTIONS = frozenset({
+    "features", "image", "audio", "listener_features", "listener_image", "listener_audio", "films", "audio_rate",
+    "audio_channels",
+})  # fmt: skip
 """Options that apply to recorded sessions only."""
 
 
@@ -42,7 +45,7 @@ def evaluate_bags(
 
     parsed = [parse_session_row(text) for text in rows]
     if (out / "plan.json").exists():
-        raise ValueError(f"{out} holds an evaluation of a corpus: choose another folder")
+        raise ValueError(f"{out} holds an evaluation of a corpus: choose another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     with progress_display() as shown:
 
@@ -64,6 +67,7 @@ def evaluate_bags(
     console.print(f"\nfigures: {out / 'results.json'}\nreport:  {out / 'report.html'}", markup=False, soft_wrap=True)
     if films:
         console.print(f"films:   {out / 'films'}", markup=False, soft_wrap=True)
+    lost_sensors([f"{b.session.path}: {sentence}" for b in result.bags for sentence in b.session.lost])
 
 
 def _print(console: Console, result: SessionEvaluation) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from react_ros.bringup import ARGUMENTS, Argument, as_text
+from react_ros.cli.choices import completing
+from react_ros.generators import registry
 
 
 def option(name: str) -> Any:
@@ -21,7 +23,22 @@ def _option(argument: Argument) -> Any:
     flag = argument.flag or f"--{argument.name.replace('_', '-')}"
     if argument.value is True:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
-    return typer.Option(flag, help=argument.description, metavar="|".join(argument.one_of) or None)
+    names = registry.names() if argument.name == "generator" else list(argument.one_of)
+    return typer.Option(
+        flag, help=argument.description, metavar="|".join(argument.one_of) or None, rich_help_panel=_panel(argument),
+        autocompletion=completing(names) if names else None,
+    )  # fmt: skip
+
+
+_PANELS = {
+    "camera": "Camera and microphone", "microphone": "Camera and microphone", "listener": "Listener",
+    "avatar": "Avatar", "recorder": "Recording",
+}  # fmt: skip
+
+
+def _panel(argument: Argument) -> str | None:
+    """The panel of the help page: that of the last node whose parameter the argument sets."""
+    return _PANELS[argument.sets[-1].partition(".")[0]] if argument.sets else None
 
 
 def with_launch_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from react_ros import __version__, bringup
-from react_ros.cli import ablation, bench_generators, corpus, evaluate, sessions, train
+from react_ros.cli import ablation, bench_generators, corpus, evaluate, robot, sessions, train
+from react_ros.cli.examples import add_examples
 from react_ros.cli.launch_options import option, with_launch_options
+from react_ros.cli.page_address import PageAddress
 from react_ros.cli.progress import progress_display
-from react_ros.cli.terminal import fail
+from react_ros.cli.terminal import fail, plain_console, user_errors
 from react_ros.generators import registry
 
 app = typer.Typer(
@@ -21,8 +23,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="A robot face that listens to a person, live. Start with `react-ros doctor` and `react-ros demo`.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A robot face that listens to a person, live. Start with `react-ros doctor` and `react-ros demo`."""
 
 
 @app.command()
@@ -42,13 +58,16 @@ def run(chosen: dict[str, str]) -> None:
             check_parameter_file(chosen["config"], chosen["namespace"])
     except ValueError as error:
         raise fail(error) from None
-    view_port = int(chosen["view_port"])
-    if view_port:
-        print(f"human and avatar: http://127.0.0.1:{view_port}   (Ctrl-C ends the robot)", flush=True)
     dds.remove_dead_segments()
     for notice in dds.notices():
         print(notice, file=sys.stderr)
-    raise typer.Exit(Runner(processes).run())
+    address = page_address(int(chosen["view_port"]), "   (Ctrl-C ends the robot)")
+    raise typer.Exit(Runner(processes).run(until=address))
+
+
+def page_address(port: int, advice: str = "") -> PageAddress:
+    """Prints the live page's address once it is there. port: 0: there is none."""
+    return PageAddress(port, f"human and avatar: http://127.0.0.1:{port}{advice}")
 
 
 @app.command()
@@ -66,10 +85,9 @@ def demo(
     from react_ros.cli.demo import DemoError, DemoOptions, run_demo
 
     port = (8025 if camera else 0) if view_port < 0 else view_port
-    if port:
-        print(f"human and avatar: http://127.0.0.1:{port}", flush=True)
     options = DemoOptions(out, camera, mic, generator, seed, seconds, port, window)
     try:
+        page_address(port).watch()
         with progress_display() as display:
             code = run_demo(options, display.print, display.update)
     except (DemoError, FileNotFoundError, ValueError) as error:
@@ -80,11 +98,17 @@ def demo(
 
 
 @app.command()
-def generators() -> None:
-    """List the listener systems."""
+def generators(
+    name: Annotated[str, typer.Argument(help="describe this one: its inputs and parameters", metavar="[NAME]")] = "",
+) -> None:
+    """List the listener systems, or describe one of them with its parameters, e.g. react-ros generators attentive."""
     from rich.console import Console
     from rich.table import Table
 
+    if name:
+        with user_errors():
+            _describe(name)
+        return
     table = Table("name", "what it is", "delay", "learned", box=None, padding=(0, 2, 1, 0))
     for name in registry.names():
         info = registry.describe(name)
@@ -95,12 +119,41 @@ def generators() -> None:
     Console().print(table)
 
 
+def _describe(name: str) -> None:
+    """Print what a system is, what it uses, and its parameters. Raises ValueError, in one sentence."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from react_ros.generators.description import describe_parameters
+
+    parameters = describe_parameters(name)
+    info = registry.describe(name)
+    print(f"{name}: {info.summary}")
+    if info.notice:
+        print(info.notice)
+    print(f"uses of the speaker: {', '.join(info.inputs) or 'nothing'}")
+    print(f"delay: {40 * info.delay_frames} ms; {'learned' if info.learned else 'a rule'}", end="; ")
+    print("another seed gives another listener" if info.stochastic else "all seeds give the same listener")
+    table = Table("parameter", "default", "allowed", "meaning", box=None, padding=(0, 2, 0, 0))
+    for p in parameters:
+        default = "none" if p.default is None else '""' if p.default == "" else str(p.default).lower()
+        table.add_row(p.name, default, p.allowed, Text(p.meaning))
+    plain_console().print(table)
+    first = next((p for p in parameters if isinstance(p.default, float)), parameters[-1])
+    print(f"for example: react-ros run --generator {name},{first.name}={first.default}")
+
+
 @app.command()
-def doctor() -> None:
-    """Check this machine; for everything that is missing, print the command that installs or fixes it."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print the results as JSON")] = False,
+) -> None:
+    """Check this machine; for everything that is missing, print the command that installs or fixes it.
+
+    Cameras and the default microphone are opened for a second: do they give pictures and sound?
+    """
     from react_ros.cli.doctor import run_checks
 
-    raise typer.Exit(run_checks())
+    raise typer.Exit(run_checks(as_json))
 
 
 assets_app = typer.Typer(no_args_is_help=True, help="Files that are not shipped: the face model, demo footage.")
@@ -132,6 +185,18 @@ def list_assets() -> None:
         except FileNotFoundError:
             path = "missing"
         print(f"{asset.name:16} {asset.size / 1e6:5.1f} MB  {asset.what} ({asset.licence}): {path}")
+
+
+@assets_app.command("clear")
+def clear_assets(
+    downloads: Annotated[bool, typer.Option("--downloads", help="also delete the downloaded files")] = False,
+) -> None:
+    """Delete what is kept of people's faces and voices in the cache: features of films, of audio, of clips."""
+    from react_ros import assets
+
+    with user_errors():
+        files, size = assets.clear(downloads=downloads)
+    print(f"{assets.cache_dir()}: {files} files, {size / 1e6:.1f} MB deleted")
 
 
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks of this machine: figures without pass or fail.")
@@ -184,9 +249,14 @@ app.command()(ablation.ablation)
 app.command()(evaluate.evaluate)
 app.command()(sessions.record)
 app.command()(sessions.replay)
+app.command("set")(robot.set_parameter)
+app.command()(robot.status)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+add_examples(app)

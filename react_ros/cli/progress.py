@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,41 @@ class ProgressLines:
         self._clock = clock
         self._tasks: dict[str, list[float]] = {}
         """By task: its start and the time of its last line, s; the progress at its start."""
+        self._newest: tuple[str, float, float, float | None] | None = None
+        """The task updated last: its text, the time of that, its progress and its total."""
+        self._spoken = clock()
+        """Time of the last line of any task, s."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def beating(self) -> Iterator[ProgressLines]:
+        """Print a line every `INTERVAL_S` also where one step of a task takes longer, from a thread."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(1.0):
+                self.beat()
+
+        thread = threading.Thread(target=beat, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            thread.join()
+
+    def beat(self) -> None:
+        """Say how long the present step has taken, where nothing was said for `INTERVAL_S`."""
+        with self._lock:
+            now = self._clock()
+            if self._newest is None or now - self._spoken < INTERVAL_S:
+                return
+            text, since, done, total = self._newest
+            if total is not None and done >= total:
+                return
+            self._spoken = now
+            of = f" of {total:.6g}" if total else ""
+            self.print(f"{text}: {done:.6g}{of}, the next for {_duration(now - since)} so far")
 
     def print(self, sentence: str) -> None:
         """Print a line."""
@@ -27,11 +63,16 @@ class ProgressLines:
 
     def update(self, task: str, done: float, total: float | None, text: str = "") -> None:
         """Progress of a task: `done` of `total` (None: unknown). text: shown instead of the task's name."""
+        with self._lock:
+            self._update(task, done, total, text)
+
+    def _update(self, task: str, done: float, total: float | None, text: str) -> None:
         now = self._clock()
+        self._newest = text or task, now, done, total
         start, last, first = self._tasks.setdefault(task, [now, now, done])
         if now - last < INTERVAL_S:
             return
-        self._tasks[task][1] = now
+        self._tasks[task][1] = self._spoken = now
         rate = (done - first) / (now - start)
         facts = [f"{done:.6g}" + (f" of {total:.6g}" if total else ""), f"{rate:.3g}/s"]
         if total and rate > 0:
@@ -75,7 +116,8 @@ def progress_display() -> Iterator[ProgressDisplay]:
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield ProgressLines()
+        with ProgressLines().beating() as lines:
+            yield lines
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bars:
@@ -86,6 +128,8 @@ def progress_display() -> Iterator[ProgressDisplay]:
 def progress(task: str) -> Iterator[Callable[[float, float | None], None]]:
     """The progress of one task: yields a function of (done, total)."""
     with progress_display() as display:
+        if isinstance(display, ProgressLines):
+            display.update(task, 0, None)
         yield lambda done, total: display.update(task, done, total)
 
 

@@ -8,24 +8,34 @@ from typing import Annotated
 import typer
 
 from react_ros.bags.manifest import PRIVACY
+from react_ros.cli.choices import choice
 from react_ros.cli.progress import progress
-from react_ros.cli.terminal import fail, plain_console, user_errors
+from react_ros.cli.terminal import AudioChannels, AudioRate, fail, lost_sensors, plain_console, user_errors
+from react_ros.config import DEVICES
 from react_ros.generators import registry
 from react_ros.messages.namespace import parse_namespace
+
+ROBOT_WITHIN_S = 3.0
+"""Time after which `react-ros record` says that there is no robot."""
 
 
 def record(
     out: Annotated[Path, typer.Argument(help="folder of the new bag", metavar="OUT")],
     namespace: Annotated[str, typer.Option(help="namespace of the robot to record", metavar="NAME")] = "robot",
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
+    storage: Annotated[str, choice(("mcap", "sqlite3"), "storage format of the bag")] = "mcap",
     privacy: Annotated[
-        str, typer.Option(help="raw: everything; features: no images and no audio; topics: only those of --topic")
+        str, choice(PRIVACY, "raw: everything; features: no images and no audio; topics: only those of --topic")
     ] = "raw",
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="with --privacy features: also the 478 landmarks of a face")
+    ] = False,
     topic: Annotated[
         list[str] | None,
         typer.Option(help="record only this topic, absolute (/…) or in the namespace; repeatable"),
     ] = None,
-    images: Annotated[str, typer.Option(help="how raw images are recorded: as jpeg, raw (unchanged) or none")] = "jpeg",
+    images: Annotated[
+        str, choice(("jpeg", "raw", "none"), "how raw images are recorded: as jpeg, raw (unchanged) or none")
+    ] = "jpeg",
 ) -> None:
     """Record a running robot until Ctrl-C. If the process or the disk fails, all but the last second can be read."""
     import json
@@ -41,7 +51,8 @@ def record(
 
     parameters = {
         "path": str(out), "storage": storage, "images": images, "topics": ",".join(topic or ()),
-        "privacy": "topics" if topic else privacy,
+        "privacy": "topics" if topic else privacy, "robot_within": ROBOT_WITHIN_S,
+        "landmarks": landmarks,
     }  # fmt: skip
     try:
         namespace = parse_namespace(namespace)
@@ -100,12 +111,16 @@ def replay(
     samples: Annotated[
         int, typer.Option(help="number of sampled listeners; default: as recorded", metavar="N", show_default=False)
     ] = 0,
-    source: Annotated[str, typer.Option(help="features, raw (camera and microphone), or auto")] = "auto",
+    source: Annotated[
+        str, choice(("auto", "features", "raw"), "recorded features, raw camera and microphone, or auto")
+    ] = "auto",
     features: Annotated[str, typer.Option(help="their topic, where there are several", metavar="TOPIC")] = "",
     image: Annotated[str, typer.Option(help="the camera's topic, where there are several", metavar="TOPIC")] = "",
     audio: Annotated[str, typer.Option(help="the microphone's topic, where there are several", metavar="TOPIC")] = "",
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; default: as recorded", metavar="NAME")] = "",
+    audio_rate: AudioRate = 0,
+    audio_channels: AudioChannels = 0,
+    storage: Annotated[str, choice(("mcap", "sqlite3"), "storage format of the bag")] = "mcap",
+    device: Annotated[str, choice(DEVICES, "device of a learned generator; default: as recorded")] = "",
     live: Annotated[bool, typer.Option("--live", help="publish the bag in real time, with /clock, instead")] = False,
     rate: Annotated[float, typer.Option(help="with --live: speed, times real time", min=0.01, max=100.0)] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="with --live: repeat until Ctrl-C")] = False,
@@ -117,6 +132,7 @@ def replay(
     ] = None,
 ) -> None:
     """Run perception and listener on a recorded session again: without ROS, faster than real time, reproducibly."""
+    from react_ros.bags.audio_format import AudioFormat
     from react_ros.bags.errors import BagError
     from react_ros.bags.writer import STORAGES
 
@@ -147,7 +163,8 @@ def replay(
         try:
             with progress("replaying") as update:
                 report = replay_bag(
-                    bag, out, request, source=source, features=features, image=image, audio=audio, storage=storage,
+                    bag, out, request, source=source, features=features, image=image, audio=audio,
+                    audio_format=AudioFormat(audio_rate, audio_channels), storage=storage,
                     progress=lambda done, total: update(done // 1_000_000, total // 1_000_000),
                 )  # fmt: skip
         except BagError as error:
@@ -169,3 +186,4 @@ def replay(
             + ("" if compared.same == compared.compared else f"; the largest difference is {compared.difference:.2g}")
         )
     print(f"bag: {out}")
+    lost_sensors(report.lost)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+MOST_SHOWN = 1200
+"""Longest sentence that is printed, characters."""
+
+
 def fail(error: object) -> typer.Exit:
     """Print an error to stderr as one sentence. Returns the exception that ends the command with exit code 2."""
-    print(f"react-ros: {_error_text(error).rstrip('.')}.", file=sys.stderr)
+    print(f"react-ros: {shortened(_error_text(error)).rstrip('.')}.", file=sys.stderr)
     return typer.Exit(2)
 
 
@@ -24,6 +28,28 @@ def _error_text(error: object) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+AudioRate = Annotated[
+    int, typer.Option(help="of AudioData without an AudioInfo: Hz; default: from the bag", metavar="HZ")
+]
+AudioChannels = Annotated[
+    int, typer.Option(help="of AudioData without an AudioInfo; default: from the bag", metavar="N", show_default=False)
+]
+
+
+def lost_sensors(sentences: Sequence[str]) -> None:
+    """After a result: print which sensors were mostly lost, and end with exit code 1 where there are some."""
+    for sentence in sentences:
+        print(f"react-ros: {shortened(sentence).rstrip('.')}.", file=sys.stderr)
+    if sentences:
+        raise typer.Exit(1)
+
+
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
+    """A sentence of bounded length: messages quote names and values from files, which may be of any length."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= most else f"{text[: most - 100]} … {text[-99:]}"
 
 
 @contextmanager

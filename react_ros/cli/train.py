@@ -37,7 +37,11 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="run folder; default: runs/SYSTEM; an interrupted run resumes from it", metavar="DIR"),
+        typer.Option(
+            help="run folder; default: runs/SYSTEM, of a trial runs/SYSTEM-trial; an interrupted run resumes from it",
+            metavar="DIR",
+            show_default=False,
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="name of the weights; default: the system's", metavar="NAME")] = "",
     stage: Annotated[
@@ -55,7 +59,7 @@ def train(
     After Ctrl-C, a crash or a kill, the same command resumes the run, with exactly the numbers of an uninterrupted
     one. For several GPUs: torchrun --nproc-per-node N -m react_ros train SYSTEM …
     """
-    folder = out or Path("runs") / system
+    folder = out or Path("runs") / (f"{system}-trial" if steps_limit else system)
     is_main = os.environ.get("RANK", "0") == "0"
     if Path(name).name != name:
         raise fail(f"--name {name}: it must be a name without folders")

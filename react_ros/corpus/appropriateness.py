@@ -23,11 +23,10 @@ import numpy.typing as npt
 import yaml
 
 from react_ros.config import dump_yaml, parse_yaml
-from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.clips import CorpusError, Dyad, Split
 from react_ros.corpus.pool import Progress, spread
 from react_ros.face import Floats
-from react_ros.io import atomic_write, sha256, sha256_of
+from react_ros.io import atomic_write, map_npy, sha256, sha256_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -110,7 +109,7 @@ def _distances(speakers: Floats, jobs: int, progress: Progress | None) -> npt.ND
 def _pairs(path: Path, size: int, block: tuple[int, int]) -> npt.NDArray[np.float64]:
     from react_ros.corpus.dtw import frdist_matrix
 
-    speakers = np.load(path, mmap_mode="r")
+    speakers = map_npy(path)
     i, j = block
     return frdist_matrix(np.array(speakers[i : i + size]), np.array(speakers[j : j + size]))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from react_ros.corpus.clips import CorpusError, missing
 from react_ros.face import ATTRIBUTE_NAMES, ATTRIBUTES, FACE_MODEL, Floats
+from react_ros.io import map_npy
 
 FACE_MODEL_NAMES = (
     *(f"coefficient {i}" for i in range(52)), "pitch", "yaw", "roll", "x", "y", "z",
@@ -21,8 +22,9 @@ _KNOWN = {name.lower(): i for i, name in enumerate(ATTRIBUTE_NAMES)}
 def read_attributes_csv(path: Path, clip: str) -> Floats:
     """(T, 25) float32 from an Emotion csv: a header, then a row of 25 numbers per frame.
 
-    If the header has the 25 names of `ATTRIBUTE_NAMES` (case-insensitive), columns are sorted by it; any other header
-    is taken for the official order. Raises CorpusError.
+    Columns are separated by commas, semicolons or tabs, the latter two with decimal commas or points. If the header has
+    the 25 names of `ATTRIBUTE_NAMES` (case-insensitive), columns are sorted by it; any other header is taken for the
+    official order. A first column that numbers the frames is left out. Raises CorpusError.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -33,20 +35,41 @@ def read_attributes_csv(path: Path, clip: str) -> Floats:
     if not text.strip():
         raise CorpusError(f"{clip}: {path} is empty")
     header, _, body = text.partition("\n")
-    names = [name.strip().strip('"').lower() for name in header.split(",")]
+    delimiter = max(",;\t", key=header.count)
+    if delimiter != ",":
+        body = body.replace(",", ".").replace(delimiter, ",")
+    names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
     if any(_is_number(name) for name in names):
         raise CorpusError(f"{clip}: {path} begins with numbers, where a header with 25 names is expected")
+    body, names = _without_numbers(body, names)
     _expect_columns(len(names), names, clip, path)
     if not body.strip():
         raise CorpusError(f"{clip}: {path} has a header and no frames")
     try:
-        data = np.loadtxt(io.StringIO(body), delimiter=",", dtype=np.float32, ndmin=2, comments=None)
+        data = np.loadtxt(io.StringIO(body), delimiter=",", dtype=np.float32, ndmin=2, comments=None, quotechar='"')
     except ValueError:
         raise CorpusError(f"{clip}: {_first_fault(body, names)} ({path})") from None
     _expect_columns(data.shape[1], names, clip, path)
     if set(names) == set(_KNOWN) and names != list(_KNOWN):
         data = data[:, [names.index(name) for name in _KNOWN]]
     return np.ascontiguousarray(data)
+
+
+def _without_numbers(body: str, names: list[str]) -> tuple[str, list[str]]:
+    """A csv's rows and column names without a first column that only numbers the rows, as pandas and R write it."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(names) != ATTRIBUTES + 1 or names[0] in _KNOWN or not lines:
+        return body, names
+    numbers, rest = [], []
+    for line in lines:
+        first, _, others = line.partition(",")
+        numbers.append(first.strip().strip('"'))
+        rest.append(others)
+    if not all(_is_number(n) for n in numbers):
+        return body, names
+    steps = np.diff([float(n) for n in numbers])
+    counts = bool((steps > 0).all() and np.allclose(steps, steps[:1])) and float(numbers[0]) >= 0
+    return ("\n".join(rest), names[1:]) if counts or names[0] in ("", "unnamed: 0") else (body, names)
 
 
 def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.generic]:
@@ -59,21 +82,13 @@ def read_npy(path: Path, clip: str, columns: int, what: str) -> npt.NDArray[np.g
         raise CorpusError(f"{clip}: its {what} {path} cannot be read as npy: {error}") from None
     if array.dtype.kind not in "fiu":
         raise CorpusError(f"{clip}: its {what} {path} holds {array.dtype}, but numbers are expected")
+    if array.dtype.itemsize > 8:
+        raise CorpusError(f"{clip}: its {what} {path} holds {array.dtype}, but float32 or float64 is expected")
     if array.shape[-1:] != (columns,) or sum(n != 1 for n in array.shape[:-1]) > 1 or not array.size:
         raise CorpusError(
             f"{clip}: the shape of its {what} is {array.shape}, but (frames, {columns}) is right ({path})"
         )
     return array.reshape(-1, columns)
-
-
-def map_npy(path: Path) -> npt.NDArray[np.generic]:
-    """A memory map of an npy file. Raises OSError for a missing file, ValueError with the reason for another format."""
-    with path.open("rb") as file:
-        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
-    # np.load takes other files for pickles, and its error message advises to allow pickles.
-    if magic != np.lib.format.MAGIC_PREFIX:
-        raise ValueError("it is no npy file" if magic else "it is empty")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def expect_finite(array: Floats, clip: str, what: str) -> Floats:

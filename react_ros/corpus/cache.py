@@ -10,7 +10,7 @@ import numpy as np
 
 from react_ros import assets
 from react_ros.face import Floats
-from react_ros.io import atomic_write, sha256_of
+from react_ros.io import atomic_write, map_npy, private_folder, sha256_of
 
 
 class FeatureCache:
@@ -45,6 +45,8 @@ class FeatureCache:
         if array is None:
             array = compute()
             with suppress(OSError):
+                private_folder(self.folder)
+                private_folder(self.folder / kind)
                 atomic_write(path, lambda file: np.save(file, array, allow_pickle=False))
         return array
 
@@ -52,8 +54,8 @@ class FeatureCache:
 def _read(path: Path, columns: int) -> Floats | None:
     # Not memory-mapped: a map keeps the file open, and a split has more clips than a process may have open files.
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        array = np.array(map_npy(path))
+    except (OSError, ValueError):
         return None
-    good = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 2
+    good = array.dtype == np.float32 and array.ndim == 2
     return array if good and array.shape[1] == columns else None

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from react_ros.bags.audio_format import AudioFormat
 from react_ros.bags.errors import BagError
-from react_ros.bags.person_topics import PersonTopics, topics_of
+from react_ros.bags.person_topics import PersonTopics, audio_info_topic, topics_of
 from react_ros.bags.reader import Bag
 from react_ros.clock.frame_clock import FrameClock
 from react_ros.clock.types import SOUND_LAG_MAX_NS, ClockConfig, ClockFrame
@@ -15,9 +16,8 @@ from react_ros.corpus.clips import CLIP_FRAMES
 from react_ros.corpus.recorded import LEAST_FACE, DyadRecording, PersonTrack, RecordedCorpus, SessionRecord
 from react_ros.face import FRAME_NS
 from react_ros.messages.namespace import namespace_of
-from react_ros.messages.stamps import StampLimits, nanoseconds
-from react_ros.messages.types import AUDIO_INFO, AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES, OUR_AUDIO
-from react_ros.perception.front_end import SensorFrontEnd
+from react_ros.messages.types import AUDIO_TYPES, FEATURES_TYPE, IMAGE_TYPES
+from react_ros.replay.source_stamps import SourceStamps
 from react_ros.replay.speaker_frames import Progress, UnusableData, bag_frames, run_front_end
 
 
@@ -34,12 +34,17 @@ class RecordedPerson:
 
 
 def find_people(
-    bag: Bag, given: Sequence[dict[str, str]] = ({}, {}), *, perceive: bool = False
+    bag: Bag,
+    given: Sequence[dict[str, str]] = ({}, {}),
+    *,
+    perceive: bool = False,
+    audio_format: AudioFormat | None = None,
 ) -> tuple[RecordedPerson, RecordedPerson]:
     """The two people of a bag: those of the given topics, else the two namespaces with a face and a microphone each.
 
     given: for each person any of the topics "features", "image" and "audio". perceive: prefer images to recorded
-    features. Raises BagError, in one sentence, where there are not exactly two people.
+    features. audio_format: of ros-drivers' audio without an AudioInfo. Raises BagError, in one
+    sentence, where there are not exactly two people.
     """
     if any(given):
         people = tuple(_from_topics(bag, g, perceive) for g in given)
@@ -59,6 +64,8 @@ def find_people(
         people = tuple(_from_topics(bag, {w: n[0] for w, n in whole[s].items()}, perceive) for s in sorted(whole))
     if people[0].name == people[1].name:
         people = (replace(people[0], name="A"), replace(people[1], name="B"))
+    if audio_format is not None:
+        people = tuple(replace(p, face=replace(p.face, format=audio_format)) for p in people)
     return people[0], people[1]
 
 
@@ -77,9 +84,7 @@ def _from_topics(bag: Bag, given: dict[str, str], perceive: bool) -> RecordedPer
         )
     if not image and not features:
         raise BagError(f"bag {bag.path}: a person needs a camera (--image-a, --image-b) or recorded features")
-    infos = topics_of(bag, AUDIO_INFO)
-    beside = [t for t in infos if _space(t) == _space(audio)] if bag.topics[audio].kind != OUR_AUDIO else []
-    info = beside[0] if beside else ""
+    info = audio_info_topic(bag, audio)
     face = (
         PersonTopics(features=features)
         if features and not (perceive and image)
@@ -95,6 +100,7 @@ def from_bag(
     given: Sequence[dict[str, str]] = ({}, {}),
     *,
     perceive: bool = False,
+    audio_format: AudioFormat | None = None,
     least_face: float = LEAST_FACE,
     clip_frames: int = CLIP_FRAMES,
     progress: Progress = lambda done, total: None,
@@ -106,7 +112,7 @@ def from_bag(
     """
     corpus.expect_new(session.name)
     with Bag(path) as bag:
-        people = find_people(bag, given, perceive=perceive)
+        people = find_people(bag, given, perceive=perceive, audio_format=audio_format)
         start = max(_begin(bag, person) for person in people)
         tracks, notes = [], list(bag.notices)
         for i, person in enumerate(people):
@@ -116,6 +122,8 @@ def from_bag(
 
             losses = UnusableData()
             tracks.append(_track(bag, person, start, losses, report))
+            if losses.lost:
+                raise BagError(f"bag {path}: {person.name}: {'; '.join([*losses.lost, *losses.sentences()])}")
             notes += [f"{person.name}: {sentence}" for sentence in losses.sentences()]
     named = replace(session, persons=(people[0].name, people[1].name))
     return corpus.write(named, (tracks[0], tracks[1]), least_face=least_face, clip_frames=clip_frames, notes=notes)
@@ -127,12 +135,8 @@ def _begin(bag: Bag, person: RecordedPerson) -> int:
     first = next(iter(bag.messages([topic])), None)
     if first is None:
         raise BagError(f"bag {bag.path}: {topic} has no message")
-    stamp = nanoseconds(first.message.header.stamp)
-    try:
-        StampLimits().check(stamp, first.time_ns)
-    except ValueError:  # another clock: `bag_frames` shifts it to the receive time of the first message
-        return first.time_ns
-    return stamp
+    stamp = SourceStamps().captured(topic, first.message, first.time_ns)  # on the clock of `bag_frames`
+    return first.time_ns if stamp is None else stamp
 
 
 def _track(bag: Bag, person: RecordedPerson, start: int, losses: UnusableData, progress: Progress) -> PersonTrack:
@@ -146,8 +150,8 @@ def _track(bag: Bag, person: RecordedPerson, start: int, losses: UnusableData, p
     for heard in bag_frames(bag, person.face, losses, progress, watch=watch):
         track.add_face(heard.frame)
     if not person.face.raw:
-        config = ClockConfig(sound_lag_max_ns=SOUND_LAG_MAX_NS)
-        listening = SensorFrontEnd(None, FrameClock(config), StampLimits(), add_sound)
-        for _ in run_front_end(bag, PersonTopics(audio=person.audio, info=person.info), losses, listening):
+        sound = PersonTopics(audio=person.audio, info=person.info, format=person.face.format)
+        clock = FrameClock(ClockConfig(sound_lag_max_ns=SOUND_LAG_MAX_NS))
+        for _ in run_front_end(bag, sound, losses, None, clock, add_sound):
             pass
     return track

@@ -28,7 +28,7 @@ from react_ros.perception.pipeline import Perception, PerceptionConfig
 
 SOURCE = "Seamless Interaction data set (Meta, 2025), CC-BY-NC 4.0: not for commercial use."
 UNUSABLE = "unusable.csv"
-_FILE = re.compile(r"(?P<interaction>V[^_]+_S[^_]+_I[^_]+)_P(?P<participant>[^_.]+)\.(?P<kind>mp4|wav)")
+_FILE = re.compile(r"(?P<interaction>V[^_]+_S[^_]+_I[^_]+)_P(?P<participant>[^_.]+)\.(?P<kind>(?i:mp4|wav))")
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "val", "val": "val", "test": "test"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _LEAST_ROOM = 16_000_000
@@ -72,7 +72,7 @@ def find_interactions(folder: Path, split: Split | None = None) -> list[Interact
         match = _FILE.fullmatch(path.name)
         if match is None or not path.is_file():
             continue
-        name, participant, kind = match["interaction"], match["participant"], match["kind"]
+        name, participant, kind = match["interaction"], match["participant"], match["kind"].lower()
         if kind in files[name][participant]:
             twice[name] = f"{path.name} is there twice: {files[name][participant][kind]} and {path}"
         files[name][participant][kind] = path

@@ -6,6 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from react_ros.corpus.clips import SPLITS, CorpusError, Dyad, Layout, PersonClip, Split
@@ -24,6 +25,8 @@ _MARS_FOLDERS = {
 _SUFFIXES = {"attributes": ".csv", "face_model": ".npy", "audio": ".wav"}
 _FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 _ROLES = ("speaker", "listener")
+_PATH_COLUMNS = ("speaker_path", "listener_path")
+"""Names of the columns of a table; columns without these names are index, speaker, listener, in this order."""
 
 Pair = tuple[PersonClip, PersonClip, str]
 """Speaker, listener, session."""
@@ -77,7 +80,9 @@ def _react_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
     table = root / f"{split}.csv"
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+            text = file.read()
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        header, *rows = list(csv.reader(text.splitlines(), delimiter=delimiter)) or [[]]
     except FileNotFoundError:
         raise CorpusError(f"{table} is missing: it names the clips of the {split} split") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -88,12 +93,15 @@ def _react_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
             f"{table}, line 1 names a clip, but a header such as idx,speaker_path,listener_path is expected"
         )
     folders = _SplitFolders(root / split, persons)
+    names = [cell.strip().strip('"').lower() for cell in header]
+    named = set(_PATH_COLUMNS) <= set(names)
+    columns = [names.index(name) for name in _PATH_COLUMNS] if named else [1, 2]
     for line, row in enumerate(rows, start=2):
         if not row:
             continue
-        if len(row) < 3:
-            raise CorpusError(f"{table}, line {line}: expected index, speaker and listener, not {','.join(row)!r}")
-        speaker, listener = (folders.person(text, f"{table}, line {line}") for text in row[1:3])
+        if len(row) <= max(columns):
+            raise CorpusError(f"{table}, line {line}: expected index, speaker and listener, not {','.join(row)[:80]!r}")
+        speaker, listener = (folders.person(row[column], f"{table}, line {line}") for column in columns)
         yield speaker, listener, ""
 
 
@@ -125,7 +133,7 @@ class _SplitFolders:
             return None
         site = self._sites[modality].get(parts[0].casefold(), self._folders[modality] / parts[0])
         person = self._persons.get(modality, {}).get(parts[-2], parts[-2])
-        return site.joinpath(*parts[1:-2], person, parts[-1] + _SUFFIXES.get(modality, ""))
+        return _any_case(site.joinpath(*parts[1:-2], person, parts[-1] + _SUFFIXES.get(modality, "")))
 
 
 def _film(path: Path) -> Path:
@@ -133,8 +141,24 @@ def _film(path: Path) -> Path:
     # os.path, not Path: it returns False for folders without permission, where Path raises an error.
     if os.path.isdir(path):
         return path
-    films = [path.with_name(path.name + suffix) for suffix in _FILMS]
+    films = [_any_case(path.with_name(path.name + suffix)) for suffix in _FILMS]
     return next((film for film in films if os.path.isfile(film)), films[0])
+
+
+def _any_case(path: Path) -> Path:
+    """The file, or the one beside it whose name differs in upper and lower case only: cameras write .MP4 and .WAV."""
+    if os.path.exists(path) or not path.suffix:
+        return path
+    return path.with_name(_names_in(path.parent).get(path.name.casefold(), path.name))
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: Path) -> Mapping[str, str]:
+    """Names in a folder by their lower-case form; empty where it cannot be listed."""
+    try:
+        return {name.casefold(): name for name in os.listdir(folder)}
+    except OSError:
+        return {}
 
 
 # MARS (REACT 2025) ------------------------------------------------------------------------------------------------
@@ -163,9 +187,9 @@ def _mars_pairs(root: Path, split: Split, persons: Persons) -> Iterable[Pair]:
             paths = {m: folders[m] / roles[m][role] / session for m in folders}
             return PersonClip(
                 f"{_ROLES[role]}/{session}/{clip}",
-                paths["attributes"] / f"{clip}.npy" if "attributes" in paths else None,
-                paths["face_model"] / f"{clip}.npy" if "face_model" in paths else None,
-                paths["audio"] / f"{clip}.wav" if "audio" in paths else None,
+                _any_case(paths["attributes"] / f"{clip}.npy") if "attributes" in paths else None,
+                _any_case(paths["face_model"] / f"{clip}.npy") if "face_model" in paths else None,
+                _any_case(paths["audio"] / f"{clip}.wav") if "audio" in paths else None,
                 _film(paths["video"] / clip) if "video" in paths else None,
             )
 

@@ -35,7 +35,7 @@ from react_ros.face import (
     SpeakerFrame,
 )
 from react_ros.generators.attributes import attributes_of
-from react_ros.io import sha256
+from react_ros.io import map_npy, sha256
 
 __all__ = ["Corpus", "CorpusConfig", "open_corpus"]
 
@@ -220,7 +220,7 @@ class Corpus:
         path, clip = person.attributes, person.name
         if path is None:
             raise CorpusError(f"{clip}: this corpus has no attributes")
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return read_npy(path, clip, ATTRIBUTES, "attributes")
         try:
             return self._cache.array(_ATTRIBUTES_KIND, path, ATTRIBUTES, lambda: read_attributes_csv(path, clip))
@@ -274,8 +274,8 @@ class Corpus:
         for path in places:
             notes = rule.our_notes(path)
             if notes is not None and notes.get("fingerprint") in (fingerprint, whole):
-                with suppress(OSError, ValueError, EOFError):
-                    return np.load(path, allow_pickle=False), path
+                with suppress(OSError, ValueError):
+                    return np.array(map_npy(path)), path
         matrix, notes = self._compute(dyads, both, jobs, progress)
         for path in places:
             with suppress(OSError):

@@ -54,7 +54,7 @@ from react_ros.face import (
 )
 from react_ros.face import ATTRIBUTES as ATTRIBUTE_COUNT
 from react_ros.face import FACE_MODEL as FACE_MODEL_COUNT
-from react_ros.io import atomic_write
+from react_ros.io import atomic_write, private_folder
 from react_ros.perception.speaker import SpeakerConfig
 
 HOLD_FRAMES = round(SpeakerConfig().lost_s * FPS)
@@ -258,7 +258,7 @@ class RecordedCorpus:
 
     def begin(self) -> None:
         """Make the folder and its corpus.yaml, if they do not exist. Raises OSError."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        private_folder(self.root)
         if not (self.root / FILE).is_file():
             write_settings(self.root, _settings([]))
 

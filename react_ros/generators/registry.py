@@ -14,7 +14,9 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from react_ros.config import did_you_mean
+import yaml
+
+from react_ros.config import did_you_mean, parse_yaml
 from react_ros.generators.contract import Generator, GeneratorInfo
 from react_ros.generators.liveliness import AS_TRAINED, check_liveliness, split_liveliness, with_liveliness
 from react_ros.generators.system import KINDS, System
@@ -124,11 +126,32 @@ def current_names(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def create(name: str, **given: Any) -> Generator:
-    """The generator of that name with these parameters, `liveliness` among them, and defaults for the others.
+def parse_choice(text: str) -> tuple[str, dict[str, Any]]:
+    """A system and its parameters from NAME[,parameter=value…], as users type it everywhere; values are YAML scalars.
 
-    Raises ValueError, in one sentence, for an unknown name, an unknown parameter, an impossible value, and a system
-    that cannot be imported or loaded.
+    Parameters with former names have their current ones. Raises ValueError, in one sentence, for text of another form;
+    neither the name nor the values are checked (see `check`).
+    """
+    name, *pairs = text.split(",")
+    parameters = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{text[:80]!r}: {pair[:80]!r} is not parameter=value")
+        try:
+            parsed = parse_yaml(value[:1000])
+        except (yaml.YAMLError, RecursionError):
+            parsed = [value]
+        if isinstance(parsed, (list, dict)) or len(value) > 1000:
+            raise ValueError(f"{text[:80]!r}: {value[:80]!r} is not a value for {key.strip()[:80]}")
+        parameters[key.strip()] = parsed
+    return name.strip(), parameters
+
+
+def check(name: str, given: dict[str, Any]) -> Any:
+    """The configuration of a system with these parameters, `liveliness` among them; loads no weights.
+
+    Raises ValueError, in one sentence, for an unknown name, an unknown parameter and an impossible value.
     """
     declared = system(name)
     known = list(parameters(name))
@@ -143,7 +166,18 @@ def create(name: str, **given: Any) -> Generator:
         check_liveliness(liveliness)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return with_liveliness(declared.load_generator()(config), liveliness)
+    return config
+
+
+def create(name: str, **given: Any) -> Generator:
+    """The generator of that name with these parameters, `liveliness` among them, and defaults for the others.
+
+    Raises ValueError, in one sentence, for an unknown name, an unknown parameter, an impossible value, and a system
+    that cannot be imported or loaded.
+    """
+    config = check(name, given)
+    _, liveliness = split_liveliness(given)
+    return with_liveliness(system(name).load_generator()(config), liveliness)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,8 @@ from react_ros.messages.compatibility import read_field
 
 MAX_CHUNK_SECONDS = 2.0
 """Longest audio in one message, s."""
+MAX_CHANNELS = 64
+"""Most channels of a microphone array; they are mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def chunk_from_message(message: Any) -> PcmChunk:
 def _pcm_chunk(pcm: npt.NDArray[np.int16], rate: int, channels: int, first_sample: int) -> PcmChunk:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"a sample rate of {rate} Hz is not between {MIN_RATE} and {MAX_RATE}")
-    if channels not in (1, 2):
-        raise ValueError(f"{channels} channels: sound has 1 or 2")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"{channels} channels: sound has 1 to {MAX_CHANNELS}")
     if not len(pcm):
         raise ValueError("the chunk is empty")
     if len(pcm) % channels:
@@ -59,6 +61,8 @@ class ThirdPartyAudio:
     def __init__(self, rate: int = 16_000, channels: int = 1) -> None:
         self.rate = rate
         self.channels = channels
+        self.given = False
+        """Whether rate and channels are given by a user: AudioInfo does not change them then."""
         self._unsupported = ""
         self._samples_read = 0
 
@@ -74,7 +78,8 @@ class ThirdPartyAudio:
             self._unsupported = f"sample format {message.sample_format!r}: only S16LE is supported"
         if self._unsupported:
             raise ValueError(self._unsupported)
-        self.rate, self.channels = message.sample_rate or self.rate, message.channels or self.channels
+        if not self.given:
+            self.rate, self.channels = message.sample_rate or self.rate, message.channels or self.channels
 
     def chunk(self, message: Any) -> PcmChunk:
         """The PCM of an AudioDataStamped or AudioStamped. Raises ValueError where its format is not supported."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from react_ros.config import did_you_mean
+
 ROOT = "/"
 
 TWO_PART_NAMES = frozenset(
@@ -99,6 +101,23 @@ def nearest(topics: Iterable[str], to: str) -> list[str]:
 def robot_namespaces(topics: Iterable[str]) -> set[str]:
     """The namespaces in which this package's nodes published: those of topics with one of TWO_PART_NAMES."""
     return {namespace_of(t) for t in topics if _without_transport(name_of(t)) in TWO_PART_NAMES}
+
+
+def no_robot(namespace: str, nodes: Collection[str], topics: Collection[str], unpublished: Collection[str] = ()) -> str:
+    """Why there is nothing to record in a namespace, in one sentence; empty where there is.
+
+    nodes: all other nodes, by full name. topics: all published topics. unpublished: topics that were asked for by name
+    and that nobody publishes; with them, no robot is needed.
+    """
+    if unpublished:
+        near = did_you_mean(sorted(unpublished)[0], topics)
+        return f"nobody publishes {', '.join(sorted(unpublished)[:5])}{near}"
+    if any(encloses(namespace, node) for node in nodes):
+        return ""
+    others = sorted(robot_namespaces(topics))
+    if not others:
+        return f"no robot at {namespace}, nor anywhere else (react-ros run starts one)"
+    return f"no robot at {namespace}; I see {', '.join(others[:5])} (name it with --namespace)"
 
 
 def move(topic: str, robots: Collection[str], to: str) -> str:

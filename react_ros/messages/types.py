@@ -15,6 +15,8 @@ AUDIO_TYPES = (
     "audio_common_msgs/msg/AudioStamped",
 )
 """What `audio` may carry. Live, the first is subscribed to until a publisher of another type appears."""
+AUDIO_DATA_TYPES = AUDIO_TYPES[1:3]
+"""Of ros-drivers: sound without its format."""
 AUDIO_INFO = "audio_common_msgs/msg/AudioInfo"
 """Format of ros-drivers' AudioData and AudioDataStamped, on a topic of its own."""
 

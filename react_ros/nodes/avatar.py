@@ -57,6 +57,7 @@ class AvatarNode(RobotNode):
         Parameter("height", 512, "height of avatar/image, px", 64, 2048),
         Parameter("view_port", 0, "port of the live page with human and avatar; 0: no page", 0, 65535),
         Parameter("view_host", "127.0.0.1", "address that the page is served on; 0.0.0.0: all interfaces"),
+        Parameter("view_names", "", "further host names under which the page may be opened, comma-separated"),
         Parameter("window", False, "show the avatar in a window"),
         Parameter("max_stamp_age", 30.0, "a reaction whose stamp is older is dropped, s", 0.1, 1e9, live=True),
         Parameter("max_stamp_ahead", 0.5, "a reaction whose stamp lies further in the future is dropped, s", 0.0, 1e9,
@@ -70,7 +71,8 @@ class AvatarNode(RobotNode):
         self._view: ViewServer | None = None
         if port := self.value("view_port"):
             try:
-                self._view = ViewServer(self.value("view_host"), port)
+                names = [name.strip() for name in self.value("view_names").split(",") if name.strip()]
+                self._view = ViewServer(self.value("view_host"), port, names)
             except ViewError as error:
                 raise ConfigurationError(f"avatar: {str(error).rstrip('.')}.") from None
             images = ImageInput(self, self._on_image)

@@ -13,6 +13,7 @@ from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError
 from react_ros.nodes.messages import FACTORY, image_message
 from react_ros.redaction import redact
 from react_ros.sensors.camera import Camera, CameraConfig, camera_opener
+from react_ros.sensors.end_of_file import end_of_file
 from react_ros.sensors.pace import paced
 from react_ros.sensors.reopening import Reopening
 
@@ -91,7 +92,7 @@ class CameraNode(RobotNode):
             self._images.publish(image_message(shot.image, FACTORY.time(stamp), frame_id))
             self.counts["images"] += 1
         if not stop.is_set() and not camera.live:
-            self.get_logger().info(f"end of {self._shown}")
+            self.get_logger().warning(end_of_file(self._shown, self.counts["images"], "sees"))
             self.facts["end"] = camera.damage() or "end of the film"
             if damage := camera.damage():
                 self.get_logger().warning(sentence(damage))

@@ -11,6 +11,7 @@ from react_ros.msg import AudioChunk
 from react_ros.nodes.base import FILE_PARAMETERS, OUTPUT_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import audio_message
 from react_ros.redaction import redact
+from react_ros.sensors.end_of_file import end_of_file
 from react_ros.sensors.microphone import Microphone, MicrophoneConfig, open_microphone
 from react_ros.sensors.pace import paced
 from react_ros.sensors.reopening import Reopening
@@ -120,7 +121,7 @@ class MicrophoneNode(RobotNode):
         if not stop.is_set() and not microphone.live:
             self.facts["end"] = "end of the sound"
             self.warning = ""
-            self.get_logger().info(f"end of {self._shown}")
+            self.get_logger().warning(end_of_file(self._shown, self.counts["chunks"], "hears"))
 
 
 def main() -> None:

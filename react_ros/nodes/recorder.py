@@ -26,17 +26,18 @@ from react_ros.bags.errors import BagError
 from react_ros.bags.types import learn_type
 from react_ros.bags.writer import STORAGES, BagWriter
 from react_ros.messages.images import image_from_message
-from react_ros.messages.namespace import encloses, join_namespace, normalize_namespace
+from react_ros.messages.namespace import encloses, join_namespace, no_robot, normalize_namespace
 from react_ros.messages.types import (
     AUDIO_INFO,
     AUDIO_TYPES,
     COMPRESSED_IMAGE_TYPE,
+    FEATURES_TYPE,
     IMAGE_TYPE,
     IMAGE_TYPES,
     OUR_AUDIO,
     STREAM_TYPE,
 )
-from react_ros.msg import ListenerStream, Recording
+from react_ros.msg import ListenerStream, Recording, SpeakerFeatures
 from react_ros.nodes.base import LATCHED_QOS, ConfigurationError, Parameter, RobotNode, run
 from react_ros.nodes.messages import message_class, without_passwords
 from react_ros.nodes.topic_input import NO_EVENTS
@@ -78,10 +79,12 @@ class RecorderNode(RobotNode):
         Parameter("storage", "mcap", "storage format of the bag", choices=STORAGES),
         Parameter("privacy", "raw", "raw: everything; features: no images, no audio; topics: only those named",
                   choices=manifest.PRIVACY),
+        Parameter("landmarks", False, "with privacy features: also the 478 landmarks of a face, if they are published"),
         Parameter("topics", "", "with privacy topics: their names, comma-separated, absolute (/…) or in the namespace"),
         Parameter("images", "jpeg", "raw images: unchanged (raw), as JPEG on <topic>/compressed, or none",
                   choices=("raw", "jpeg", "none")),
         Parameter("jpeg_quality", 90, "quality of those JPEGs", 1, 100),
+        Parameter("robot_within", 0.0, "warn if no robot is in the namespace after this time, s; 0: never", 0.0, 60.0),
     )  # fmt: skip
 
     def configure(self) -> None:
@@ -119,6 +122,10 @@ class RecorderNode(RobotNode):
             raise ConfigurationError(f"recorder: {str(error).rstrip('.')}.") from None
         self._publisher = self.create_publisher(Recording, "recording", LATCHED_QOS)
         self._publish_recording()
+        self._no_robot = ""
+        """What is missing in the namespace, in one sentence; empty where a robot is there, or none is expected."""
+        if self.value("robot_within"):
+            self.create_timer(self.value("robot_within"), self._find_robot)
         self.create_timer(0.2, self._discover)
         self.create_timer(1.0, self._publish_recording)
 
@@ -186,6 +193,16 @@ class RecorderNode(RobotNode):
         for node, query in self._queries.items():
             if not query.answered and time.monotonic() >= query.retry_at:
                 self._send(node, query)
+
+    def _find_robot(self) -> None:
+        """Warn where nothing of what is to be recorded is there, and name the robots that are."""
+        nodes = {join_namespace(space, name) for name, space in self.get_node_names_and_namespaces()}
+        topics = [name for name, _ in self.get_topic_names_and_types() if self.count_publishers(name)]
+        own = self.get_fully_qualified_name()
+        found = no_robot(self._namespace, nodes - {own}, topics, self._chosen - self._subscribed)
+        if found and found != self._no_robot:
+            self.get_logger().warning(found)
+        self._no_robot = found
 
     def _wants(self, topic: str, kind: str) -> bool:
         if self._chosen:
@@ -307,6 +324,8 @@ class RecorderNode(RobotNode):
         try:
             if kind == IMAGE_TYPE and self.value("images") == "jpeg":
                 topic, kind, data = f"{topic}/compressed", COMPRESSED_IMAGE_TYPE, self._jpeg(data)
+            elif kind == FEATURES_TYPE and self.value("privacy") == "features" and not self.value("landmarks"):
+                data = without_landmarks(data)
             elif kind == STREAM_TYPE:
                 self._note_stream(deserialize_message(data, ListenerStream))
             elif kind in WITH_TEXTS and b"://" in data:
@@ -382,7 +401,17 @@ class RecorderNode(RobotNode):
 
     def diagnose(self) -> None:
         self.facts["privacy"] = self.value("privacy")
-        self.warning = self._failure or "; ".join(self._unrecordable.values())
+        missing = [self._no_robot] if self._no_robot else []
+        self.warning = self._failure or "; ".join([*missing, *self._unrecordable.values()])
+
+
+def without_landmarks(data: bytes) -> bytes:
+    """A serialised SpeakerFeatures without the landmarks, which draw the face."""
+    message = deserialize_message(data, SpeakerFeatures)
+    if not len(message.landmarks):
+        return data
+    message.landmarks = array("f")
+    return serialize_message(message)
 
 
 def main() -> None:

@@ -41,16 +41,18 @@ class SensorFrontEnd:
         limits: StampLimits,
         watch: Callable[[ClockFrame], None] | None = None,
         stamps: str = "auto",
+        third_party: ThirdPartyAudio | None = None,
     ) -> None:
         """perception: None to get no frames, only calls of `watch`. watch: called with each frame before perception.
 
-        stamps: one of `stamp_source.STAMPS`.
+        stamps: one of `stamp_source.STAMPS`. third_party: reads third-party audio; default: 16 kHz mono until an
+        AudioInfo arrives.
         """
         self.clock = clock
         self.limits = limits
         """How far a stamp may lie from now; may be replaced at any time."""
         self._perception = perception
-        self._third_party = ThirdPartyAudio()
+        self._third_party = third_party or ThirdPartyAudio()
         self._watch = watch
         self.image_stamps, self.sound_stamps = StampSource("image", stamps), StampSource("audio", stamps)
         self._frame_id = ""
@@ -77,7 +79,7 @@ class SensorFrontEnd:
         if ours:
             chunk = chunk_from_message(message)
         else:
-            chunk = self._third_party.chunk(message if hasattr(message, "audio") else _Unstamped(message))
+            chunk = self._third_party.chunk(message if hasattr(message, "audio") else Unstamped(message))
         length = round(len(chunk.pcm) / chunk.rate * 1e9)
         if stamp is not None:
             self.limits.check(stamp, now)
@@ -115,7 +117,7 @@ class SensorFrontEnd:
         return out
 
 
-class _Unstamped:
+class Unstamped:
     """Gives an AudioData the `audio` field of an AudioDataStamped."""
 
     def __init__(self, audio: Any) -> None:

@@ -64,6 +64,8 @@ class RecordedSession:
     """Length of the bag, from its first message to its last."""
     notices: list[str] = field(default_factory=list)
     """To be shown beside any result, one sentence each."""
+    lost: list[str] = field(default_factory=list)
+    """Sensors of which most could not be used, one sentence each; figures are then no success."""
 
     def frames(self, begin: int, end: int) -> list[SpeakerFrame]:
         """The speaker's frames at slots [begin, end), with the slots' numbers and times as index and stamp."""
@@ -104,16 +106,17 @@ def read_session(
         losses = UnusableData()
         speaker = read_person(bag, inputs, losses, progress)
         if not len(speaker):
-            reasons = losses.sentences()
+            reasons = losses.sentences() or losses.lost
             raise BagError(f"bag {path} holds no frame of a speaker" + (f": {reasons[0]}" if reasons else ""))
         session = RecordedSession(
             path, inputs, speaker, timeline_of(speaker.stamps), losses, seconds=bag.seconds,
-            camera=camera_of(bag, inputs, other), microphone=microphone_of(bag, inputs, other),
+            camera=camera_of(bag, inputs, other), microphone=microphone_of(bag, inputs, other), lost=list(losses.lost),
         )  # fmt: skip
         if other is not None:
             listener_losses = UnusableData()
             listener = read_person(bag, other, listener_losses, progress)
             notices += [f"the human listener: {s}" for s in listener_losses.sentences()]
+            session.lost += [f"the human listener: {s}" for s in listener_losses.lost if s not in bag.lost]
             if len(listener):
                 session.listener, session.listener_inputs = _on_one_clock(speaker, listener, notices), other
             else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from react_ros.bags import manifest
+from react_ros.bags.audio_format import AudioFormat
 from react_ros.bags.errors import BagError
 from react_ros.bags.person_topics import find_person
 from react_ros.bags.reader import Bag
@@ -46,6 +47,8 @@ class ReplayReport:
     comparison: Comparison = field(default_factory=Comparison)
     notices: list[str] = field(default_factory=list)
     """For users, one sentence each."""
+    lost: list[str] = field(default_factory=list)
+    """Sensors of which most could not be used, one sentence each; the replay is then no success."""
 
     @property
     def speed(self) -> float:
@@ -62,19 +65,21 @@ def replay(
     features: str = "",
     image: str = "",
     audio: str = "",
+    audio_format: AudioFormat | None = None,
     storage: Storage = "mcap",
     progress: Progress = lambda done, total: None,
 ) -> ReplayReport:
     """Replay a bag into a new bag: speaker/features, listener/stream, listener/reaction and a manifest.
 
     The same bag, request and machine give the same bytes. source: auto takes recorded features if there are any, else
-    raw sensors; features, image, audio name topics where there are several. progress: called with (ns done, ns in
-    total). Raises BagError, ValueError or FileNotFoundError, with one sentence.
+    raw sensors; features, image, audio name topics where there are several. audio_format: of ros-drivers' audio
+    without an AudioInfo. progress: called with (ns done, ns in total). Raises BagError, ValueError or
+    FileNotFoundError, with one sentence.
     """
     start = time.perf_counter()
     report, losses = ReplayReport(), UnusableData()
     with Bag(path) as bag:
-        speaker = find_person(bag, source, features=features, image=image, audio=audio)
+        speaker = find_person(bag, source, features=features, image=image, audio=audio, audio_format=audio_format)
         listeners = ReplayListeners(bag, request or ReplayRequest(), speaker)
         use_one_torch_thread()
         frames = bag_frames(bag, speaker, losses, progress)
@@ -114,6 +119,7 @@ def replay(
             with suppress(BagError):
                 writer.close()
         report.notices = [*bag.notices, *listeners.sentences(), *losses.sentences()]
+        report.lost = losses.lost
         report.seconds, report.comparison = bag.seconds, listeners.comparison
         if not speaker.raw:
             report.perceiving = 0.0
@@ -122,7 +128,7 @@ def replay(
             recorded="replay", of=str(path), source="raw" if speaker.raw else "features",
             of_manifest=manifest.read_manifest(path) or None, start=manifest.moment(bag.start_ns),
             end=manifest.moment(bag.end_ns), namespace=namespace, storage=storage, streams=streams,
-            topics=dict(sorted(writer.counts.items())), notices=report.notices,
+            topics=dict(sorted(writer.counts.items())), notices=[*report.lost, *report.notices],
         )  # fmt: skip
         del entries["command"]  # it names the output folder
         manifest.write_manifest(out, entries)

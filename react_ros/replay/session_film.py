@@ -12,16 +12,18 @@ import numpy.typing as npt
 
 from react_ros.avatar.motion import FaceMotion, Pose
 from react_ros.avatar.render import Renderer
-from react_ros.bags.errors import BagError
+from react_ros.bags.audio_format import AudioFormat, third_party_audio
+from react_ros.bags.errors import BagError, UnknownAudioFormat
 from react_ros.bags.person_topics import audio_info_topic
 from react_ros.bags.reader import Bag
 from react_ros.bags.timeline import Timeline
 from react_ros.face import EXPRESSION_58, FPS, FRAME_NS, ROTATION_58, TRANSLATION_58, Floats
 from react_ros.media.film_writer import FilmWriter, Image, Pcm, side_by_side
-from react_ros.messages.audio import ThirdPartyAudio, chunk_from_message
+from react_ros.messages.audio import chunk_from_message
 from react_ros.messages.images import image_from_message
-from react_ros.messages.stamps import nanoseconds
 from react_ros.messages.types import OUR_AUDIO
+from react_ros.perception.front_end import Unstamped
+from react_ros.replay.source_stamps import SourceStamps
 
 Progress = Callable[[int, int], None]
 HEIGHT = 480
@@ -57,20 +59,30 @@ class Pictures:
 
     @staticmethod
     def _read(bag: Bag, topic: str, by_arrival: bool) -> Iterator[tuple[int, Any]]:
+        stamps = SourceStamps()
         with suppress(BagError):  # a damaged place ends the images
             for m in bag.messages([topic]):
-                yield (m.time_ns if by_arrival else nanoseconds(m.message.header.stamp)), m.message
+                captured = None if by_arrival else stamps.captured(topic, m.message, m.time_ns)
+                yield (m.time_ns if captured is None else captured), m.message
 
 
-def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Pcm] | None:
+def read_sound(
+    bag: Bag, topic: str, timeline: Timeline, audio_format: AudioFormat | None = None
+) -> tuple[int, Pcm] | None:
     """A microphone's audio on a timeline: (rate in Hz, (n,) mono int16 of the timeline's length), silence in gaps.
 
-    None where there is no audio, or its rate is not one that films support.
+    audio_format: of ros-drivers' audio without an AudioInfo. None where there is no audio, or its rate is not one that
+    films support.
     """
-    if not topic:
+    if not topic or not bag.topics[topic].known:
         return None
-    info = audio_info_topic(bag, topic)
-    third_party = None if bag.topics[topic].kind == OUR_AUDIO else ThirdPartyAudio()
+    info, stamps = audio_info_topic(bag, topic), SourceStamps()
+    third_party = None
+    if bag.topics[topic].kind != OUR_AUDIO:
+        try:
+            third_party = third_party_audio(bag, topic, info, audio_format or AudioFormat())
+        except UnknownAudioFormat:
+            return None
     rate, out = 0, np.zeros(0, np.int16)
     with suppress(BagError):
         for m in bag.messages([t for t in (topic, info) if t]):
@@ -79,7 +91,8 @@ def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Pcm] | No
                     assert third_party is not None
                     third_party.info(m.message)
                     continue
-                chunk = chunk_from_message(m.message) if third_party is None else third_party.chunk(m.message)
+                audio = m.message if third_party is None or hasattr(m.message, "audio") else Unstamped(m.message)
+                chunk = chunk_from_message(audio) if third_party is None else third_party.chunk(audio)
             except (ValueError, AttributeError):
                 continue
             if not rate:
@@ -88,8 +101,8 @@ def read_sound(bag: Bag, topic: str, timeline: Timeline) -> tuple[int, Pcm] | No
             if chunk.rate != rate or rate not in _RATES:
                 continue
             pcm = chunk.pcm.mean(1).astype(np.int16)
-            stamped = hasattr(m.message, "header")
-            stamp = nanoseconds(m.message.header.stamp) if stamped else m.time_ns - len(pcm) * 10**9 // rate
+            captured = stamps.captured(topic, m.message, m.time_ns)
+            stamp = m.time_ns - len(pcm) * 10**9 // rate if captured is None else captured
             _place(pcm, stamp, rate, timeline, out)
     return (rate, out) if rate in _RATES else None
 

@@ -29,7 +29,7 @@ from react_ros.corpus.reader import Corpus
 from react_ros.corpus.sounds import VERSION as SOUND_VERSION
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats
 from react_ros.generators.speaker_inputs import InputScheme, attribute_inputs
-from react_ros.io import atomic_write, sha256, sha256_of
+from react_ros.io import atomic_write, map_npy, sha256, sha256_of
 
 # No torch here: importing it would cost each process that reads clips seconds.
 
@@ -246,7 +246,7 @@ def _fill(
 def _open(folder: Path) -> tuple[dict[str, Floats], dict[str, Any]] | None:
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
-    except (OSError, ValueError, EOFError):
+        arrays = {name: map_npy(folder / f"{name}.npy") for name in _ARRAYS}
+    except (OSError, ValueError):
         return None
     return arrays, index

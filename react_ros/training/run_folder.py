@@ -36,8 +36,11 @@ def describe(
     }
 
 
-def claim(folder: Path, run: Mapping[str, Any]) -> None:
+def claim(folder: Path, run: Mapping[str, Any]) -> list[Path]:
     """Raise ValueError, in one sentence, where the folder has a stage that was begun with other settings or data.
+
+    A trial, which had a limit of steps, makes way for a run without one: returns the folders of its stages, which are
+    to be removed.
 
     Settings of stages that have not begun, or whose folder was removed, may change; so may the code. Folders of
     version 0.1 are accepted.
@@ -46,7 +49,7 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
     if not path.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no run: choose another folder with --out")
-        return
+        return []
     try:
         kept = parse_yaml(path.read_text("utf-8"), exponents=False)
         if not isinstance(kept, dict):
@@ -56,7 +59,9 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} cannot be read: {excerpt(str(error))}") from None
     begun = [name for name in run["stages"] if (folder / name).is_dir()]
     if not begun:
-        return
+        return []
+    if kept.get("steps_limit") and not run["steps_limit"]:
+        return [folder / name for name in begun]
     before, now = _flat(kept), _flat(run)
     # Data last: a changed setting, e.g. the number of frames, changes their digest too and is the better message.
     for key in sorted(before.keys() | now.keys(), key=lambda key: (key.startswith("data."), key)):
@@ -69,6 +74,7 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
             if parts[0] == "data":
                 raise ValueError(f"{folder} was begun when the {parts[1]} split had other content: {remove}")
             raise ValueError(f"{folder} was begun with {key} {before.get(key)!r}, not {now.get(key)!r}: {remove}")
+    return []
 
 
 def write(folder: Path, run: Mapping[str, Any]) -> None:

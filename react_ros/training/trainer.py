@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import Split
 from react_ros.corpus.pool import Progress
 from react_ros.corpus.reader import Corpus
@@ -59,7 +61,8 @@ def train(
     if run.stage and run.stage not in names:
         known = [kind.stage for kind in training_stages(run.system)]
         here = " with this configuration" if run.stage in known else ""
-        raise ValueError(f"{run.system} has no stage {run.stage!r}{here}: there are {', '.join(names)}")
+        near = did_you_mean(run.stage, names)
+        raise ValueError(f"{run.system} has no stage {run.stage!r}{here}{near}: there are {', '.join(names)}")
     # Before hours of training, not when a stage's turn comes.
     gates = _gates(run)
     clips = _read(run, stages, processes, progress)
@@ -67,10 +70,15 @@ def train(
         for sentence in found.left_out:
             watcher.say(f"left out: {sentence}")
     description = run_folder.describe(run.system, run.config, run.corpora, clips, run.steps_limit)
-    run_folder.claim(run.out, description)
+    trial = run_folder.claim(run.out, description)
     processes.barrier()  # until all have compared run.yaml
     if processes.is_main:
+        if trial:
+            watcher.say(f"{run.out} held a trial with a limit of steps, which is replaced")
+        for stage in trial:
+            shutil.rmtree(stage)
         run_folder.write(run.out, description)
+    processes.barrier()
 
     previous: dict[str, FinishedStage] = {}
     outcomes: dict[str, StageOutcome] = {}

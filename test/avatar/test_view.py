@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -193,3 +194,48 @@ def test_a_browser_shows_the_picture_and_the_status(view, tmp_path):
     skin = (page[..., 2].astype(int) - page[..., 0] > 60) & (page[..., 2] > 190)
     assert skin.sum() > 5000, "the avatar's face is on the page"
     assert (page[-200:].max(-1) > 200).sum() > 100, "so is the line of text below it"
+
+
+def status_of(view: ViewServer, path: str = "/", **headers: str) -> int:
+    """The HTTP status of a request to the page with these headers."""
+    asked = http.client.HTTPConnection("127.0.0.1", view.port, timeout=5)
+    asked.request("GET", path, headers={"Host": f"127.0.0.1:{view.port}", **headers})
+    try:
+        return asked.getresponse().status
+    finally:
+        asked.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/stream.mjpg", "/events"])
+def test_other_sites_get_nothing(view: ViewServer, path: str) -> None:
+    view.show(picture(1))
+    view.status({"state": "live"})
+    own = f"http://127.0.0.1:{view.port}"
+    for good in (
+        {}, {"Host": "localhost"}, {"Host": f"localhost:{view.port}"}, {"Host": "[::1]:80"}, {"Origin": own},
+        {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
+    ):  # fmt: skip
+        assert status_of(view, path, **good) == 200, good
+    for bad in (
+        {"Host": "evil.example"}, {"Host": f"evil.example:{view.port}"}, {"Host": ""},
+        {"Host": "127.0.0.1.evil.example"}, {"Host": "192.168.0.7:8025"}, {"Origin": "http://evil.example"},
+        {"Origin": "null"}, {"Origin": f"http://localhost:{view.port + 1}"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"},
+    ):  # fmt: skip
+        assert status_of(view, path, **bad) == 403, bad
+    link = status_of(view, path, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"})
+    assert link == (200 if path == "/" else 403), "a link to the page may be followed"
+    with get(f"{own}{path}") as answer:
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_on_other_interfaces_addresses_and_given_names_are_answered() -> None:
+    server = ViewServer("0.0.0.0", 0, ("Robot.Lab",))
+    try:
+        for host in ("192.168.0.7:8025", "robot.lab", "localhost", socket.gethostname(), "[fe80::1]"):
+            assert status_of(server, Host=host) == 200, host
+        assert status_of(server, Host="evil.example") == 403
+    finally:
+        server.close()

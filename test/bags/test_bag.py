@@ -7,24 +7,30 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import numpy as np
+import psutil
 import pytest
 import yaml
+from backports import zstd
 from recordings import FEATURES, answered, features, person
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from typer.testing import CliRunner
 
-from react_ros.bags import manifest
+from react_ros.bags import manifest, rosbags_internals
 from react_ros.bags.errors import BagError, BagFull
 from react_ros.bags.reader import Bag, read_bag
 from react_ros.bags.types import new_message, serialise, typestore
 from react_ros.bags.writer import STORAGES, BagWriter, Storage
+from react_ros.cli.main import app
 from react_ros.face import ARKIT
 from react_ros.generators import registry
 from react_ros.replay.replay import replay
@@ -402,6 +408,82 @@ def test_messages_out_of_order_are_read_in_order(tmp_path: Path) -> None:
     with Bag(tmp_path / "bag") as read:
         assert [m.message.lineage.frame for m in read.messages([FEATURES])] == list(range(20))
     assert replay(tmp_path / "bag", tmp_path / "out").reactions == 20
+
+
+# Bombs ---------------------------------------------------------------------------------------------------------------
+
+CLAIMED = 400_000_000
+
+
+def bomb(size: int) -> bytes:
+    """Bytes of some kB that hold `size` zeros."""
+    coder = zstd.ZstdCompressor(level=1)
+    zeros = bytes(1 << 22)
+    return b"".join([coder.compress(zeros) for _ in range(size >> 22)]) + coder.flush()
+
+
+def replace_chunk(file: Path, data: bytes, compression: bytes, claims: int) -> None:
+    """Replace the one chunk of an mcap file; the file then has no index."""
+    whole = file.read_bytes()
+    at = whole.index(b"\x06", whole.index(b"ros2") + 4)
+    while struct.unpack_from("<Q", whole, at + 1)[0] > len(whole):
+        at = whole.index(b"\x06", at + 1)
+    head = whole[at + 9 : at + 25] + struct.pack("<QI", claims, 0)
+    record = head + struct.pack("<I", len(compression)) + compression + struct.pack("<Q", len(data)) + data
+    file.write_bytes(whole[:at] + b"\x06" + struct.pack("<Q", len(record)) + record)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """At most 600 MB more than now: a bomb that goes off ends in a MemoryError, which no sentence names."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 600_000_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_message_that_expands_to_gigabytes_is_refused(storage: Storage, little_memory: None, tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag", storage)
+    writer.write(SHAPES, KIND, 1, shapes(1))
+    writer.write(SHAPES, KIND, 2, bomb(2_000_000_000))
+    writer.close()
+    read = []
+    with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match="hold more than 256000000") as error:
+        read += list(bag.messages([SHAPES]))
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("claims", [100, CLAIMED, 2**63])
+@pytest.mark.parametrize("compression", [b"zstd", b"lz4"])
+def test_a_chunk_that_holds_more_than_it_claims_or_claims_too_much_is_refused(
+    compression: bytes, claims: int, little_memory: None, tmp_path: Path
+) -> None:
+    fill(writer := BagWriter(tmp_path / "bag"), 5)
+    writer.close()
+    data = bomb(CLAIMED) if compression == b"zstd" else lz4.frame.compress(bytes(50_000_000))
+    replace_chunk(tmp_path / "bag/recording.mcap", data, compression, claims)
+    with pytest.raises(BagError) as error, Bag(tmp_path / "bag") as bag:
+        list(bag.messages([SHAPES]))
+    assert "MemoryError" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_file_that_expands_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rosbags_internals, "MAX_MESSAGE_BYTES", 10_000_000)
+    record_third_party(tmp_path / "bag", "mcap", CompressionMode.FILE)
+    (file,) = (tmp_path / "bag").glob("*.zstd")
+    file.write_bytes(bomb(200_000_000))
+    with pytest.raises(BagError, match="a compressed file holds more than"):
+        Bag(tmp_path / "bag")
+
+
+def test_errors_quote_a_bounded_excerpt(tmp_path: Path) -> None:
+    long = "x" * 100_000
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection(f"/{long}", f"lab_msgs/msg/{long}", msgdef="float64 x\n" + long, rihs01="R")
+        writer.write(connection, 1, b"x" * 100)
+    result = CliRunner().invoke(app, ["replay", str(tmp_path / "bag"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and len(result.output) < 2000 and result.output.count("\n") == 1
 
 
 # The manifest --------------------------------------------------------------------------------------------------------

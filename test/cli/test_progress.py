@@ -33,6 +33,23 @@ def test_a_short_task_prints_nothing_and_an_unknown_total_has_no_time_left():
     assert stream.getvalue() == "reading: 8000, 200/s\n"
 
 
+def test_a_step_that_takes_long_is_reported_every_30_s():
+    stream, now = io.StringIO(), 0.0
+    display = ProgressLines(stream, lambda: now)
+    display.update("clips", 3, 10)
+    for second in range(1, 71):
+        now = float(second)
+        display.beat()
+    now = 71.0
+    display.update("clips", 10, 10)
+    now = 200.0
+    display.beat()
+    assert stream.getvalue().splitlines() == [
+        "clips: 3 of 10, the next for 0:30 so far", "clips: 3 of 10, the next for 1:00 so far",
+        "clips: 10 of 10, 0.0986/s, 0:00 left",
+    ]  # fmt: skip
+
+
 def test_progress_without_a_terminal_is_silent_at_first(capsys):
     with progress("clips") as update:
         update(1, 2)

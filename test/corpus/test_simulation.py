@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from react_ros.corpus.simulation import SimulatedSession, dyads, simulate, simul
 from react_ros.corpus.simulation.expressions import CEASES, OCCURS, occurrence
 from react_ros.corpus.simulation.motion import SECONDS, TIMES, swing
 from react_ros.corpus.simulation.story import _STORIES, stories
+from react_ros.corpus.simulation.unfinished import UnfinishedCorpus
 from react_ros.face import ARKIT_INDEX, ATTRIBUTE_NAMES, AU, EXPRESSIONS, FPS, VA
 
 SESSIONS = 40
@@ -380,10 +382,43 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 
 
 def test_what_was_interrupted_leaves_nothing_that_looks_complete(tmp_path, monkeypatch):
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    options = {"world": "early", "sessions": 9, "seed": 3, "tellers": 4, "jobs": 1}
+    simulate(tmp_path / "whole", **options)
+    written: list[int] = []
+    write = dyads._write_session
 
-    monkeypatch.setattr(dyads, "_write_session", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "out", world="early", sessions=14, seed=3, tellers=4, jobs=1)
-    assert not list(tmp_path.iterdir())
+    def interrupted(*given: Any) -> Any:
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(given[-1])
+        return write(*given)
+
+    with monkeypatch.context() as once:
+        once.setattr(dyads, "_write_session", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    again: list[int] = []
+    monkeypatch.setattr(dyads, "_write_session", lambda *given: (again.append(given[-1]), write(*given))[1])
+    seen: list[tuple[int, int]] = []
+    simulate(tmp_path / "out", **options, progress=lambda done, total: seen.append((done, total)))
+    assert written == [0, 1, 2, 3, 4] and again == [5, 6, 7, 8] and seen[0] == (6, 9) and seen[-1] == (9, 9)
+
+    def content(folder: Path) -> dict[str, bytes]:
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
+
+
+def test_what_was_begun_otherwise_is_removed_and_one_process_writes(tmp_path):
+    begun = UnfinishedCorpus(tmp_path / "out", {"seed": 1})
+    with begun.begun():
+        begun.finish(0, {"clip": "x"})
+        with pytest.raises(FileExistsError, match="is being written by another process"), begun.begun():
+            pass
+    with begun.begun():
+        assert begun.finished() == {0: {"clip": "x"}}
+    other = UnfinishedCorpus(tmp_path / "out", {"seed": 2})
+    with other.begun():
+        assert other.finished() == {}

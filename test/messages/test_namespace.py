@@ -15,6 +15,7 @@ from react_ros.messages.namespace import (
     name_of,
     namespace_of,
     nearest,
+    no_robot,
     normalize_namespace,
     parse_namespace,
     robot_namespaces,
@@ -150,3 +151,20 @@ def test_every_topic_of_the_nodes_is_known_to_the_rule() -> None:
     published = set(re.findall(r'create_(?:lifecycle_)?publisher\(\s*\w+,\s*"([^"/][^"]*)"', text))
     assert len(published) > 10
     assert published <= namespace.TWO_PART_NAMES | namespace.ONE_PART_NAMES
+
+
+@pytest.mark.parametrize(
+    ("nodes", "topics", "unpublished", "says"),
+    [
+        ({"/robto/listener"}, [], (), ""),
+        ({"/robot/listener"}, ["/robot/speaker/features"], (), "no robot at /robto; I see /robot "),
+        ((), ["/a/avatar/status", "/b/avatar/status"], (), "no robot at /robto; I see /a, /b "),
+        ((), ["/usb_cam/image_raw"], (), "no robot at /robto, nor anywhere else"),
+        ({"/robto/listener"}, ["/cam/image_raw"], {"/cam/image"}, "nobody publishes /cam/image (did you mean '/cam"),
+    ],
+)  # fmt: skip
+def test_where_no_robot_is_the_others_are_named(
+    nodes: set[str], topics: list[str], unpublished: set[str], says: str
+) -> None:
+    said = no_robot("/robto", nodes, topics, unpublished)
+    assert said.startswith(says) and bool(said) == bool(says)

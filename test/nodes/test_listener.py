@@ -19,8 +19,10 @@ import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter as RosParameter
+from typer.testing import CliRunner
 
 from react_ros.bringup import Process, environment
+from react_ros.cli.main import app
 from react_ros.face import Face, FaceState, Sound, SoundState, SpeakerFrame
 from react_ros.messages.listener_stream import parse_parameters
 from react_ros.msg import ListenerStream, SpeakerFeatures
@@ -232,3 +234,33 @@ def test_a_listener_that_is_killed_comes_back_with_what_was_set_while_it_ran_and
     last.talk()
     last.wait_answers("attentive", seed=2, more=5)
     last.probe.wait(lambda: "restarted without what was set: generator slow" in last.warning(), 10, "the warning")
+
+
+def command(*words: str) -> tuple[int, str]:
+    """Exit code and output of a command; an uncaught exception fails the test."""
+    result = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_a_running_robot_is_set_and_shown_without_ros2(start_listener: Any) -> None:
+    listener = start_listener()
+    listener.talk()
+    listener.wait_answers("attentive")
+    assert command("set", "generator", "attentive,nodding=0.5")[0] == 0
+    told = listener.probe.messages["listener/stream"]
+    listener.probe.wait(lambda: any("nodding: 0.5" in m.parameters for _, m in told), 20, "another stream")
+    assert command("set", "liveliness", "0.5") == (0, "/robot/listener: liveliness = 0.5\n")
+    code, text = command("status", "--json")
+    (shown,) = [node for node in json.loads(text) if node["name"] == "/robot/listener"]
+    assert code == 0 and shown["level"] == 0 and shown["values"]["generator"] == "attentive"
+    assert "/robot/listener" in command("status")[1]
+    for words, says in (
+        (("generator", "atentive"), "did you mean 'attentive'?"), (("livelines", "1"), "did you mean 'liveliness'?"),
+        (("generator", "attentive,nodding=9"), "must be a number from 0 to 2"),
+        (("liveliness", "9"), "between 0 and 2"), (("device", "cpu"), "cannot be set while"),
+        (("liveliness", "much"), "liveliness must be a number, not 'much'"), (("max_stamp_age", "1"), "name one, "),
+        (("liveliness", "1", "--namespace", "robto"), "no robot at /robto; I see"),
+    ):  # fmt: skip
+        code, text = command("set", *words)
+        assert code == 2 and says in text and len(text.strip().splitlines()) == 1, text
+    assert "no robot at /robto; I see /robot" in command("status", "--namespace", "robto")[1]

@@ -18,7 +18,7 @@ import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from recordings import person
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,6 +36,7 @@ from react_ros.msg import AudioChunk, ListenerStream, Recording, SpeakerFeatures
 from react_ros.nodes.base import LATCHED_QOS, OUTPUT_QOS
 from react_ros.nodes.messages import FACTORY, audio_message, image_message, message_class
 from react_ros.nodes.probe import Probe
+from react_ros.nodes.recorder import RecorderNode, without_landmarks
 from react_ros.replay.listeners import ReplayRequest
 from react_ros.replay.replay import replay
 
@@ -358,6 +359,28 @@ def test_errors_at_the_start_are_one_sentence(domain: int, tmp_path: Path) -> No
         result = CliRunner().invoke(app, ["record", str(tmp_path / "x"), *words])
         assert result.exit_code == 2 and sentence in result.output
     assert not (tmp_path / "x").exists()
+
+
+def test_features_hold_no_landmarks_unless_asked() -> None:
+    frame = person(1)[0]
+    frame.face.landmarks = np.full((478, 3), 0.5, np.float32)
+    drawn = FACTORY.speaker(frame, {}, 1, landmarks=True)
+    kept = deserialize_message(without_landmarks(serialize_message(drawn)), SpeakerFeatures)
+    assert len(drawn.landmarks) == 478 * 3 and len(kept.landmarks) == 0
+    drawn.landmarks = kept.landmarks
+    assert serialize_message(kept) == serialize_message(drawn)
+    assert {p.name: p.default for p in RecorderNode.PARAMETERS}["landmarks"] is False
+
+
+def test_a_recording_of_nobody_says_which_robots_there_are(domain: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "react_ros", "record", str(tmp_path / "bag"), "--namespace", "robto"]
+    popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with Probe("/robot", {"image_raw": Image}) as probe:
+        Studio(probe)
+        said = "no robot at /robto; I see /robot (name it with --namespace)"
+        probe.wait(lambda: said in (getattr(probe.diagnostics.get("/robto/recorder"), "message", "")), 30, "a warning")
+        popen.send_signal(signal.SIGINT)
+        assert said in popen.communicate(timeout=20)[1]
 
 
 def test_ctrl_c_ends_a_recording_with_a_summary(domain: int, tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ def test_stages_can_be_trained_one_by_one(trained: Trained, whole: Path, tmp_pat
     out = tmp_path / "run"
     with pytest.raises(ValueError, match=r"stage code comes before listener, and is not finished"):
         trained(out, *QUICK, stage="listener")
-    with pytest.raises(ValueError, match=r"tiny has no stage 'liszt': there are code, listener"):
+    with pytest.raises(ValueError, match=r"tiny has no stage 'liszt' \(did you mean 'listener'\?\): there are code"):
         trained(out, *QUICK, stage="liszt")
     trained(out, *QUICK, stage="code")
     assert not (out / "tiny.safetensors").exists() and not (out / "listener").exists()
@@ -419,6 +419,15 @@ def test_a_trial_ends_every_stage_early_and_still_writes_weights(trained: Traine
     watcher = trained(tmp_path / "run", *QUICK, steps_limit=2)
     assert watcher.steps == [("code", 1, 2), ("code", 2, 2), ("listener", 1, 2), ("listener", 2, 2)]
     assert (tmp_path / "run/tiny.md").is_file() and len(lines(tmp_path / "run/code/validation.jsonl")) == 1
+
+
+def test_a_trial_makes_way_for_the_run(trained: Trained, tmp_path: Path, whole: Path) -> None:
+    trained(tmp_path / "run", *QUICK, steps_limit=2)
+    watcher = trained(tmp_path / "run", *QUICK)
+    assert any("held a trial with a limit of steps, which is replaced" in sentence for sentence in watcher.sentences)
+    assert lines(tmp_path / "run/code/losses.jsonl") == lines(whole / "code/losses.jsonl")
+    with pytest.raises(ValueError, match="was begun with steps_limit 0, not 2"):
+        trained(tmp_path / "run", *QUICK, steps_limit=2)
 
 
 def test_on_a_cpu_lower_precision_and_compiling_are_ignored_with_a_message(trained: Trained, tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +15,10 @@ from react_ros.config import did_you_mean
 from react_ros.corpus.clips import SPLITS, Split
 from react_ros.corpus.pool import spread
 from react_ros.corpus.simulation.session import TELLERS, SimulatedPerson
+from react_ros.corpus.simulation.unfinished import UnfinishedCorpus
 from react_ros.corpus.writing import write_csv, write_person, write_settings, write_split
 from react_ros.face import ARKIT_SCHEME, FPS, SAMPLE_RATE
+from react_ros.package import code_version
 
 THRESHOLD = 4.0
 """FRDist up to which two speakers tell the same story: between the distances within and across stories."""
@@ -140,26 +140,32 @@ def simulate(
 ) -> None:
     """Write a simulated corpus. The same seed gives the same bytes; a larger corpus begins with the same sessions.
 
-    out: a folder that does not exist or is empty; it appears when it is complete. world: of `WORLDS`. sessions: at
+    out: a folder that does not exist or is empty; it appears when it is complete. Sessions of an interrupted call with
+    the same arguments are not written again. world: of `WORLDS`. sessions: at
     least those of two stories and one more, so that every split has a clip. tellers: sessions per story, 4 to 6.
     audio_rate: Hz. jobs: processes, None for one per core. progress: called with (sessions done, in all). Raises
     ValueError for an impossible number, CorpusError where a package is missing, FileExistsError for a folder in use,
     OSError.
     """
     _check(out, world, sessions, seed, tellers, audio_rate, jobs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-unfinished-"))
-    try:
-        temporary.chmod(0o755)
-        work = partial(_write_session, temporary, world, seed, tellers, audio_rate)
-        written = spread(work, list(range(sessions)), jobs=jobs or 0, progress=progress)
-        _write_tables(temporary, written)
-        _write_settings(temporary, world, sessions, seed, tellers, audio_rate)
-        _write_appropriateness(temporary, WORLDS[world], written, jobs)
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    out = out.resolve()
+    plan = {"world": world, "sessions": sessions, "seed": seed, "tellers": tellers, "audio_rate": audio_rate}
+    unfinished = UnfinishedCorpus(out, {**plan, "version": __version__, "code": code_version()})
+    with unfinished.begun():
+        done = unfinished.finished()
+        left = [index for index in range(sessions) if index not in done]
+        report = progress or (lambda _done, _total: None)
+        spread(
+            partial(_finish_session, unfinished, world, seed, tellers, audio_rate), left, jobs=jobs or 0,
+            progress=lambda more, _: report(sessions - len(left) + more, sessions),
+        )  # fmt: skip
+        kept = unfinished.finished()
+        written = [_Written(**kept[index]) for index in range(sessions)]
+        folder = unfinished.folder
+        _write_tables(folder, written)
+        _write_settings(folder, world, sessions, seed, tellers, audio_rate)
+        _write_appropriateness(folder, WORLDS[world], written, jobs)
+        unfinished.complete()
 
 
 def _check(out: Path, world: str, sessions: int, seed: int, tellers: int, audio_rate: int, jobs: int | None) -> None:
@@ -188,6 +194,14 @@ class _Written:
     split: Split
     story: int
     traits: dict[str, float]
+
+
+def _finish_session(
+    unfinished: UnfinishedCorpus, world: str, seed: int, tellers: int, audio_rate: int, index: int
+) -> None:
+    """Write one session's files, and that they are there."""
+    written = _write_session(unfinished.folder, world, seed, tellers, audio_rate, index)
+    unfinished.finish(index, asdict(written))
 
 
 def _write_session(root: Path, world: str, seed: int, tellers: int, audio_rate: int, index: int) -> _Written:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from react_ros.config import did_you_mean, parse_yaml
+from react_ros.config import did_you_mean
 from react_ros.corpus.clips import SPLITS, Split
 from react_ros.generators import registry
 from react_ros.generators.system import SHUFFLED, Protocol
@@ -60,11 +59,12 @@ class Row:
         return f"{self.name}-{sha256(self.label)[:10]}"
 
 
-def parse_row(text: str) -> Row:
+def parse_row(text: str, more: Sequence[str] = ()) -> Row:
     """Parse a row: NAME[,parameter=value…][:shuffled_speaker], or predictions=FILE.
 
     A generator is created once, so that wrong parameters and missing weights are found here. Raises ValueError, in one
-    sentence, for anything else, unknown generators and parameters included.
+    sentence, for anything else, unknown generators and parameters included. more: further rows that exist here, for the
+    sentence.
     """
     if text.startswith(f"{PREDICTIONS}="):
         file = text.split("=", 1)[1]
@@ -74,22 +74,17 @@ def parse_row(text: str) -> Row:
     head, colon, variant = text.partition(f":{SHUFFLED}")
     if variant or (":" in head and not colon):
         raise ValueError(f"row {text!r}: after a colon only {SHUFFLED} is known")
-    name, *pairs = head.split(",")
+    name, _, pairs = head.partition(",")
     if name in (GROUND_TRUTH, ANOTHER_LISTENER):
         if colon or pairs:
             raise ValueError(f"row {text!r}: {name} has neither parameters nor a variant")
         return Row(name)
-    parameters = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"row {text!r}: {pair!r} is not parameter=value")
-        try:
-            parameters[key] = parse_yaml(value)
-        except yaml.YAMLError:
-            raise ValueError(f"row {text!r}: {value!r} is not a value for {key}") from None
+    try:
+        name, parameters = registry.parse_choice(head)
+    except ValueError as error:
+        raise ValueError(f"row {error}") from None
     if name not in registry.names():
-        known = (GROUND_TRUTH, ANOTHER_LISTENER, *registry.names())
+        known = (*more, GROUND_TRUTH, ANOTHER_LISTENER, *registry.names())
         raise ValueError(
             f"there is no row {name!r}{did_you_mean(name, known)}: there are {', '.join(known)}, "
             f"and {PREDICTIONS}=FILE.npy"
@@ -122,7 +117,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split is {self.split!r}: there are {', '.join(SPLITS)}")
+            raise ValueError(
+                f"split is {self.split!r}{did_you_mean(self.split, SPLITS)}: there are {', '.join(SPLITS)}"
+            )
         if self.protocol not in ("online", "offline"):
             raise ValueError(f"protocol is {self.protocol!r}: it must be online or offline")
         for name, low, high in (("samples", 1, 1000), ("seed", 0, 2**31), ("frames", 2, 100_000), ("limit", 0, 10**7)):

@@ -254,9 +254,18 @@ def _claim(out: Path, prepared: Prepared) -> None:
         _expect_same(out, _read_json(plan_file), description)
         return
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise ValueError(f"{out} exists and holds no evaluation: choose another folder")
+        raise ValueError(f"{out} {_holds(out)}: choose another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(plan_file, json.dumps(description, indent=1))
+
+
+def _holds(out: Path) -> str:
+    """What a folder holds instead of an evaluation of a corpus."""
+    if (out / "responsiveness.json").is_file():
+        return "holds an evaluation of responsiveness"
+    if (out / "results.json").is_file() and (out / "report.html").is_file():
+        return "holds an evaluation of recorded sessions"
+    return "exists and holds no evaluation"
 
 
 def _description(prepared: Prepared) -> dict[str, Any]:

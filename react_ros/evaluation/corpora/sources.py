@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from react_ros.corpus.arrays import map_npy
 from react_ros.corpus.clips import CorpusError, Dyad
 from react_ros.corpus.reader import Corpus
 from react_ros.evaluation.corpora.plan import ANOTHER_LISTENER, GROUND_TRUTH, Plan, Row
 from react_ros.evaluation.corpora.source_digest import source_digest
 from react_ros.face import ATTRIBUTES, FACE_MODEL, Floats, Reaction
 from react_ros.generators import registry
+from react_ros.io import map_npy
 
 Mask = npt.NDArray[np.bool_]
 

@@ -27,7 +27,7 @@ from react_ros.face import (
     SoundState,
     SpeakerFrame,
 )
-from react_ros.io import atomic_write, sha256, sha256_of
+from react_ros.io import atomic_write, private_folder, sha256, sha256_of
 
 FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 FOOTAGE = "footage"
@@ -122,20 +122,28 @@ def silent() -> Sound:
     return Acoustics().step(np.zeros(FRAME_SAMPLES, np.float32))
 
 
+_MAX_CLIP_BYTES = 500_000_000
+"""Largest npz that is read as a clip, unpacked: three hours of a speaker."""
+
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
 def read_clip(path: Path) -> list[SpeakerFrame]:
     """The frames of an npz file as `write_clip` writes it. Raises ValueError, in one sentence."""
     try:
+        with zipfile.ZipFile(path) as whole:
+            size = sum(inside.file_size for inside in whole.infolist())
+        if size > _MAX_CLIP_BYTES:
+            raise ValueError(f"it holds {size} bytes; at most {_MAX_CLIP_BYTES} are read")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as a clip: {' '.join(str(error).split())}") from None
+        count = len(arrays["state"]) if "state" in arrays else 0
+    except Exception as error:  # parsers of damaged bytes raise anything
+        text = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path} cannot be read as a clip: {text or type(error).__name__}") from None
     missing = [name for name in (*_WIDTHS, *_SCALARS) if name not in arrays]
     if missing:
         raise ValueError(f"{path} is no clip of a speaker: it has no array {missing[0]!r}")
-    count = len(arrays["state"])
     for name in (*_WIDTHS, *_SCALARS):
         shape = (count, _WIDTHS[name]) if name in _WIDTHS else (count,)
         if arrays[name].shape != shape or arrays[name].dtype.kind not in "fiu":
@@ -221,7 +229,7 @@ def _files(path: Path) -> list[Path]:
 
 def _is_bag(path: Path) -> bool:
     if path.is_file():
-        return path.suffix in (".mcap", ".db3")
+        return path.suffix.lower() in (".mcap", ".db3")
     return (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
 
 
@@ -287,6 +295,7 @@ def film_clip(film: Path, sound: Path | None = None) -> list[SpeakerFrame]:
         return read_clip(cached)
     frames = film_frames(film, sound=sound)
     with suppress(OSError):
+        private_folder(cached.parent)
         write_clip(cached, frames)
     return frames
 

@@ -27,6 +27,7 @@ from react_ros.evaluation.sessions.sources import (
 )
 from react_ros.face import FPS
 from react_ros.generators import registry
+from react_ros.io import private_folder
 from react_ros.media.film_writer import FilmError
 from react_ros.replay.recorded_session import RecordedSession, read_session
 from react_ros.replay.replay import use_one_torch_thread
@@ -143,13 +144,14 @@ def _film(
     """Write a bag's film of a row into `films`: its path, or "none: " and the reason."""
     session = corpus.sessions[number]
     path = folder / f"{number + 1:02}-{row.key}.mp4"
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     try:
         faces, present = source.first_sample(number)
         with Bag(session.path) as bag:
             write_film(
                 path, session.timeline.times, Pictures(bag, session.camera).at,
-                ReactionRenderer(faces, present).at, read_sound(bag, session.microphone, session.timeline),
+                ReactionRenderer(faces, present).at,
+                read_sound(bag, session.microphone, session.timeline, session.inputs.format),
                 lambda done, total: progress(f"rendering {path.name}", done, total), ("human", row.label),
             )  # fmt: skip
         films[row.label] = f"{folder.name}/{path.name}"

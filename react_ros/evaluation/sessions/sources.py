@@ -28,7 +28,7 @@ def parse_session_row(text: str) -> Row:
     """
     if text == RECORDED:
         return Row(RECORDED)
-    row = parse_row(text) if text.partition(",")[0].partition(":")[0] != RECORDED else None
+    row = parse_row(text, more=(RECORDED,)) if text.partition(",")[0].partition(":")[0] != RECORDED else None
     if row is None:
         raise ValueError(f"row {text!r}: {RECORDED} has neither parameters nor a variant")
     if row.name in (ANOTHER_LISTENER, PREDICTIONS):

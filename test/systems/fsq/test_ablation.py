@@ -196,7 +196,10 @@ def _adds_guidance(dyads: Path, out: Path, told: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--kinds", "fsq,rvq"), "--kinds fsq,rvq: there is no quantizer 'rvq': there are fsq, lfq, vq"),
+        (
+            ("--kinds", "fsq,rvq"),
+            "--kinds fsq,rvq: there is no quantizer 'rvq' (did you mean 'vq'?): there are fsq, lfq, vq",
+        ),
         (("--guidance", "1,x"), "--guidance 1,x: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
         (("--guidance", "-0.5"), "--guidance -0.5: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
         (("--guidance", "nan"), "--guidance nan: it must be numbers from 0 to 10, separated by commas, e.g. 0,0.5"),
