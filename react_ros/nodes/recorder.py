@@ -199,7 +199,7 @@ class RecorderNode(RobotNode):
         nodes = {join_namespace(space, name) for name, space in self.get_node_names_and_namespaces()}
         topics = [name for name, _ in self.get_topic_names_and_types() if self.count_publishers(name)]
         own = self.get_fully_qualified_name()
-        found = no_robot(self._namespace, nodes - {own}, topics, self._chosen - self._subscribed)
+        found = no_robot(self._namespace, nodes - {own}, topics, self._chosen - set(self._subscribed))
         if found and found != self._no_robot:
             self.get_logger().warning(found)
         self._no_robot = found
