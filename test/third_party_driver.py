@@ -119,20 +119,22 @@ CLOCKS = {
 }
 
 
-def film(node: Node, phases: str, file: str) -> None:
+def film(node: Node, file: str) -> None:
     """Publish a photograph as bgr8 at 30 Hz, in phases with a publisher each; each begins when somebody subscribes.
 
-    phases: JSON, a list of objects with topic, size ("640x480"), reliable, count (of images; 0: endless), keep (share
-    of the images that is published, drawn at random), clock. Prints a line at the end of a phase; the next one begins
-    with a line on stdin.
+    A phase is a line on stdin, JSON with topic, size ("640x480"), reliable, count (of images; 0: endless), keep (share
+    of the images that is published, drawn at random), clock. At the end of its images a line is printed.
     """
     import cv2
 
     bgr = cv2.imread(file)
     assert bgr is not None
-    for phase in json.loads(phases):
+    publisher = None
+    for phase in sys.stdin:
+        if publisher is not None:
+            node.destroy_publisher(publisher)
         o = {"topic": "/robot/image_raw", "size": "640x480", "reliable": True, "count": 0, "keep": 1.0,
-             "clock": "epoch", **phase}  # fmt: skip
+             "clock": "epoch", **json.loads(phase)}  # fmt: skip
         w, h = map(int, o["size"].split("x"))
         image = Image(height=h, width=w, encoding="bgr8", step=3 * w, data=_array("B", cv2.resize(bgr, (w, h))))
         image.header.frame_id = "camera_link"
@@ -142,16 +144,16 @@ def film(node: Node, phases: str, file: str) -> None:
             time.sleep(0.05)
         time.sleep(1.0)  # subscribers that now know the publisher may subscribe anew, reliably
         published, due, draw = 0, time.monotonic(), random.Random(0)
+        stamp = CLOCKS[o["clock"]]()
         while not o["count"] or published < o["count"]:
             due += 1 / 30
+            stamp += 10**9 // 30 if stamp else 0  # as regular as a camera's
             time.sleep(max(0.0, due - time.monotonic()))
             if draw.random() < o["keep"]:
-                image.header.stamp.sec, image.header.stamp.nanosec = divmod(CLOCKS[o["clock"]](), 10**9)
+                image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp, 10**9)
                 publisher.publish(image)
                 published += 1
         print(published, flush=True)
-        sys.stdin.readline()
-        node.destroy_publisher(publisher)
 
 
 def listen(node: Node, kind: str, file: str) -> None:

@@ -10,9 +10,9 @@ SPAN_NS = 2_000_000_000
 """Length of the window that is looked at."""
 _ENOUGH = 6
 """Fewest stamps from which the sender's period is estimated."""
-_TOLERANCE = 0.2
+_TOLERANCE = 0.25
 """Of a period, by which an interval may differ from a whole number of periods."""
-_REGULAR = 0.9
+_REGULAR = 0.8
 """Share of the intervals that must be within the tolerance: otherwise the sender has no constant period."""
 
 

@@ -20,7 +20,14 @@ from react_ros.nodes.base import DURABLE_QOS, LATCHED_QOS, OUTPUT_QOS, Configura
 from react_ros.nodes.health import Source
 from react_ros.nodes.image_rate import ImageRate
 from react_ros.nodes.messages import FACTORY, message_class
-from react_ros.nodes.topic_input import FOLLOW_S, SOUND_DEPTH, ImageInput, TopicInput, audio_info_topic
+from react_ros.nodes.topic_input import (
+    FOLLOW_S,
+    SOUND_DEPTH,
+    ImageInput,
+    TopicInput,
+    audio_info_topic,
+    serialized_stamp,
+)
 from react_ros.perception.front_end import Perceived, SensorFrontEnd
 from react_ros.perception.hearing import Hearing
 from react_ros.perception.pipeline import Perception, PerceptionConfig
@@ -109,8 +116,8 @@ class PerceptionNode(RobotNode):
         self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
         self._push(topic, self._seeing, lambda now: self._front_end.push_image(message, now))
 
-    def _on_superseded(self, message: Image | CompressedImage) -> None:
-        self._image_rate.add(nanoseconds(message.header.stamp), self._now(), len(message.data))
+    def _on_superseded(self, data: bytes) -> None:
+        self._image_rate.add(serialized_stamp(data), self._now(), len(data))
         self.counts["superseded images"] += self.active
 
     def _on_audio(self, kind: str, message: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.serialization import deserialize_message
 
 from react_ros.messages.namespace import beside
 from react_ros.messages.types import COMPRESSED_IMAGE_TYPE, IMAGE_TYPES
@@ -44,14 +46,14 @@ class TopicInput:
         """topic: absolute. kinds: message types that are supported; the first is expected where nobody publishes.
 
         receive: called with (message type, message). newest_only: pass on the newest of the waiting messages only, so
-        that a slow receiver builds no queue; `superseded` is called with the others.
+        that a slow receiver builds no queue; `superseded` is called with the serialised others.
         """
         self.topic = topic
         self.kind = ""
         self.reliable = True
         self.uninstalled = ""
         """Why the type of the publishers cannot be received, one sentence; empty: it can."""
-        self.superseded: Callable[[Any], None] = lambda message: None
+        self.superseded: Callable[[bytes], None] = lambda data: None
         self._node = node
         self._kinds = kinds
         self._receive = receive
@@ -116,18 +118,28 @@ class TopicInput:
                 history=QoSHistoryPolicy.KEEP_LAST,
                 reliability=QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT,
             ),
+            raw=self._newest_only,
             event_callbacks=NO_EVENTS,
         )
         if before is not None:
             self._node.destroy_subscription(before)
 
     def _on_message(self, message: Any) -> None:
-        subscription, cls = self._subscription, self._cls
-        if self._newest_only and subscription is not None:
-            while (waiting := subscription.handle.take_message(cls, False)) is not None:
+        if self._newest_only:
+            subscription = self._subscription
+            if subscription is None:  # it was closed before the executor came to the message
+                return
+            while (waiting := subscription.handle.take_message(self._cls, True)) is not None:
                 self.superseded(message)
                 message = waiting[0]
+            message = deserialize_message(message, self._cls)
         self._receive(self.kind, message)
+
+
+def serialized_stamp(data: bytes) -> int:
+    """The stamp of a serialised message that begins with a header, ns: CDR, whose second byte tells the byte order."""
+    sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return sec * 1_000_000_000 + nanosec
 
 
 def audio_info_topic(node: Node) -> str:
@@ -152,7 +164,7 @@ class ImageInput:
         self.topic = node.resolve_topic_name("image_raw")
         """Absolute, after remapping."""
         self.inputs = [self._input("", IMAGE_TYPES)]
-        self.superseded: Callable[[Any], None] = lambda message: None
+        self.superseded: Callable[[bytes], None] = lambda data: None
 
     @property
     def kind(self) -> str:
@@ -179,5 +191,5 @@ class ImageInput:
             self._node, self.topic + suffix, kinds, lambda _, message: self._receive(f"image_raw{suffix}", message),
             depth=IMAGE_DEPTH, newest_only=True,
         )  # fmt: skip
-        out.superseded = lambda message: self.superseded(message)
+        out.superseded = lambda data: self.superseded(data)
         return out
