@@ -11,10 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from react_ros import assets, bringup
 from react_ros.generators import registry
 from react_ros.machine import describe_machine
+from react_ros.supervision.stop_signals import StopSignals
+
+if TYPE_CHECKING:
+    from react_ros.nodes.probe import Probe
+    from react_ros.runner import Runner
 
 HEALTHY_S = 12.0
 """Health before a fault: restarts are then counted from zero."""
@@ -58,7 +64,7 @@ class Outcome:
 
 
 def soak(minutes: float, say: Callable[[str], None]) -> list[Outcome]:
-    """Run the robot on a film and inject faults in turn until the time is over, each at least once.
+    """Run the robot on a film and inject faults in turn until the time is over, each at least once, or until Ctrl-C.
 
     Raises SoakError where the robot does not come up.
     """
@@ -77,16 +83,19 @@ def soak(minutes: float, say: Callable[[str], None]) -> list[Outcome]:
             }
         )  # fmt: skip
         lines: list[str] = []
-        with Probe("/robot", {"avatar/status": Status, "speaker/features": SpeakerFeatures}) as probe:
+        topics = {"avatar/status": Status, "speaker/features": SpeakerFeatures}
+        with StopSignals() as stop, Probe("/robot", topics) as probe:
             runner = Runner(processes, log=lines.append)
             try:
-                session = _Session(probe, runner, lines)
-                if not session.wait(lambda: session.listens_since(0.0) > 0.0, WAIT_S):
+                session = _Session(probe, runner, lines, stop)
+                if not session.wait(lambda: session.listens_since(0.0) > 0.0, WAIT_S) and not stop.is_set():
                     raise SoakError(f"the robot does not listen after {WAIT_S:.0f} s: try react-ros doctor")
                 began = time.monotonic()
                 for fault in _in_turn(lambda: time.monotonic() - began > 60.0 * minutes):
-                    out.append(session.inject(fault))
-                    last = out[-1]
+                    last = session.inject(fault)
+                    if stop.is_set():
+                        break
+                    out.append(last)
                     say(
                         f"{(time.monotonic() - began) / 60.0:5.1f} min  {fault.name}: longest gap of the face "
                         f"{last.gap_s:.2f} s, listens again after {last.listens_s:.1f} s"
@@ -106,14 +115,14 @@ def _in_turn(over: Callable[[], bool]) -> Iterator[Fault]:
 class _Session:
     """A running robot that is watched through its topics. Times are s since the epoch."""
 
-    def __init__(self, probe, runner, lines: list[str]) -> None:
-        self._probe, self._runner, self._lines = probe, runner, lines
+    def __init__(self, probe: Probe, runner: Runner, lines: list[str], stop: StopSignals) -> None:
+        self._probe, self._runner, self._lines, self._stop = probe, runner, lines, stop
         self._warned: dict[str, None] = {}
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Supervise until the condition holds. Returns whether it does in time."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._stop.is_set():
             if self._runner.poll():
                 raise SoakError("the robot has ended: " + (self._lines[-1] if self._lines else "no reason is known"))
             for name, status in list(self._probe.diagnostics.items()):
@@ -135,7 +144,7 @@ class _Session:
         out = []
         for at, kind, m in sorted(events, key=lambda event: event[:2]):
             if kind == 0:
-                sees, hears = m.face_state >= FaceState.HELD, m.sound_state != SoundState.MISSING
+                sees, hears = m.face_state >= FaceState.LOST, m.sound_state != SoundState.MISSING
             elif m.state != Status.LATE:
                 out.append((at / 1e9, bool(sees and hears and m.state == Status.LIVE)))
         return out
