@@ -156,6 +156,26 @@ def doctor(
     raise typer.Exit(run_checks(as_json))
 
 
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(help="duration; each fault comes at least once", min=0.0)] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the table; default: stdout")] = None,
+) -> None:
+    """Kill and stop the nodes of a whole running robot in turn; tell what each fault costs."""
+    from react_ros.cli.soak import SoakError, table
+    from react_ros.cli.soak import soak as run_soak
+
+    try:
+        text = table(run_soak(minutes, lambda line: print(line, flush=True)))
+    except (SoakError, FileNotFoundError, ValueError) as error:
+        raise fail(error) from None
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text)
+        print(out)
+
+
 assets_app = typer.Typer(no_args_is_help=True, help="Files that are not shipped: the face model, demo footage.")
 app.add_typer(assets_app, name="assets")
 
