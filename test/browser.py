@@ -52,6 +52,10 @@ class Page:
                 head, _, self._rest = self._rest.partition(b"\0")
                 answer = json.loads(head)
                 if answer.get("id") == number:
+                    if "Cannot find default execution context" in str(answer.get("error")):
+                        return self._call(
+                            method, parameters, session, deadline - time.monotonic()
+                        )  # it is still loading
                     assert "error" not in answer, answer
                     return answer["result"]
             if select.select([self._in], [], [], 0.1)[0]:
