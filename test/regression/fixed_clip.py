@@ -29,11 +29,14 @@ EVERY = 4
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "attentive": ("attentive", {}),
     "attentive delayed": ("attentive", {"expressiveness": 0.5, "mimicry_delay_ms": 600}),
-    "belfusion": ("belfusion", {}),
-    "belfusion window": ("belfusion", {"schedule": "window", "guidance": 1.0}),
+    "belfusion": ("belfusion", {"weights": "belfusion-2026-11-21"}),
+    "belfusion window": (
+        "belfusion",
+        {"weights": "belfusion-2026-11-21", "schedule": "window", "guidance": 1.0},
+    ),
     "fsq": ("fsq", {"weights": "fsq-2026-11-21"}),
     "fsq guided": ("fsq", {"weights": "fsq-2026-11-21", "forgetting": 0.0, "guidance": 1.0}),
-    "fsq person": ("fsq", {"weights": "fsq-2026-11-28"}),
+    "fsq person": ("fsq", {"weights": "fsq-2026-11-28b"}),
     "mean_frame": ("mean_frame", {}),
     "mean_sequence": ("mean_sequence", {}),
     "mime": ("mime", {}),
@@ -46,8 +49,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "reactdiff without diffusion": ("reactdiff", {"weights": "reactdiff-2026-11-21", "diffusion": False}),
     "reactdiff person": ("reactdiff", {"weights": "reactdiff-2026-11-28"}),
-    "vqdiff": ("vqdiff", {}),
-    "vqdiff window": ("vqdiff", {"schedule": "window", "guidance": 1.0, "codebook": False}),
+    "vqdiff": ("vqdiff", {"weights": "vqdiff-2026-11-21"}),
+    "vqdiff window": (
+        "vqdiff",
+        {"weights": "vqdiff-2026-11-21", "schedule": "window", "guidance": 1.0, "codebook": False},
+    ),
+    "vqdiff person": ("vqdiff", {"weights": "vqdiff-2026-11-28"}),
 }
 """Every system with its defaults, by dated weights, again with other parameters; the papers' window protocol too."""
 
