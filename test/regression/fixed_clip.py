@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "belfusion",
         {"weights": "belfusion-2026-11-21", "schedule": "window", "guidance": 1.0},
     ),
+    "belfusion person": ("belfusion", {"weights": "belfusion-2026-11-28"}),
     "fsq": ("fsq", {"weights": "fsq-2026-11-21"}),
     "fsq guided": ("fsq", {"weights": "fsq-2026-11-21", "forgetting": 0.0, "guidance": 1.0}),
     "fsq person": ("fsq", {"weights": "fsq-2026-11-28b"}),
