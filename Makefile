@@ -9,7 +9,7 @@ SYSTEM_TEST := pulseaudio pulseaudio-utils libasound2-plugins strace chromium ip
 COMPUTING := test/test_build.py test/bags test/cli/test_bench_metrics.py test/cli/test_commands.py test/cli/test_generator_costs.py \
   test/clock test/corpus test/evaluation test/generators test/media test/messages test/nn test/perception \
   test/regression test/replay test/systems test/training test/test_assets.py \
-  test/test_contributing.py test/test_face.py test/test_house.py test/test_io.py test/test_pages.py
+  test/test_config.py test/test_contributing.py test/test_face.py test/test_house.py test/test_io.py test/test_pages.py test/test_redaction.py
 SOURCES := pyproject.toml requirements.txt requirements-ros.txt setup.py CMakeLists.txt package.xml constraints.txt \
   $(shell find msg react_ros scripts launch config models cmake -type f -not -name '*.pyc' 2>/dev/null)
 
