@@ -61,7 +61,7 @@ def sourced(workspace: Path, domain: int) -> Iterator[list[str]]:
 def test_colcon_installs_executables_launch_files_parameters_models_and_messages(workspace):
     package = workspace / "install" / "react_ros"
     executables = package / "lib" / "react_ros"
-    names = {p.executable for p in bringup.processes({"record": "bag"})} | {"react-ros"}
+    names = {p.executable for p in bringup.processes({"record": "bag"})} | {"react-ros", "composed"}
     assert {p.name for p in executables.iterdir()} == names
     assert all(p.stat().st_mode & 0o111 for p in executables.iterdir())
     share = package / "share" / "react_ros"

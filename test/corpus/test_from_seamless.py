@@ -126,7 +126,7 @@ def seamless(tmp_path_factory: pytest.TempPathFactory) -> Path:
         person(BATCH, f"V00_S0004_I0000_P{p}", face, 0)
         person(BATCH, f"V00_S0005_I0000_P{p}", face, 0)
     (root / BATCH / "V00_S0004_I0000_P1.mp4").write_bytes(face.read_bytes()[:5000])
-    soundfile.write(root / BATCH / "V00_S0005_I0000_P1.wav", voice[:100], 7000)
+    soundfile.write(root / BATCH / "V00_S0005_I0000_P1.wav", voice[:100], 5000)
     return root
 
 
@@ -180,7 +180,7 @@ def test_every_bad_one_is_named_with_its_reason(unbroken: Path) -> None:
     assert "1 participants" in said["V00_S0002_I0000"]
     assert said["V00_S0003_I0000"] == "no clip can be used: the second person has no face in it"
     assert "P1.mp4" in said["V00_S0004_I0000"]
-    assert "7000 Hz" in said["V00_S0005_I0000"]
+    assert "5000 Hz" in said["V00_S0005_I0000"]
 
 
 def test_a_killed_import_resumes_and_writes_the_same_bytes(seamless: Path, unbroken: Path, tmp_path: Path) -> None:

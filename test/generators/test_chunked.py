@@ -23,13 +23,15 @@ from react_ros.systems.belfusion import model as belfusion
 from react_ros.systems.vqdiff import model as vqdiff
 
 MODELS: dict[str, Any] = {"belfusion": belfusion, "vqdiff": vqdiff}
+WEIGHTS = {"belfusion": "belfusion-2026-11-21", "vqdiff": "vqdiff-2026-11-21"}
+"""Those that are told the speaker's attributes, as in the papers."""
 FRAMES = simulated_speaker(4, 230, Speaker(gaps=False))
 WINDOW = 50
 
 
 def loaded(system: str) -> tuple[Any, Any]:
     """The packaged weights' config and networks."""
-    weights = load_weights(system, system)
+    weights = load_weights(WEIGHTS[system], system)
     sizes = config_from(MODELS[system].ModelConfig, weights.config, "config")
     networks = MODELS[system].networks(sizes)
     load_into(networks, weights)
@@ -74,7 +76,7 @@ def attributes(answers: Any) -> np.ndarray:
 def test_online_a_window_depends_on_the_speaker_s_former_window_and_the_first_on_zeros(system: str) -> None:
     # Without codes: rounding could select another code. Codes have tests of their own.
     given = {"codebook": False} if system == "vqdiff" else {}
-    generator = registry.create(system, schedule="window", guidance=1.5, device="cpu", **given)
+    generator = registry.create(system, weights=WEIGHTS[system], schedule="window", guidance=1.5, device="cpu", **given)
     answers = attributes(generator.generate(FRAMES, samples=3, seed=5))
     speaker = rows(FRAMES).unflatten(0, (-1, WINDOW))
     expected = sampled(system, torch.cat([torch.zeros_like(speaker[:1]), speaker[:-1]]), 3, 5, 1.5, False)
