@@ -16,6 +16,7 @@ EXAMPLES = {
     "evaluate": "react-ros evaluate --bag monday recorded attentive,nodding=0.5",
     "train": "react-ros train fsq --corpus people",
     "ablation": "react-ros ablation --corpus people",
+    "soak": "react-ros soak --minutes 30 --out robustness.md",
     "version": "react-ros version",
     "assets fetch": "react-ros assets fetch face-landmarker",
     "assets list": "react-ros assets list",

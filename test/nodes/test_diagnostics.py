@@ -117,7 +117,7 @@ def test_a_blind_and_deaf_robot_says_so_on_its_page_too_and_recovers(start_robot
         return f"{status.level[0]} {status.message}" if status else ""
 
     robot.wait(lambda: said().startswith("0 active: face "), 30, "health")
-    assert "images a second" in said() and "sound messages a second" in said()
+    robot.wait(lambda: "images a second" in said() and "sound messages a second" in said(), 10, "the rates")
     assert robot.probe.diagnostics["/robot/perception"].hardware_id == "/robot"
     for executable in ("camera", "microphone"):
         os.kill(robot.pid(executable), signal.SIGSTOP)

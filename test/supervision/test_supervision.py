@@ -73,11 +73,15 @@ def test_a_wait_ends_with_a_signal_and_with_a_request_and_handlers_return_afterw
 
 
 def test_only_the_first_signal_is_taken_where_a_second_one_shall_act_as_usual():
-    with StopSignals(only_first=True) as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.is_set()
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores SIGINT
+    try:
+        with StopSignals(only_first=True) as stop:
             signal.raise_signal(signal.SIGINT)
+            assert stop.is_set()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Restarts
