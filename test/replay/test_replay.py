@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +33,7 @@ from recordings import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from third_party_messages import MGONZS13, ROS_DRIVERS
+from third_party_messages import MGONZS13, ROS_DRIVERS, send_to
 from typer.testing import CliRunner
 
 from react_ros import assets
@@ -417,13 +418,7 @@ def recorded_sound(path: Path, driver: str, storage: Storage) -> Path:
         store.register(get_types_from_msg(text, f"audio_common_msgs/msg/{name}"))
     t = store.types
     with Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()]) as writer:
-
-        def send(topic: str, time_ns: int, message: Any) -> None:
-            kind = message.__msgtype__
-            known = [c for c in writer.connections if c.topic == topic]
-            connection = known[0] if known else writer.add_connection(topic, kind, typestore=store)
-            writer.write(connection, time_ns, store.serialize_cdr(message, kind))
-
+        send = partial(send_to, writer, store)
         if driver in ("AudioData", "AudioDataStamped"):
             info = t["audio_common_msgs/msg/AudioInfo"](1, rate, "S16LE", 0, "wave")
             send("/mic/audio_info", START_NS, info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import soundfile
 from recordings import FEATURES, START_NS, Message, features, person, photographs, write
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from third_party_messages import MGONZS13, ROS_DRIVERS
+from third_party_messages import MGONZS13, ROS_DRIVERS, send_to
 from typer.testing import CliRunner
 
 from react_ros import assets
@@ -191,13 +192,7 @@ def driver(
     store, size = store_of(definitions), rate // 20
     t = store.types
     with Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()]) as writer:
-
-        def send(topic: str, time_ns: int, message: Any) -> None:
-            kind = message.__msgtype__
-            known = [c for c in writer.connections if c.topic == topic]
-            connection = known[0] if known else writer.add_connection(topic, kind, typestore=store)
-            writer.write(connection, time_ns, store.serialize_cdr(message, kind))
-
+        send = partial(send_to, writer, store)
         for k in range(60):
             stamp = START_NS + k * 50_000_000
             if k == info_at:
